@@ -1,0 +1,150 @@
+// Journal: a shard's write-ahead log. Everything durable of a shard is an entry in here; the rest
+// is folded from it. Rules S1-S10 bind; FORMAT.md has the bytes.
+//
+// What is true when:
+//  - stage() returns: the entries have their place in the current frame and their entry_seq.
+//  Nothing
+//    is durable; nobody outside the shard may learn of them.
+//  - pump() returns: frames that may be written are queued and submitted; no completion has run.
+//  - durable() == s: every entry up to s is on stable storage, in a frame that recovery will
+//  accept,
+//    and so will every later recovery.
+//  - poisoned(): a write failed. Nothing staged after durable() will ever become durable here; what
+//    was in flight has an unknown outcome. There is no way back but to reopen (recovery).
+//
+// Belongs to the shard's thread. No call blocks on the device except open() and taking a new file
+// into use (once per 64 MiB).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "protocol/base/clock.h"
+#include "protocol/base/limits.h"
+#include "protocol/base/random.h"
+#include "protocol/base/shared_bytes.h"
+#include "storage/entry.h"
+#include "storage/io/disk.h"
+
+namespace waybill {
+
+/// Where bytes lie in the journal's files.
+struct JournalPlace {
+  std::uint64_t file_number = 0;
+  std::uint64_t position = 0;
+  std::uint32_t size = 0;
+  friend bool operator==(const JournalPlace&, const JournalPlace&) = default;
+};
+
+/// The memory of one frame: built, written, then shared with tail reads until nobody needs it
+/// (S15). 4096-aligned. Its bytes do not move once it is sealed, that is, once any entry in it is
+/// durable.
+class JournalFrame {
+ public:
+  virtual ~JournalFrame() = default;
+  [[nodiscard]] virtual Bytes bytes() const = 0;
+  /// Requires sealed: where the frame's first byte lies.
+  [[nodiscard]] virtual JournalPlace place() const = 0;
+};
+
+/// The body of one staged or replayed entry, wherever its frame's memory is.
+struct StagedEntry {
+  EntrySeq seq;
+  std::shared_ptr<const JournalFrame> frame;
+  std::uint32_t body_offset = 0;  ///< within the frame
+  std::uint32_t body_size = 0;
+};
+
+/// One entry to be written. The body is given in two runs so that a batch need not be copied twice.
+struct EntryDraft {
+  EntryType type{};
+  std::uint8_t version = 1;
+  Bytes head;  ///< the first part of the body
+  Bytes tail;  ///< the rest of it
+};
+
+struct JournalOptions {
+  std::string directory;  ///< relative to the Disk: "shard-0/journal"
+  ShardIndex shard;
+  std::size_t file_size = limits::kJournalFile;  ///< multiple of 4096, at least 64 KiB
+  std::size_t frame_target = limits::kFrameTarget;
+  std::size_t max_frames_in_flight = limits::kMaxFramesInFlight;
+  std::size_t max_staged_bytes = limits::kMaxStagedBytes;
+  /// Journal room that only settlements and dead letters may use when the disk is full (S21).
+  std::size_t reserve = limits::kJournalFile / 4;
+  Duration idle_mark = std::chrono::milliseconds(10);  ///< S5
+};
+
+/// What recovery found, for the start-up log.
+struct RecoveryReport {
+  std::uint64_t files = 0;
+  std::uint64_t frames = 0;
+  std::uint64_t entries = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t torn_frames = 0;  ///< discarded: written, never acknowledged
+  std::uint64_t torn_at_file = 0;
+  std::uint64_t torn_at_position = 0;
+  std::uint32_t start_number = 0;  ///< of this run, from 1
+};
+
+/// Why a change may not be staged now.
+enum class Admission : std::uint8_t {
+  kAdmitted,
+  kStagedFull,  ///< too many staged bytes: come back when some are durable
+  kDiskFull,    ///< no room in the journal for this kind of change
+};
+
+class Journal {
+ public:
+  /// Called for every entry in order during open(). The frame is shared: keep it to keep the body.
+  /// An error stops recovery and is returned by open().
+  using Replay = std::move_only_function<Result<void>(const EntryView&, const StagedEntry&)>;
+
+  /// Recovers the directory (creates it when missing), replays, and writes the start frame durably.
+  /// kDamaged if acknowledged data is damaged; `explanation` then names file, position and frames.
+  static Result<std::unique_ptr<Journal>> open(Disk& disk, const Clock& clock, Random& random,
+                                               JournalOptions options, Replay replay,
+                                               std::string* explanation);
+  virtual ~Journal() = default;
+
+  [[nodiscard]] virtual const RecoveryReport& report() const = 0;
+  /// The number of this run; part of every lease token (D4).
+  [[nodiscard]] virtual std::uint32_t start_number() const = 0;
+
+  /// Whether a change of `bytes` may be staged. `essential` changes (settlements, dead letters) may
+  /// use the reserve. Never refuses an essential change for staged bytes.
+  [[nodiscard]] virtual Admission admit(std::size_t bytes, bool essential) const = 0;
+  /// Stages the entries as one change: they become durable together (S3). Requires !poisoned() and
+  /// at most kMaxBatch + 64 KiB in all. The result is in the order of the drafts.
+  virtual std::vector<StagedEntry> stage(std::span<const EntryDraft> change) = 0;
+  /// Writes what may be written now: call once per loop turn, after staging.
+  virtual void pump() = 0;
+
+  [[nodiscard]] virtual EntrySeq staged() const = 0;
+  [[nodiscard]] virtual EntrySeq durable() const = 0;
+  [[nodiscard]] virtual bool poisoned() const = 0;
+  /// Why it is poisoned. Requires poisoned().
+  [[nodiscard]] virtual Error poison() const = 0;
+  /// Called from Disk::reap() whenever durable() rose or the journal was poisoned.
+  virtual void on_progress(std::move_only_function<void()> callback) = 0;
+
+  /// When pump() wants to be called again without traffic (idle mark, spare file), if at all.
+  [[nodiscard]] virtual std::optional<MonotonicTime> deadline() const = 0;
+
+  /// Reads bytes back by place, for batches that left memory. Fewer bytes than asked is kDamaged.
+  virtual void read(JournalPlace place,
+                    std::move_only_function<void(Result<SharedBytes>)> done) = 0;
+
+  /// Writes everything staged and an idle mark, and waits for it. Blocking; for a clean stop.
+  virtual Result<void> close() = 0;
+
+  /// Bytes of all journal files, and what is left before the next file.
+  [[nodiscard]] virtual std::uint64_t bytes_on_disk() const = 0;
+};
+
+}  // namespace waybill
