@@ -72,8 +72,8 @@ inline constexpr std::chrono::seconds kReclaimAfterRestart{10};
 // --- producers ---
 
 inline constexpr std::size_t kMaxDurableProducers = 1000;
-/// Session producers remembered per shard; the least recently used goes first.
-inline constexpr std::size_t kMaxSessionProducers = 10'000;
+/// Session producers remembered per partition; the least recently used goes first.
+inline constexpr std::size_t kMaxSessionProducers = 1000;
 /// Batches remembered per producer and partition, so that a resend gets its offsets again (D21).
 inline constexpr std::size_t kProducerRecentBatches = 5;
 

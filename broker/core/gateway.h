@@ -1,0 +1,121 @@
+// Gateway: where requests of the clients of one thread enter the core. It resolves names with the
+// catalog, sends each part of a request to the shard that owns it, and puts the answers together.
+// ClientSession is one connected client: its instance, its subscriptions and their credit (D2).
+//
+// Both live on the thread of the gateway's home shard. No I/O, no clock, no Asio: the server feeds
+// it decoded requests, the simulator does the same without sockets.
+//
+// Every Done runs exactly once, on the home thread, never inside the call that took it, and
+// possibly after the ClientSession is gone: capture what you need by weak reference. It runs only
+// when what it says is durable (S12); if the shard stops before that, it runs with outcome_unknown.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <unordered_map>
+
+#include "broker/core/mailbox.h"
+#include "protocol/model/requests.h"
+
+namespace waybill {
+
+class Shard;
+class ClientSession;
+
+template <class T>
+using Done = std::move_only_function<void(Reply<T>)>;
+
+/// A consumer as the shards know it: the home shard of its session, then a number never reused
+/// within the run of the broker.
+struct ConsumerId {
+  ShardIndex home;
+  std::uint64_t number = 0;
+  friend constexpr auto operator<=>(const ConsumerId&, const ConsumerId&) = default;
+};
+
+/// Lent right to be pushed messages.
+struct Credit {
+  std::int64_t messages = 0;
+  std::int64_t bytes = 0;
+};
+
+/// Where the pushes of one client go. Called on the home thread.
+class PushSink {
+ public:
+  virtual ~PushSink() = default;
+  virtual void deliver(DeliverPush push) = 0;
+};
+
+class Gateway {
+ public:
+  /// `home` is a shard of this thread; it and the mailbox outlive the gateway.
+  Gateway(Shard& home, Mailbox& mailbox);
+  ~Gateway();
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+
+  /// Sum over the clients of this gateway, for metrics.
+  [[nodiscard]] std::size_t subscription_count() const { return consumers_.size(); }
+
+  // Called by shards, through the mailbox, for a consumer of this gateway; ignored if it is gone.
+  void on_delivery(ConsumerId consumer, ShardIndex from, DeliverPush push, Credit used);
+  void on_wanting(ConsumerId consumer, ShardIndex from);
+  void on_returned(ConsumerId consumer, ShardIndex from, Credit unused);
+
+ private:
+  friend class ClientSession;
+  struct Consumer;
+
+  Shard& home_;
+  Mailbox& mailbox_;
+  std::uint64_t next_consumer_ = 1;
+  std::map<ConsumerId, std::unique_ptr<Consumer>> consumers_;
+};
+
+class ClientSession {
+ public:
+  /// `hello` names the instance; `sink` outlives the session. Both refer to one connection.
+  ClientSession(Gateway& gateway, HelloRequest hello, PushSink& sink);
+  /// A session that was not closed is a lost connection: its leases wait for the instance to come
+  /// back, then end unexplained (D5, D10).
+  ~ClientSession();
+  ClientSession(const ClientSession&) = delete;
+  ClientSession& operator=(const ClientSession&) = delete;
+
+  /// A clean goodbye: every lease is released, uncharged.
+  void close();
+
+  void handle(MetadataRequest request, Done<MetadataReply> done);
+  void handle(CreateTopicRequest request, Done<CreateTopicReply> done);
+  void handle(DescribeTopicRequest request, Done<DescribeTopicReply> done);
+  void handle(DeleteTopicRequest request, Done<DeleteTopicReply> done);
+  void handle(PublishRequest request, Done<PublishReply> done);
+  void handle(OpenProducerRequest request, Done<OpenProducerReply> done);
+  void handle(ReadRequest request, Done<ReadReply> done);
+  void handle(CreateGroupRequest request, Done<CreateGroupReply> done);
+  void handle(AlterGroupRequest request, Done<AlterGroupReply> done);
+  void handle(DeleteGroupRequest request, Done<DeleteGroupReply> done);
+  void handle(DescribeGroupRequest request, Done<DescribeGroupReply> done);
+  void handle(SubscribeRequest request, Done<SubscribeReply> done);
+  void handle(UnsubscribeRequest request, Done<UnsubscribeReply> done);
+  /// No answer; an error means the client broke the protocol.
+  Reply<void> handle(CreditRequest request);
+  void handle(SettleRequest request, Done<SettleReply> done);
+  void handle(ExtendRequest request, Done<ExtendReply> done);
+  void handle(ListDeadLettersRequest request, Done<ListDeadLettersReply> done);
+  void handle(ShowDeadLetterRequest request, Done<ShowDeadLetterReply> done);
+  void handle(EditDeadLetterRequest request, Done<EditDeadLetterReply> done);
+  void handle(RedriveRequest request, Done<RedriveReply> done);
+  void handle(DiscardRequest request, Done<DiscardReply> done);
+
+ private:
+  struct Fan;
+
+  Gateway& gateway_;
+  HelloRequest hello_;
+  PushSink& sink_;
+  std::unordered_map<std::uint32_t, ConsumerId> subscriptions_;
+};
+
+}  // namespace waybill

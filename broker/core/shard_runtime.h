@@ -1,0 +1,67 @@
+// ShardRuntime: what whoever drives a shard (the server's thread, the simulator) has to know of it.
+//
+// The driver's loop, for each shard of a thread:
+//   run requests and mailbox calls (they call into the shard or a gateway)
+//   shard.turn()           once per loop turn in which anything touched the shard
+//   disk.reap()            when disk.completion_fd() is readable; completions touch the shard
+//   shard.turn() again by shard.deadline(), even without traffic
+//   shard.poisoned()?      stop the process: no further acknowledgement can be true
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "broker/core/mailbox.h"
+#include "protocol/base/clock.h"
+#include "protocol/base/random.h"
+#include "protocol/model/reply.h"
+#include "storage/io/disk.h"
+#include "storage/journal.h"
+
+namespace waybill {
+
+struct ShardOptions {
+  ShardIndex shard;
+  std::uint16_t shard_count = 1;
+  std::size_t journal_file_size = limits::kJournalFile;
+  std::size_t tail_cache_bytes = 64 * 1024 * 1024;
+  std::uint32_t max_deliveries = limits::kMaxDeliveries;
+};
+
+/// Counters of one shard since its start; plain numbers for /metrics.
+struct ShardMetrics {
+  std::uint64_t published_messages = 0;
+  std::uint64_t published_batches = 0;
+  std::uint64_t published_bytes = 0;
+  std::uint64_t duplicate_batches = 0;
+  std::uint64_t delivered_messages = 0;
+  std::uint64_t redelivered_messages = 0;
+  std::uint64_t acked_messages = 0;
+  std::uint64_t failed_attempts = 0;
+  std::uint64_t expired_leases = 0;
+  std::uint64_t dead_lettered = 0;
+  std::uint64_t redriven = 0;
+  std::uint64_t discarded = 0;
+  std::uint64_t read_requests = 0;
+  std::uint64_t journal_bytes = 0;  ///< on disk
+  std::uint64_t entries_staged = 0;
+  std::uint64_t entries_durable = 0;
+  std::uint64_t open_dead_letters = 0;  ///< gauge
+  std::uint64_t leased = 0;             ///< gauge
+  std::uint64_t partitions = 0;         ///< gauge
+};
+
+/// What a shard runs on; all of it outlives the shard.
+struct ShardEnvironment {
+  Disk& disk;
+  const Clock& clock;
+  Random& random;
+  Mailbox& mailbox;
+};
+
+/// Opens (recovers) a shard; blocking. On failure the explanation names what is damaged or missing.
+Result<std::unique_ptr<Shard>> open_shard(ShardEnvironment environment, ShardOptions options,
+                                          RecoveryReport* report, std::string* explanation);
+
+}  // namespace waybill
