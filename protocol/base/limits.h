@@ -25,6 +25,35 @@ inline constexpr std::chrono::seconds kHelloTimeout{10};
 /// Connections of one broker.
 inline constexpr std::size_t kMaxConnections = 10'000;
 
+/// Submessages and strings in one frame's metadata: each costs far more in memory than on the wire.
+inline constexpr std::size_t kMaxMetaElements = 200'000;
+
+// --- requests ---
+
+/// Batches of one publish request.
+inline constexpr std::size_t kMaxPublishParts = 1024;
+/// Settlements of one settle request, and leases of one extend request.
+inline constexpr std::size_t kMaxSettlements = 10'000;
+/// Ranges granted by one delivery: every record of a maximal batch alone.
+inline constexpr std::size_t kMaxGrantedRanges = 100'000;
+/// Batches in one read reply or delivery.
+inline constexpr std::size_t kMaxBatchesPerFrame = 10'000;
+/// What one read may ask for; a first batch larger than asked comes whole all the same.
+inline constexpr std::uint32_t kMaxReadBytes = 8 * 1024 * 1024;
+/// How long a read at the end may wait for more: below the idle time-outs of common gateways.
+inline constexpr std::chrono::seconds kMaxReadWait{300};
+/// Messages and bytes of one credit: more than anyone holds, and sums never overflow.
+inline constexpr std::uint32_t kMaxCreditMessages = 1'000'000;
+inline constexpr std::uint64_t kMaxCreditBytes = std::uint64_t{1} << 40;
+/// The longest wait that a consumer may ask for with `retry`.
+inline constexpr std::chrono::hours kMaxRetryAfter{7 * 24};
+/// Dead letters named one by one in one request.
+inline constexpr std::size_t kMaxSelectionIds = 10'000;
+/// Dead letters on one page of a list.
+inline constexpr std::uint32_t kMaxPage = 1000;
+/// Free text of people: a client's or producer's name, who, why, a note.
+inline constexpr std::size_t kMaxText = 1024;
+
 // --- names and catalog ---
 
 /// As Kafka's, so that every Kafka tool can say it.
@@ -94,5 +123,6 @@ static_assert(kMaxMessage + kMaxHeaderBytes + kMaxAttemptHistory * (kMaxFailureD
 static_assert(kMaxBatch + 64 * 1024 < kMaxJournalFrame,
               "a batch and its entries are one change (S3)");
 static_assert(kMaxBatch < kMaxFrame, "a batch fits a request");
+static_assert(kMaxReadBytes + 512 * 1024 < kMaxFrame, "what a read asks for fits a frame");
 
 }  // namespace waybill::limits

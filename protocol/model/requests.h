@@ -36,6 +36,9 @@ struct HelloReply {
   std::string broker_version;
   Uuid broker_id;  ///< of the data directory
 };
+/// "Are you still there?"; answered at once, in the order of arrival.
+struct PingRequest {};
+struct PingReply {};
 
 // --- catalog ---
 
