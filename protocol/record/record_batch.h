@@ -51,14 +51,14 @@ inline constexpr std::int16_t kCodecMask = 0x07;
 
 /// The header's fields in memory. Kafka's producer id, epoch and sequence are carried, not used.
 struct BatchHeader {
-  Offset base_offset;
+  Offset base_offset{};
   std::size_t size = 0;  ///< of the whole batch, header included
   std::int32_t leader_epoch = 0;
   std::uint32_t crc = 0;
   Codec codec = Codec::kNone;
   std::int32_t last_offset_delta = 0;
-  WallTime base_timestamp;
-  WallTime max_timestamp;  ///< as the producer wrote it; BatchFacts has the computed one
+  WallTime base_timestamp{};
+  WallTime max_timestamp{};  ///< as the producer wrote it; BatchFacts has the computed one
   std::int64_t producer_id = 0;
   std::int16_t producer_epoch = 0;
   std::int32_t base_sequence = 0;
@@ -82,11 +82,11 @@ void stamp_leader_epoch(MutableBytes batch, std::int32_t leader_epoch);
 
 /// What the broker keeps of a batch, so that delivery need not parse it again.
 struct BatchFacts {
-  Offset base_offset;
+  Offset base_offset{};
   std::uint32_t record_count = 0;
   std::int32_t last_offset_delta = 0;  ///< record_count - 1
-  WallTime first_timestamp;            ///< of the first record
-  WallTime max_timestamp;              ///< over the records, not the header's claim
+  WallTime first_timestamp{};          ///< of the first record
+  WallTime max_timestamp{};            ///< over the records, not the header's claim
   bool has_keys = false;               ///< any record with a key
   bool has_not_before = false;
   bool has_expiry = false;

@@ -1,0 +1,204 @@
+#include "protocol/record/batch_builder.h"
+
+#include <algorithm>
+
+#include "protocol/base/checksum.h"
+#include "protocol/base/limits.h"
+#include "protocol/record/batch_view.h"
+#include "protocol/record/message_tally.h"
+#include "protocol/record/record_batch.h"
+#include "protocol/record/varint.h"
+
+namespace waybill {
+namespace {
+
+namespace layout = batch_layout;
+
+std::size_t size_or_zero(const std::optional<Bytes>& bytes) {
+  return bytes ? bytes->size() : 0;
+}
+
+void append_bytes(ByteVector& out, Bytes bytes) {
+  out.insert(out.end(), bytes.begin(), bytes.end());
+}
+
+std::int64_t nullable_length(const std::optional<Bytes>& bytes) {
+  return bytes ? static_cast<std::int64_t>(bytes->size()) : -1;
+}
+
+void append_nullable(ByteVector& out, const std::optional<Bytes>& bytes) {
+  append_varint(out, nullable_length(bytes));
+  if (bytes) append_bytes(out, *bytes);
+}
+
+std::size_t nullable_size(const std::optional<Bytes>& bytes) {
+  return varint_size(nullable_length(bytes)) + size_or_zero(bytes);
+}
+
+void append_header(ByteVector& out, std::string_view key, const std::optional<Bytes>& value) {
+  append_nullable(out, as_bytes(key));
+  append_nullable(out, value);
+}
+
+struct RecordFields {
+  std::int64_t timestamp_delta = 0;
+  std::int32_t offset_delta = 0;
+  std::optional<Bytes> key;
+  std::optional<Bytes> value;
+  std::uint32_t header_count = 0;
+  Bytes headers;  ///< encoded
+};
+
+void append_record(ByteVector& out, const RecordFields& record) {
+  std::size_t size = 1 + varint_size(record.timestamp_delta) + varint_size(record.offset_delta) +
+                     nullable_size(record.key) + nullable_size(record.value) +
+                     varint_size(record.header_count) + record.headers.size();
+  append_varint(out, static_cast<std::int64_t>(size));
+  out.push_back(std::byte{0});  // attributes
+  append_varint(out, record.timestamp_delta);
+  append_varint(out, record.offset_delta);
+  append_nullable(out, record.key);
+  append_nullable(out, record.value);
+  append_varint(out, record.header_count);
+  append_bytes(out, record.headers);
+}
+
+/// No record of this draft is encoded longer: every varint at its longest.
+std::size_t encoded_bound(const RecordDraft& record) {
+  constexpr std::size_t kLength = 5;
+  constexpr std::size_t kTimestamp = 10;
+  std::size_t size = kLength + 1 + kTimestamp + 4 * kLength;  // length, attributes, time, 4 numbers
+  size += size_or_zero(record.key) + size_or_zero(record.value);
+  for (const auto& [key, value] : record.headers) size += 2 * kLength + key.size() + value.size();
+  return size;
+}
+
+bool within_limits(const RecordDraft& record) {
+  MessageTally tally(size_or_zero(record.key) + size_or_zero(record.value));
+  for (const auto& [key, value] : record.headers) tally.add_header(key, value.size());
+  return tally.within_limits();
+}
+
+/// Header and body together, CRC included. Kafka's producer fields say "none".
+ByteVector encode_batch(const BatchHeader& header, Bytes body) {
+  ByteVector batch(layout::kHeaderSize + body.size());
+  std::byte* data = batch.data();
+  store_big(data + layout::kBaseOffset, header.base_offset.value);
+  store_big(data + layout::kLength, static_cast<std::int32_t>(batch.size() - layout::kLengthStart));
+  store_big(data + layout::kLeaderEpoch, header.leader_epoch);
+  store_big(data + layout::kMagic, layout::kMagicV2);
+  store_big(data + layout::kAttributes, static_cast<std::int16_t>(header.codec));
+  store_big(data + layout::kLastOffsetDelta, header.last_offset_delta);
+  store_big(data + layout::kBaseTimestamp, header.base_timestamp.milliseconds);
+  store_big(data + layout::kMaxTimestamp, header.max_timestamp.milliseconds);
+  store_big(data + layout::kProducerId, std::int64_t{-1});
+  store_big(data + layout::kProducerEpoch, std::int16_t{-1});
+  store_big(data + layout::kBaseSequence, std::int32_t{-1});
+  store_big(data + layout::kRecordCount, header.record_count);
+  std::ranges::copy(body, batch.begin() + layout::kHeaderSize);
+  store_big(data + layout::kCrc, crc32c(Bytes(batch).subspan(layout::kAttributes)));
+  return batch;
+}
+
+/// The batch that holds only `record`, with `extra` headers instead of its own of the same names.
+ByteVector encode_single(const RecordView& record, std::int32_t leader_epoch,
+                         std::span<const HeaderDraft> extra) {
+  ByteVector headers;
+  std::uint32_t header_count = 0;
+  for (const HeaderView& header : record.headers) {
+    if (std::ranges::find(extra, header.key, &HeaderDraft::first) != extra.end()) continue;
+    append_header(headers, header.key,
+                  header.is_null ? std::nullopt : std::optional<Bytes>(header.value));
+    ++header_count;
+  }
+  for (const auto& [key, value] : extra) {
+    append_header(headers, key, value);
+    ++header_count;
+  }
+  ByteVector body;
+  append_record(
+      body,
+      {.key = record.key, .value = record.value, .header_count = header_count, .headers = headers});
+  return encode_batch({.base_offset = record.offset,
+                       .leader_epoch = leader_epoch,
+                       .base_timestamp = record.timestamp,
+                       .max_timestamp = record.timestamp,
+                       .record_count = 1},
+                      body);
+}
+
+}  // namespace
+
+std::size_t BatchBuilder::size() const {
+  return layout::kHeaderSize + records_.size();
+}
+
+bool BatchBuilder::fits(const RecordDraft& record) const {
+  return count_ < limits::kMaxBatchRecords && size() + encoded_bound(record) <= limits::kMaxBatch;
+}
+
+Result<void> BatchBuilder::add(const RecordDraft& record) {
+  if (!within_limits(record)) return {Errc::kMessageTooLarge, "add record"};
+  if (!fits(record)) return {Errc::kMessageTooLarge, "batch is full"};
+  WallTime base = empty() ? record.timestamp : base_timestamp_;
+  std::int64_t delta = 0;
+  if (__builtin_sub_overflow(record.timestamp.milliseconds, base.milliseconds, &delta)) {
+    return {Errc::kInvalidBatch, "timestamp"};
+  }
+  max_timestamp_ = empty() ? record.timestamp : std::max(max_timestamp_, record.timestamp);
+  base_timestamp_ = base;
+  header_scratch_.clear();
+  for (const auto& [key, value] : record.headers) append_header(header_scratch_, key, value);
+  append_record(records_, {.timestamp_delta = delta,
+                           .offset_delta = static_cast<std::int32_t>(count_),
+                           .key = record.key,
+                           .value = record.value,
+                           .header_count = static_cast<std::uint32_t>(record.headers.size()),
+                           .headers = header_scratch_});
+  ++count_;
+  return {};
+}
+
+ByteVector BatchBuilder::build() {
+  WB_ASSERT(!empty(), "a batch has records");
+  BatchHeader header{.leader_epoch = -1,
+                     .codec = codec_,
+                     .last_offset_delta = static_cast<std::int32_t>(count_) - 1,
+                     .base_timestamp = base_timestamp_,
+                     .max_timestamp = max_timestamp_,
+                     .record_count = count_};
+  ByteVector compressed;
+  Bytes body = records_;
+  if (codec_ != Codec::kNone) {
+    compressed = compress(codec_, records_);
+    bool useful = compressed.size() < records_.size() &&
+                  records_.size() <= decompression_limit(compressed.size());
+    if (useful) {
+      body = compressed;
+    } else {
+      header.codec = Codec::kNone;
+    }
+  }
+  ByteVector batch = encode_batch(header, body);
+  records_.clear();
+  count_ = 0;
+  return batch;
+}
+
+Result<ByteVector> extract_record(Bytes batch, Offset offset,
+                                  std::span<const HeaderDraft> extra_headers) {
+  Result<BatchReader> reader = BatchReader::open(batch);
+  if (!reader) return reader.error();
+  std::optional<ByteVector> single;
+  Result<void> read = reader->for_each([&](const RecordView& record) {
+    if (record.offset == offset) {
+      single = encode_single(record, reader->header().leader_epoch, extra_headers);
+    }
+    return record.offset < offset;
+  });
+  if (!read) return read.error();
+  if (!single) return {Errc::kOffsetOutOfRange, "extract record"};
+  return std::move(*single);
+}
+
+}  // namespace waybill
