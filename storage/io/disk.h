@@ -68,7 +68,8 @@ class Disk {
   [[nodiscard]] virtual std::size_t pending() const = 0;
   /// Blocks until something has finished, then reaps. Requires pending() > 0.
   virtual std::size_t wait() = 0;
-  /// Becomes readable when reap() has work; -1 for a simulated disk. The owner reads it empty.
+  /// Becomes readable when reap() has work; -1 for a simulated disk. The owner reads it empty, and
+  /// then reaps (the other way round, a wake-up between the two would be lost).
   [[nodiscard]] virtual int completion_fd() const = 0;
 
   // --- blocking ---
@@ -85,6 +86,7 @@ class Disk {
   virtual Result<void> sync_now(FileHandle file) = 0;
   virtual Result<void> sync_directory(std::string_view path) = 0;
   virtual Result<void> rename(std::string_view from, std::string_view to) = 0;
+  /// A file, or an empty directory.
   virtual Result<void> remove(std::string_view path) = 0;
   /// Succeeds if the directory exists already. Its entry in the parent is durable afterwards.
   virtual Result<void> make_directory(std::string_view path) = 0;
