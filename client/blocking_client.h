@@ -58,8 +58,8 @@ class BlockingClient {
 
   /// Any request with its reply: `client.request(DescribeTopicRequest{"orders"})`.
   template <class Request>
-  Reply<ReplyTo<Request>> request(Request request) {
-    return wait_for<ReplyTo<Request>>(
+  Reply<ReplyOf<Request>> request(Request request) {
+    return wait_for<ReplyOf<Request>>(
         [&](auto handler) { async().async_request(std::move(request), std::move(handler)); });
   }
 

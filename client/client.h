@@ -28,10 +28,10 @@
 #include "client/client_options.h"
 #include "client/completion.h"
 #include "client/publish_receipt.h"
-#include "client/reply_to.h"
 #include "client/subscription.h"
 #include "protocol/model/message.h"
 #include "protocol/model/requests.h"
+#include "protocol/wire/codec.h"
 
 namespace waybill {
 
@@ -73,13 +73,13 @@ class Client {
         token);
   }
 
-  /// Any request of protocol/model/requests.h that reply_to.h lists, with its reply. Repeatable
+  /// Any request of protocol/model/requests.h, with its reply. Idempotent
   /// ones survive a lost connection; the others then end with kConnectionLost, outcome unknown.
   /// A PublishRequest sent this way carries its own stamps (relays, compare-and-append): the client
   /// neither batches nor repeats it.
   template <class Request, class Token>
   auto async_request(Request request, Token&& token) {
-    using Answer = ReplyTo<Request>;
+    using Answer = ReplyOf<Request>;
     return asio::async_initiate<Token, void(Reply<Answer>)>(
         [this](auto handler, Request wanted) {
           start_request(std::move(wanted),
@@ -143,7 +143,7 @@ class Client {
  private:
   void start_connect(Completion<HelloReply> completion);
   template <class Request>
-  void start_request(Request request, Completion<ReplyTo<Request>> completion);
+  void start_request(Request request, Completion<ReplyOf<Request>> completion);
   void start_publish(PublishTarget target, Message message, Completion<PublishReceipt> completion);
   void start_find_topic(std::string name, Completion<TopicInfo> completion);
   void start_subscribe(std::string group, SubscribeOptions options,

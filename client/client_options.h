@@ -29,6 +29,9 @@ struct ClientOptions {
   std::chrono::milliseconds request_timeout{30'000};
   /// One message from publish() to its receipt, over all resends.
   std::chrono::milliseconds publish_timeout{120'000};
+  /// A connection on which nothing came for so long is asked (ping); silent for as long again, it
+  /// is given up.
+  std::chrono::milliseconds keepalive{10'000};
   /// Between rounds over the endpoints, after a connection was lost or refused.
   Backoff reconnect{BackoffKind::kExponential, std::chrono::milliseconds(100), 2.0,
                     std::chrono::milliseconds(10'000), Jitter::kFull};
