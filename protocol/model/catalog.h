@@ -52,7 +52,7 @@ struct Catalog {
 Reply<void> validate_name(std::string_view kind, std::string_view name);
 
 /// The name in `candidates` that `name` was probably meant to be (edit distance at most 2, or a
-/// third of its length), or nothing.
+/// third of its length but at most 8), or nothing.
 std::optional<std::string> did_you_mean(std::string_view name,
                                         const std::vector<std::string>& candidates);
 

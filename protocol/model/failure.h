@@ -28,13 +28,20 @@ struct Failure {
   friend bool operator==(const Failure&, const Failure&) = default;
 };
 
+/// At most `limit` bytes of the text, cut between UTF-8 characters and ending with "…" if it was
+/// cut.
+std::string cut_text(std::string text, std::size_t limit);
+
 /// The failure with code and detail cut to their limits (detail ends with "…" if it was cut).
 Failure bounded(Failure failure);
 
 /// Equal failures share a fingerprint: class, code, and the detail with what varies from message to
-/// message taken out (runs of digits, hexadecimal ids, quoted text).
+/// message taken out.
 std::uint64_t fingerprint(const Failure& failure);
-/// The detail as the fingerprint sees it; shown as the title of a group of dead letters.
+/// The detail as the fingerprint sees it; shown as the title of a group of dead letters. `<n>`
+/// stands for a run of digits, a uuid, 0x and hexadecimal digits, or a word of 8 or more
+/// hexadecimal digits with a decimal one among them; `<text>` for text in "", '' or ``. At most 256
+/// bytes.
 std::string normalised_detail(std::string_view detail);
 
 /// One failed attempt in a message's history.

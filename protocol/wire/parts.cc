@@ -1,0 +1,144 @@
+#include "protocol/wire/parts.h"
+
+#include <cmath>
+
+#include "waybill.pb.h"
+
+namespace waybill {
+namespace {
+
+/// Codes from here on never leave a process (protocol/base/error.h).
+constexpr unsigned kFirstLocalCode = 200;
+
+Errc code_that_travels(std::uint64_t code) {
+  return code < kFirstLocalCode ? static_cast<Errc>(code) : Errc::kOutcomeUnknown;
+}
+
+}  // namespace
+
+void to_wire(const RequestError& error, wire::ErrorReply& message) {
+  message.set_code(
+      static_cast<std::uint32_t>(code_that_travels(static_cast<std::uint64_t>(error.code))));
+  message.set_explanation(cut_text(error.explanation, limits::kMaxText));
+}
+
+RequestError from_wire(MetaDecoder& in, const wire::ErrorReply& message) {
+  auto code = in.number("error.code", message.code(), 1, UINT16_MAX);
+  return {code_that_travels(code), cut_text(message.explanation(), limits::kMaxText)};
+}
+
+void to_wire(const TopicInfo& topic, wire::Topic& message) {
+  message.set_id(topic.id.value);
+  message.set_name(topic.name);
+  message.set_version(topic.version);
+  for (const PartitionPlace& place : topic.partitions) {
+    message.add_shards(place.shard.value);
+    message.add_streams(place.stream.value);
+  }
+}
+
+TopicInfo from_wire(MetaDecoder& in, const wire::Topic& message) {
+  TopicInfo topic;
+  topic.id = {message.id()};
+  topic.name = in.text("topic.name", message.name(), limits::kMaxNameLength);
+  topic.version = message.version();
+  if (message.shards_size() != message.streams_size()) {
+    in.fail("topic.streams", "are not as many as topic.shards");
+  }
+  if (!in.count("topic.shards", static_cast<std::size_t>(message.shards_size()), 0,
+                limits::kMaxPartitions)) {
+    return topic;
+  }
+  topic.partitions.reserve(static_cast<std::size_t>(message.shards_size()));
+  for (int i = 0; i < message.shards_size(); ++i) {
+    auto shard = in.number<std::uint16_t>("topic.shards", message.shards(i), 0, UINT16_MAX);
+    topic.partitions.push_back({{shard}, {message.streams(i)}});
+  }
+  return topic;
+}
+
+void to_wire(const GroupPolicy& policy, wire::GroupPolicy& message) {
+  message.set_ordering(static_cast<std::uint32_t>(policy.ordering));
+  message.set_max_failures(policy.max_failures);
+  message.set_lease_ms(static_cast<std::uint64_t>(policy.lease.count()));
+  message.set_backoff_kind(static_cast<std::uint32_t>(policy.backoff.kind));
+  message.set_backoff_base_ms(static_cast<std::uint64_t>(policy.backoff.base.count()));
+  message.set_backoff_factor(policy.backoff.factor);
+  message.set_backoff_cap_ms(static_cast<std::uint64_t>(policy.backoff.cap.count()));
+  message.set_jitter(static_cast<std::uint32_t>(policy.backoff.jitter));
+  message.set_on_dead_letter(static_cast<std::uint32_t>(policy.on_dead_letter));
+  message.set_window(policy.window);
+  message.set_attempts(static_cast<std::uint32_t>(policy.attempts));
+}
+
+GroupPolicy from_wire(MetaDecoder& in, const wire::GroupPolicy& message) {
+  GroupPolicy policy;
+  policy.ordering = in.enumerator("policy.ordering", message.ordering(), Ordering::kPartition, 0);
+  policy.max_failures = message.max_failures();
+  policy.lease = in.duration("policy.lease_ms", message.lease_ms(), kMaxDuration);
+  policy.backoff.kind =
+      in.enumerator("policy.backoff_kind", message.backoff_kind(), BackoffKind::kExponential);
+  policy.backoff.base =
+      in.duration("policy.backoff_base_ms", message.backoff_base_ms(), kMaxDuration);
+  policy.backoff.factor = message.backoff_factor();
+  if (!std::isfinite(policy.backoff.factor)) in.fail("policy.backoff_factor", "is not finite");
+  policy.backoff.cap = in.duration("policy.backoff_cap_ms", message.backoff_cap_ms(), kMaxDuration);
+  policy.backoff.jitter = in.enumerator("policy.jitter", message.jitter(), Jitter::kEqual);
+  policy.on_dead_letter =
+      in.enumerator("policy.on_dead_letter", message.on_dead_letter(), OnDeadLetter::kHold);
+  policy.window = message.window();
+  policy.attempts = in.enumerator("policy.attempts", message.attempts(), Attempts::kRelaxed);
+  return policy;
+}
+
+void to_wire(const GroupStart& start, wire::GroupStart& message) {
+  message.set_kind(static_cast<std::uint32_t>(start.kind));
+  message.set_offset(static_cast<std::uint64_t>(start.offset.value));
+  message.set_time(start.time.milliseconds);
+}
+
+GroupStart from_wire(MetaDecoder& in, const wire::GroupStart& message) {
+  GroupStart start;
+  start.kind = in.enumerator("start.kind", message.kind(), StartKind::kTime, 0);
+  start.offset = in.offset("start.offset", message.offset());
+  start.time = {message.time()};
+  return start;
+}
+
+void to_wire(const GroupInfo& group, wire::Group& message) {
+  message.set_id(group.id.value);
+  message.set_name(group.name);
+  message.set_topic(group.topic.value);
+  message.set_version(group.version);
+  to_wire(group.policy, *message.mutable_policy());
+  to_wire(group.start, *message.mutable_start());
+}
+
+GroupInfo from_wire(MetaDecoder& in, const wire::Group& message) {
+  GroupInfo group;
+  group.id = {message.id()};
+  group.name = in.text("group.name", message.name(), limits::kMaxNameLength);
+  group.topic = {message.topic()};
+  group.version = message.version();
+  group.policy = from_wire(in, message.policy());
+  group.start = from_wire(in, message.start());
+  return group;
+}
+
+void to_wire(const Failure& failure, wire::Failure& message) {
+  Failure cut = bounded(failure);
+  message.set_failure_class(static_cast<std::uint32_t>(cut.failure_class));
+  message.set_code(std::move(cut.code));
+  message.set_detail(std::move(cut.detail));
+}
+
+Failure from_wire(MetaDecoder& in, const wire::Failure& message) {
+  Failure failure;
+  failure.failure_class =
+      in.enumerator("failure.failure_class", message.failure_class(), FailureClass::kUnexplained);
+  failure.code = message.code();
+  failure.detail = message.detail();
+  return bounded(std::move(failure));
+}
+
+}  // namespace waybill
