@@ -15,7 +15,8 @@ class Random {
   /// Uniform in [0, bound); requires bound > 0.
   std::uint64_t below(std::uint64_t bound) {
     WB_ASSERT(bound > 0, "an empty range has no number");
-    return static_cast<std::uint64_t>((static_cast<unsigned __int128>(next()) * bound) >> 64);
+    __extension__ using Wide = unsigned __int128;  // not ISO C++, but both compilers have it
+    return static_cast<std::uint64_t>((static_cast<Wide>(next()) * bound) >> 64);
   }
   Uuid uuid() {
     Uuid uuid;
