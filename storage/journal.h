@@ -90,6 +90,8 @@ struct RecoveryReport {
   std::uint64_t torn_at_file = 0;
   std::uint64_t torn_at_position = 0;
   std::uint32_t start_number = 0;  ///< of this run, from 1
+  /// Files in the directory that are not the journal's: moved into its "quarantine" (S10).
+  std::vector<std::string> moved_aside;
 };
 
 /// Why a change may not be staged now.

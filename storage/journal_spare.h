@@ -23,34 +23,37 @@ class JournalSpare {
   enum class State : std::uint8_t { kNone, kFilling, kReady, kDiskFull };
   using Changed = std::move_only_function<void(Result<void>)>;
 
-  /// `changed` is called from completions when a spare is ready, or the disk full, or with another
-  /// error.
+  /// `changed` is called from completions: when a write was queued that wants to be submitted, when
+  /// the spare is ready, or the disk full, or with another error.
   JournalSpare(Disk& disk, std::string directory, std::uint64_t file_size, Changed changed);
 
   /// A finished one that recovery found.
   void adopt(std::uint64_t number);
-  /// Begins to prepare number `number`. Requires kNone or kDiskFull. The writes are queued, not
-  /// submitted. Only creating the file blocks.
+  /// Begins to prepare number `number`. Requires kNone or kDiskFull. The first write is queued, not
+  /// submitted; only creating the file blocks. A full disk is a state, not an error.
   Result<void> start(std::uint64_t number);
   /// Requires kReady: the owner has taken it into use.
   void taken();
+  /// Stops filling, at the next completion, and removes the part. What is ready stays.
+  void abandon() { abandoned_ = true; }
 
   [[nodiscard]] State state() const { return state_; }
   [[nodiscard]] std::uint64_t number() const { return number_; }
-  /// Operations whose completion has not run.
+  /// Operations whose completion has not run: 0 or 1.
   [[nodiscard]] std::size_t pending() const { return pending_; }
 
  private:
-  void write_next();
-  void written(Result<std::size_t> result);
-  void synced(Result<std::size_t> result);
-  void give_up(Error error);
+  void queue_next();
+  void on_written(Result<std::size_t> result);
+  void on_synced(Result<std::size_t> result);
+  Result<void> give_up(Error error);
 
   Disk& disk_;
   std::string directory_;
   std::uint64_t file_size_;
   Changed changed_;
   State state_ = State::kNone;
+  bool abandoned_ = false;
   std::uint64_t number_ = 0;
   std::uint64_t filled_ = 0;
   std::size_t pending_ = 0;
