@@ -55,13 +55,18 @@ class ManualClock final : public Clock {
   WallTime wall() const override { return wall_; }
   void advance(Duration duration) {
     monotonic_ = monotonic_ + duration;
-    wall_.milliseconds += std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+    // What is less than a millisecond is kept, or many small steps would leave the wall behind.
+    Duration whole = below_millisecond_ + duration;
+    auto passed = std::chrono::floor<std::chrono::milliseconds>(whole);
+    below_millisecond_ = whole - passed;
+    wall_.milliseconds += passed.count();
   }
   void jump_wall(std::chrono::milliseconds by) { wall_.milliseconds += by.count(); }
 
  private:
   MonotonicTime monotonic_{1};
   WallTime wall_{1'700'000'000'000};
+  Duration below_millisecond_{};
 };
 
 }  // namespace waybill
