@@ -46,7 +46,7 @@ class UringDisk final : public PosixDisk {
 
   UringDisk(Root root, std::unique_ptr<Ring> ring);
   void enqueue(std::unique_ptr<Operation> operation, FileHandle file, Completion completion);
-  std::size_t finish();
+  std::size_t finish(std::vector<std::unique_ptr<Operation>> done);
 
   std::vector<std::unique_ptr<Operation>> queued_;
   std::size_t pending_ = 0;
