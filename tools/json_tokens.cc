@@ -305,6 +305,43 @@ std::string json_pretty(const std::vector<JsonToken>& tokens) {
   return out;
 }
 
+Checked<std::vector<JsonMember>> json_members(std::string_view text) {
+  Checked<std::vector<JsonToken>> tokens = json_tokens(text);
+  if (!tokens) return tokens.error();
+  return json_members(*tokens);
+}
+
+Checked<std::vector<JsonMember>> json_members(const std::vector<JsonToken>& tokens) {
+  if (tokens.empty() || tokens.front().text != "{") return Problem{"not a JSON object"};
+  std::vector<JsonMember> members;
+  std::size_t at = 1;
+  while (tokens[at].text != "}") {
+    if (tokens[at].text == ",") ++at;
+    Checked<std::string> name = json_string(tokens[at]);
+    if (!name) return name.error();
+    at += 2;  // the key and its colon
+    JsonMember member{*name, {}};
+    std::size_t depth = 0;
+    do {
+      const JsonToken& token = tokens[at++];
+      bool punctuation = token.kind == JsonTokenKind::kPunctuation;
+      if (punctuation && (token.text == "{" || token.text == "[")) ++depth;
+      if (punctuation && (token.text == "}" || token.text == "]")) --depth;
+      member.value.push_back(token);
+    } while (depth > 0);
+    members.push_back(std::move(member));
+  }
+  return members;
+}
+
+Checked<std::string> json_string(const JsonToken& token) {
+  WB_ASSERT(token.kind == JsonTokenKind::kString, "only strings have letters");
+  std::string text = unescaped(token.text);
+  if (!is_utf8(text))
+    return Problem{"a string names half a surrogate pair: " + std::string(token.text)};
+  return text;
+}
+
 bool same_json(std::string_view left, std::string_view right) {
   auto left_tokens = json_tokens(left);
   auto right_tokens = json_tokens(right);

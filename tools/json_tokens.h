@@ -29,6 +29,17 @@ Checked<std::vector<JsonToken>> json_tokens(std::string_view text);
 std::string json_compact(const std::vector<JsonToken>& tokens);
 std::string json_pretty(const std::vector<JsonToken>& tokens);
 
+struct JsonMember {
+  std::string name;
+  std::vector<JsonToken> value;
+};
+/// The members of a JSON object in order, repeated names too; an error for any other value.
+Checked<std::vector<JsonMember>> json_members(std::string_view text);
+/// The same for tokens of json_tokens() or of a member's value.
+Checked<std::vector<JsonMember>> json_members(const std::vector<JsonToken>& tokens);
+/// What a string token says. An error if it names half a surrogate pair, which no text can hold.
+Checked<std::string> json_string(const JsonToken& token);
+
 /// True if both texts are JSON and say the same: strings equal after unescaping, numbers equal as
 /// decimal numbers of any size, members in the same order and number (D17).
 bool same_json(std::string_view left, std::string_view right);

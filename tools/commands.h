@@ -1,0 +1,189 @@
+// Every command of `waybill`: its options as a plain struct, and the function that runs it. The
+// command line (command_line.h) makes one of these structs; nothing here knows how it was spelled.
+//
+// To add a command: 1 its struct and run() here, 2 its struct in Command, 3 its options in
+// command_line_*.cc, 4 run() in the .cc of its family.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "protocol/model/group_policy.h"
+#include "protocol/model/message.h"
+#include "protocol/model/requests.h"
+#include "tools/exit_code.h"
+
+namespace waybill::cli {
+
+class BrokerSession;
+
+// --- topics ---
+
+struct TopicCreate {
+  std::string name;
+  std::uint32_t partitions = 1;
+};
+struct TopicList {};
+struct TopicDescribe {
+  std::string name;
+};
+struct TopicDelete {
+  std::string name;
+  bool yes = false;
+};
+
+// --- publishing ---
+
+struct Publish {
+  std::string topic;
+  std::string file = "-";
+  bool json_lines = false;
+  std::string key_jq;
+  std::string key_separator;
+  std::vector<Header> headers;
+  std::optional<std::uint32_t> partition;
+};
+
+// --- groups ---
+
+/// What a command line says about a policy; what it does not say stays as it is.
+struct PolicyChanges {
+  std::optional<Ordering> ordering;
+  std::optional<std::uint32_t> max_failures;
+  std::optional<std::chrono::milliseconds> lease;
+  std::optional<BackoffKind> backoff;
+  std::optional<std::chrono::milliseconds> backoff_base;
+  std::optional<double> backoff_factor;
+  std::optional<std::chrono::milliseconds> backoff_cap;
+  std::optional<Jitter> jitter;
+  std::optional<OnDeadLetter> on_dead_letter;
+  std::optional<std::uint32_t> window;
+  std::optional<Attempts> attempts;
+};
+GroupPolicy changed(GroupPolicy policy, const PolicyChanges& changes);
+
+struct GroupCreate {
+  std::string name;
+  std::string topic;
+  PolicyChanges policy;
+  GroupStart start;
+};
+struct GroupSet {
+  std::string name;
+  PolicyChanges policy;
+};
+struct GroupList {};
+struct GroupDescribe {
+  std::string name;
+};
+struct GroupDelete {
+  std::string name;
+  bool discard_dead_letters = false;
+  bool yes = false;
+};
+
+// --- consuming ---
+
+/// As a member of a group.
+struct Consume {
+  std::string group;
+  std::string exec;    ///< a program per message
+  std::string worker;  ///< or one that is kept running; neither: print and ack
+  std::uint32_t concurrency = 1;
+  bool exit_at_end = false;
+};
+/// Without a group: from a place in the log, to the end or following it.
+struct Read {
+  std::string topic;
+  GroupStart from;
+  bool exit_at_end = false;
+};
+
+// --- dead letters ---
+
+/// Which dead letters a command is about, as people say it: `targets` is a group's name and then
+/// ids, or only ids "<group>/<partition>-<n>".
+struct DeadLetterChoice {
+  std::vector<std::string> targets;
+  std::string fingerprint;
+  std::string code;
+  std::optional<DeadLetterState> state;
+  bool all = false;
+};
+struct DeadLetterList {
+  DeadLetterChoice choice;
+  std::uint32_t limit = 20;
+};
+struct DeadLetterShow {
+  DeadLetterChoice choice;
+};
+struct DeadLetterEdit {
+  DeadLetterChoice choice;
+  std::string jq;
+  std::vector<Header> set_headers;
+  std::vector<std::string> remove_headers;
+  bool allow_reencode = false;
+  bool dry_run = false;
+  bool yes = false;
+  std::string note;
+};
+struct DeadLetterRedrive {
+  DeadLetterChoice choice;
+  bool override_limit = false;
+  bool yes = false;
+};
+struct DeadLetterDiscard {
+  DeadLetterChoice choice;
+  std::string reason;
+  bool yes = false;
+};
+
+// --- outbox ---
+
+struct OutboxDdl {
+  std::string database = "sqlite";
+};
+struct OutboxRelayRun {
+  std::string file;
+  std::int64_t lane = 0;
+  std::size_t batch_rows = 500;
+  std::string on_refused = "hold-key";
+  bool exit_at_end = false;
+  bool new_incarnation = false;
+};
+struct OutboxStatusShow {
+  std::string file;
+};
+
+using Command =
+    std::variant<TopicCreate, TopicList, TopicDescribe, TopicDelete, Publish, GroupCreate, GroupSet,
+                 GroupList, GroupDescribe, GroupDelete, Consume, Read, DeadLetterList,
+                 DeadLetterShow, DeadLetterEdit, DeadLetterRedrive, DeadLetterDiscard, OutboxDdl,
+                 OutboxRelayRun, OutboxStatusShow>;
+
+ExitCode run(const TopicCreate& command, BrokerSession& session);
+ExitCode run(const TopicList& command, BrokerSession& session);
+ExitCode run(const TopicDescribe& command, BrokerSession& session);
+ExitCode run(const TopicDelete& command, BrokerSession& session);
+ExitCode run(const Publish& command, BrokerSession& session);
+ExitCode run(const GroupCreate& command, BrokerSession& session);
+ExitCode run(const GroupSet& command, BrokerSession& session);
+ExitCode run(const GroupList& command, BrokerSession& session);
+ExitCode run(const GroupDescribe& command, BrokerSession& session);
+ExitCode run(const GroupDelete& command, BrokerSession& session);
+ExitCode run(const Consume& command, BrokerSession& session);
+ExitCode run(const Read& command, BrokerSession& session);
+ExitCode run(const DeadLetterList& command, BrokerSession& session);
+ExitCode run(const DeadLetterShow& command, BrokerSession& session);
+ExitCode run(const DeadLetterEdit& command, BrokerSession& session);
+ExitCode run(const DeadLetterRedrive& command, BrokerSession& session);
+ExitCode run(const DeadLetterDiscard& command, BrokerSession& session);
+ExitCode run(const OutboxDdl& command, BrokerSession& session);
+ExitCode run(const OutboxRelayRun& command, BrokerSession& session);
+ExitCode run(const OutboxStatusShow& command, BrokerSession& session);
+
+}  // namespace waybill::cli

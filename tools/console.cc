@@ -1,0 +1,148 @@
+#include "tools/console.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <iostream>
+
+namespace waybill::cli {
+namespace {
+
+bool write_all(int descriptor, std::string_view data) {
+  while (!data.empty()) {
+    ssize_t written = ::write(descriptor, data.data(), data.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    data.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return true;
+}
+
+std::string coloured(Colour colour, std::string_view text) {
+  constexpr std::string_view kCodes[] = {"1", "31", "32", "33", "2"};
+  return "\x1b[" + std::string(kCodes[static_cast<int>(colour)]) + "m" + std::string(text) +
+         "\x1b[0m";
+}
+
+}  // namespace
+
+ConsoleStreams process_streams() {
+  ConsoleStreams streams;
+  streams.out = [](std::string_view data) { return write_all(STDOUT_FILENO, data); };
+  // If nobody reads stderr there is nobody to tell.
+  streams.err = [](std::string_view data) { (void)write_all(STDERR_FILENO, data); };
+  streams.read_answer = []() -> std::optional<std::string> {
+    std::string line;
+    if (!std::getline(std::cin, line)) return std::nullopt;
+    return line;
+  };
+  streams.out_is_terminal = ::isatty(STDOUT_FILENO) == 1;
+  streams.err_is_terminal = ::isatty(STDERR_FILENO) == 1;
+  streams.in_is_terminal = ::isatty(STDIN_FILENO) == 1;
+  const char* no_colour = std::getenv("NO_COLOR");
+  const char* terminal = std::getenv("TERM");
+  streams.colour = (no_colour == nullptr || *no_colour == '\0') && terminal != nullptr &&
+                   std::string_view(terminal) != "dumb";
+  return streams;
+}
+
+bool Console::print(std::string_view data) {
+  std::lock_guard lock(mutex_);
+  return print_locked(data);
+}
+
+bool Console::reader_gone() const {
+  std::lock_guard lock(mutex_);
+  return reader_gone_;
+}
+
+bool Console::print_locked(std::string_view data) {
+  if (reader_gone_) return false;
+  clear_progress_locked();
+  reader_gone_ = !streams_.out(data);
+  return !reader_gone_;
+}
+
+void Console::print_one(std::string_view text_form, std::string_view json_form) {
+  print(text() ? std::string(text_form) : std::string(json_form) + "\n");
+}
+
+void Console::print_item(std::string_view text_form, std::string_view json_form) {
+  std::lock_guard lock(mutex_);
+  if (format_ == OutputFormat::kJson) {
+    if (!items_.empty()) items_ += ",\n ";
+    items_ += json_form;
+  } else if (format_ == OutputFormat::kJsonLines) {
+    print_locked(std::string(json_form) + "\n");
+  } else {
+    print_locked(text_form);
+  }
+}
+
+void Console::finish_items() {
+  std::lock_guard lock(mutex_);
+  if (format_ == OutputFormat::kJson) print_locked("[" + items_ + "]\n");
+  items_.clear();
+}
+
+void Console::say(std::string_view line) {
+  std::lock_guard lock(mutex_);
+  if (quiet_) return;
+  clear_progress_locked();
+  streams_.err(std::string(line) + "\n");
+}
+
+void Console::complain(std::string_view what, std::string_view next) {
+  std::lock_guard lock(mutex_);
+  clear_progress_locked();
+  std::string text = err_colour(Colour::kRed, "error:") + " " + std::string(what) + "\n";
+  while (!next.empty()) {
+    std::size_t end = next.find('\n');
+    text += "  " + std::string(next.substr(0, end)) + "\n";
+    next.remove_prefix(end == std::string_view::npos ? next.size() : end + 1);
+  }
+  streams_.err(text);
+}
+
+void Console::progress(std::string_view line) {
+  std::lock_guard lock(mutex_);
+  if (!shows_progress()) return;
+  clear_progress_locked();
+  streams_.err(line);
+  progress_shown_ = !line.empty();
+}
+
+void Console::clear_progress_locked() {
+  if (progress_shown_) streams_.err("\r\x1b[K");
+  progress_shown_ = false;
+}
+
+bool Console::confirm(std::string_view question, bool assume_yes) {
+  if (assume_yes) return true;
+  if (!streams_.in_is_terminal || !streams_.err_is_terminal) {
+    complain("this needs a confirmation, and nobody is here to give it",
+             "nothing was changed; add --yes to confirm");
+    return false;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    clear_progress_locked();
+    streams_.err(std::string(question) + " [y/N] ");
+  }
+  std::optional<std::string> answer = streams_.read_answer();
+  if (answer && (*answer == "y" || *answer == "Y" || *answer == "yes")) return true;
+  say("nothing was changed");
+  return false;
+}
+
+std::string Console::out_colour(Colour colour, std::string_view text) const {
+  bool wanted = streams_.colour && streams_.out_is_terminal && format_ == OutputFormat::kText;
+  return wanted ? coloured(colour, text) : std::string(text);
+}
+
+std::string Console::err_colour(Colour colour, std::string_view text) const {
+  return streams_.colour && streams_.err_is_terminal ? coloured(colour, text) : std::string(text);
+}
+
+}  // namespace waybill::cli

@@ -1,0 +1,77 @@
+// Where a command speaks: data to stdout, everything said to a person to stderr, questions only
+// where a person sits. One object per process; any thread.
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace waybill::cli {
+
+enum class OutputFormat { kText, kJson, kJsonLines };
+enum class Colour { kBold, kRed, kGreen, kYellow, kDim };
+
+/// What the console is connected to; a test gives strings instead of a terminal.
+struct ConsoleStreams {
+  std::function<bool(std::string_view)> out;  ///< false once nobody reads any more
+  std::function<void(std::string_view)> err;
+  std::function<std::optional<std::string>()> read_answer;  ///< one line; nothing at the end
+  bool out_is_terminal = false;
+  bool err_is_terminal = false;
+  bool in_is_terminal = false;
+  bool colour = false;  ///< wanted at all: NO_COLOR unset, TERM not dumb
+};
+/// The process' own descriptors 0, 1 and 2.
+ConsoleStreams process_streams();
+
+class Console {
+ public:
+  Console(ConsoleStreams streams, OutputFormat format, bool quiet)
+      : streams_(std::move(streams)), format_(format), quiet_(quiet) {}
+
+  [[nodiscard]] OutputFormat format() const { return format_; }
+  [[nodiscard]] bool text() const { return format_ == OutputFormat::kText; }
+  [[nodiscard]] bool shows_progress() const { return streams_.err_is_terminal && !quiet_; }
+
+  /// Data, as it is. False (and from then on always) when nobody reads stdout any more.
+  bool print(std::string_view data);
+  [[nodiscard]] bool reader_gone() const;
+
+  /// The result of a command that yields one thing: with `json` on one line for -o json and jsonl.
+  void print_one(std::string_view text_form, std::string_view json_form);
+  /// One of several things: jsonl prints it now, json collects it until finish().
+  void print_item(std::string_view text_form, std::string_view json_form);
+  /// Ends a list of items: -o json prints the array, empty or not.
+  void finish_items();
+
+  /// A line of talk; not with --quiet.
+  void say(std::string_view line);
+  /// "error: …" and further lines indented under it; always.
+  void complain(std::string_view what, std::string_view next = {});
+  /// Progress that overwrites itself on a terminal, nothing elsewhere. An empty line clears it.
+  void progress(std::string_view line);
+
+  /// Asks a destructive question: true if `assume_yes`, or a person at a terminal says "y" or
+  /// "yes". Off a terminal it is refused with a sentence that names --yes.
+  bool confirm(std::string_view question, bool assume_yes);
+
+  /// The text in colour if stdout (stderr) is a terminal that wants it.
+  [[nodiscard]] std::string out_colour(Colour colour, std::string_view text) const;
+  [[nodiscard]] std::string err_colour(Colour colour, std::string_view text) const;
+
+ private:
+  bool print_locked(std::string_view data);
+  void clear_progress_locked();
+
+  ConsoleStreams streams_;
+  OutputFormat format_;
+  bool quiet_;
+  mutable std::mutex mutex_;
+  std::string items_;  ///< of -o json, until finish_items()
+  bool reader_gone_ = false;
+  bool progress_shown_ = false;
+};
+
+}  // namespace waybill::cli

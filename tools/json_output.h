@@ -1,0 +1,36 @@
+// What -o json and -o jsonl print: the broker's answers as JSON on one line. Names of fields are an
+// interface for scripts: they may be added, not changed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "client/delivery.h"
+#include "client/outbox/status.h"
+#include "client/publish_receipt.h"
+#include "protocol/model/requests.h"
+
+namespace waybill::cli {
+
+std::string to_json(const TopicInfo& topic);
+std::string to_json(const DescribeTopicReply& reply);
+std::string to_json(const GroupInfo& group, std::string_view topic);
+std::string to_json(const DescribeGroupReply& reply);
+std::string to_json(const PublishReceipt& receipt, std::string_view topic);
+std::string to_json(const DeadLetterSummary& dead_letter, std::string_view group);
+std::string to_json(const ShowDeadLetterReply& reply, std::string_view group);
+std::string to_json(const OutboxStatus& status);
+
+/// What a command did: {"deleted":"orders"}.
+std::string done_json(std::string_view verb, std::string_view name);
+/// {"<verb>":3,"skipped":1}
+std::string count_json(std::string_view verb, std::uint64_t count, std::uint64_t skipped);
+/// How one message was settled.
+std::string settled_json(const Delivery& delivery, const SettleOptions& settle);
+
+/// "ack", "retry", "dead_letter", "release".
+std::string_view verb_name(SettleVerb verb);
+
+}  // namespace waybill::cli

@@ -1,0 +1,72 @@
+#include <fmt/format.h>
+
+#include "tools/broker_session.h"
+#include "tools/commands.h"
+#include "tools/json_output.h"
+#include "tools/text_table.h"
+
+namespace waybill::cli {
+
+ExitCode run(const TopicCreate& command, BrokerSession& session) {
+  Reply<CreateTopicReply> reply =
+      session.request(CreateTopicRequest{command.name, command.partitions});
+  if (!reply) return session.report(reply.error());
+  session.console().print_one(
+      fmt::format("{} {} ({} partitions)\n", reply->created ? "created" : "exists", command.name,
+                  reply->topic.partitions.size()),
+      to_json(reply->topic));
+  return ExitCode::kOk;
+}
+
+ExitCode run(const TopicList&, BrokerSession& session) {
+  Reply<MetadataReply> reply = session.request(MetadataRequest{});
+  if (!reply) return session.report(reply.error());
+  Console& console = session.console();
+  const std::vector<TopicInfo>& topics = reply->catalog.topics;
+  if (console.text()) {
+    TextTable table({"TOPIC", ">PARTITIONS"});
+    for (const TopicInfo& topic : topics) {
+      table.add({topic.name, fmt::to_string(topic.partitions.size())});
+    }
+    console.print(table.empty() ? "" : table.render());
+    if (table.empty()) console.say("no topics yet; make one with 'waybill topic create NAME'");
+    return ExitCode::kOk;
+  }
+  for (const TopicInfo& topic : topics) console.print_item({}, to_json(topic));
+  console.finish_items();
+  return ExitCode::kOk;
+}
+
+ExitCode run(const TopicDescribe& command, BrokerSession& session) {
+  Reply<DescribeTopicReply> reply = session.request(DescribeTopicRequest{command.name});
+  if (!reply) return session.report(reply.error(), command.name);
+  TextTable table({">PARTITION", ">START", ">END", ">MESSAGES", ">BYTES"});
+  for (const PartitionStatus& status : reply->partitions) {
+    table.add({fmt::to_string(status.partition.value), fmt::to_string(status.start.value),
+               fmt::to_string(status.end.value), fmt::to_string(status.end - status.start),
+               fmt::to_string(status.bytes)});
+  }
+  std::string groups = reply->groups.empty()
+                           ? "no groups"
+                           : fmt::format("groups: {}", fmt::join(reply->groups, ", "));
+  session.console().print_one(fmt::format("{}, {}\n{}", command.name, groups, table.render()),
+                              to_json(*reply));
+  return ExitCode::kOk;
+}
+
+ExitCode run(const TopicDelete& command, BrokerSession& session) {
+  Reply<DescribeTopicReply> topic = session.request(DescribeTopicRequest{command.name});
+  if (!topic) return session.report(topic.error(), command.name);
+  std::int64_t messages = 0;
+  for (const PartitionStatus& status : topic->partitions) messages += status.end - status.start;
+  Console& console = session.console();
+  console.say(fmt::format("this deletes topic {} with its {} messages in {} partitions, for ever",
+                          command.name, messages, topic->partitions.size()));
+  if (!console.confirm("delete it?", command.yes)) return ExitCode::kFailed;
+  Reply<DeleteTopicReply> reply = session.request(DeleteTopicRequest{command.name});
+  if (!reply) return session.report(reply.error(), command.name);
+  console.print_one(fmt::format("deleted {}\n", command.name), done_json("deleted", command.name));
+  return ExitCode::kOk;
+}
+
+}  // namespace waybill::cli
