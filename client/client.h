@@ -28,6 +28,7 @@
 #include "client/client_options.h"
 #include "client/completion.h"
 #include "client/publish_receipt.h"
+#include "client/publish_target.h"
 #include "client/subscription.h"
 #include "protocol/model/message.h"
 #include "protocol/model/requests.h"
@@ -37,21 +38,12 @@ namespace waybill {
 
 class ClientCore;
 
-/// Where a message goes. Without a partition: by its key, or, without a key, wherever the next
-/// batch goes.
-struct PublishTarget {
-  std::string topic;
-  std::optional<PartitionIndex> partition;
-
-  PublishTarget(const char* topic_name) : topic(topic_name) {}
-  PublishTarget(std::string topic_name) : topic(std::move(topic_name)) {}
-  PublishTarget(std::string topic_name, PartitionIndex index)
-      : topic(std::move(topic_name)), partition(index) {}
-};
-
 class Client {
  public:
-  explicit Client(const asio::any_io_executor& executor, ClientOptions options = {});
+  /// `keep_alive` is held as long as anything of the client lives, deliveries included; for a
+  /// facade that owns the execution context.
+  explicit Client(const asio::any_io_executor& executor, ClientOptions options = {},
+                  std::shared_ptr<void> keep_alive = nullptr);
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
   Client(const Client&) = delete;

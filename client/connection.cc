@@ -277,6 +277,7 @@ RequestError Connection::refuse_answer(RequestKind kind, const RequestError& err
 
 void Connection::close(const RequestError& reason) {
   if (state_ == State::kClosed) return;
+  Self self = shared_from_this();  // on_closed may drop the owner's reference
   state_ = State::kClosed;
   ErrorCode ignored;
   resolver_.cancel();
@@ -286,8 +287,7 @@ void Connection::close(const RequestError& reason) {
   RequestError lost(Errc::kConnectionLost, reason.explanation);
   auto pending = std::exchange(pending_, {});
   for (auto& [correlation, request] : pending) request.completion(lost);
-  Events events = std::exchange(events_, {});
-  if (events.on_closed) events.on_closed(reason);
+  if (events_.on_closed) events_.on_closed(reason);
 }
 
 }  // namespace waybill

@@ -31,8 +31,8 @@ struct HeldDelivery;
 /// How a delivery ends.
 struct SettleOptions {
   SettleVerb verb = SettleVerb::kAck;
-  Failure failure;                                       ///< for retry and dead_letter
-  std::optional<std::chrono::milliseconds> retry_after;  ///< overrides the group's back-off
+  Failure failure{};                                       ///< for retry and dead_letter
+  std::optional<std::chrono::milliseconds> retry_after{};  ///< overrides the group's back-off
 };
 
 class [[nodiscard]] Delivery {

@@ -1,0 +1,139 @@
+#include "client/blocking_client.h"
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <thread>
+
+namespace waybill {
+namespace {
+
+template <class T, class Start>
+Reply<T> wait_for_answer(Start start) {
+  std::promise<Reply<T>> promise;
+  std::future<Reply<T>> answered = promise.get_future();
+  start([&promise](Reply<T> reply) { promise.set_value(std::move(reply)); });
+  return answered.get();
+}
+
+}  // namespace
+
+/// The thread and what it runs. The context is shared with everything of the client, because
+/// deliveries may outlive the facade.
+struct BlockingClient::Runtime {
+  explicit Runtime(ClientOptions options)
+      : context(std::make_shared<asio::io_context>(1)),
+        work(asio::make_work_guard(*context)),
+        client(std::in_place, context->get_executor(), std::move(options), context),
+        thread([running = context] { running->run(); }) {}
+  ~Runtime() {
+    client.reset();
+    work.reset();
+    thread.join();
+  }
+
+  std::shared_ptr<asio::io_context> context;
+  asio::executor_work_guard<asio::io_context::executor_type> work;
+  std::optional<Client> client;
+  std::thread thread;
+};
+
+Reply<Delivery> BlockingSubscription::next(std::optional<std::chrono::milliseconds> wait) {
+  return wait_for_answer<Delivery>(
+      [&](auto handler) { subscription_.async_next(wait, std::move(handler)); });
+}
+
+Reply<void> BlockingSubscription::close() {
+  return wait_for_answer<void>(
+      [&](auto handler) { subscription_.async_close(std::move(handler)); });
+}
+
+BlockingClient::BlockingClient(ClientOptions options)
+    : runtime_(std::make_unique<Runtime>(std::move(options))) {}
+
+BlockingClient::~BlockingClient() = default;
+
+Client& BlockingClient::async() {
+  return *runtime_->client;
+}
+
+asio::any_io_executor BlockingClient::executor() {
+  return runtime_->context->get_executor();
+}
+
+Reply<HelloReply> BlockingClient::connect() {
+  return wait_for<HelloReply>([&](auto handler) { async().async_connect(std::move(handler)); });
+}
+
+Reply<PublishReceipt> BlockingClient::publish(PublishTarget target, Message message) {
+  return wait_for<PublishReceipt>([&](auto handler) {
+    async().async_publish(std::move(target), std::move(message), std::move(handler));
+  });
+}
+
+std::vector<Reply<PublishReceipt>> BlockingClient::publish_all(const PublishTarget& target,
+                                                               std::vector<Message> messages) {
+  // So many at a time: enough to fill batches, few enough to never meet the client's own bounds.
+  constexpr std::size_t kWindow = 10'000;
+  std::vector<std::future<Reply<PublishReceipt>>> answers;
+  std::vector<Reply<PublishReceipt>> receipts;
+  answers.reserve(messages.size());
+  receipts.reserve(messages.size());
+  for (Message& message : messages) {
+    if (answers.size() >= receipts.size() + kWindow) {
+      receipts.push_back(answers[receipts.size()].get());
+    }
+    auto promise = std::make_shared<std::promise<Reply<PublishReceipt>>>();
+    answers.push_back(promise->get_future());
+    async().async_publish(target, std::move(message), [promise](Reply<PublishReceipt> receipt) {
+      promise->set_value(std::move(receipt));
+    });
+  }
+  while (receipts.size() < answers.size()) receipts.push_back(answers[receipts.size()].get());
+  return receipts;
+}
+
+Reply<CreateTopicReply> BlockingClient::create_topic(std::string name, std::uint32_t partitions) {
+  return request(CreateTopicRequest{std::move(name), partitions});
+}
+
+Reply<TopicInfo> BlockingClient::find_topic(std::string name) {
+  return wait_for<TopicInfo>(
+      [&](auto handler) { async().async_find_topic(std::move(name), std::move(handler)); });
+}
+
+Reply<CreateGroupReply> BlockingClient::ensure_group(CreateGroupRequest group) {
+  return request(std::move(group));
+}
+
+Reply<BlockingSubscription> BlockingClient::subscribe(std::string group, SubscribeOptions options) {
+  Reply<Subscription> made = wait_for<Subscription>([&](auto handler) {
+    async().async_subscribe(std::move(group), options, std::move(handler));
+  });
+  if (!made) return made.error();
+  return BlockingSubscription(std::move(*made));
+}
+
+Reply<void> BlockingClient::consume(const std::string& group,
+                                    const std::function<Continue(Delivery&)>& handle,
+                                    ConsumeOptions options) {
+  Reply<BlockingSubscription> made = subscribe(group, options.subscribe);
+  if (!made) return made.error();
+  BlockingSubscription subscription = std::move(*made);
+  for (;;) {
+    Reply<Delivery> next = subscription.next(options.idle_timeout);
+    if (!next && next.error() == Errc::kTimedOut) return subscription.close();
+    if (!next) return next.error();
+    Continue going_on = Continue::kYes;
+    {
+      Delivery delivery = std::move(*next);
+      going_on = handle(delivery);
+    }
+    if (going_on == Continue::kNo) return subscription.close();
+  }
+}
+
+Reply<void> BlockingClient::close() {
+  return wait_for<void>([&](auto handler) { async().async_close(std::move(handler)); });
+}
+
+}  // namespace waybill
