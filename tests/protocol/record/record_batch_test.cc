@@ -203,6 +203,12 @@ TEST(ValidateBatch, CountsOfTheHeaderAgreeWithTheRecords) {
             Errc::kInvalidBatch);
 }
 
+TEST(ValidateBatch, ARecordBeyondTheCountIsRefused) {
+  ByteVector two = concat({small_record(0), small_record(1)});
+  EXPECT_EQ(refusal(raw_batch(two)), Errc::kInvalidBatch);
+  EXPECT_EQ(refusal(raw_batch(compress(Codec::kLz4, two), {.attributes = 3})), Errc::kInvalidBatch);
+}
+
 TEST(ValidateBatch, NegativeAndOverflowingOffsetsAreRefused) {
   ByteVector batch = golden_batch("plain");
   stamp_base_offset(batch, Offset{-1});
