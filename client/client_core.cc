@@ -76,9 +76,9 @@ Task<Reply<void>> ClientCore::connect_round(std::shared_ptr<ClientCore> self) {
   hello.client_name = self->options_.client_name;
   RequestError last(Errc::kCannotConnect, "the client has no endpoints");
   for (const std::string& endpoint : self->options_.endpoints) {
-    auto connection = std::make_shared<Connection>(self->strand_, self->options_.keepalive);
+    auto connection = std::make_shared<BrokerConnection>(self->strand_, self->options_.keepalive);
     std::weak_ptr<ClientCore> weak = self;
-    Connection::Events events;
+    BrokerConnection::Events events;
     events.on_push = [weak](const Frame& frame) {
       if (auto core = weak.lock()) core->push(frame);
     };
@@ -86,8 +86,8 @@ Task<Reply<void>> ClientCore::connect_round(std::shared_ptr<ClientCore> self) {
       if (auto core = weak.lock()) core->connection_closed(reason);
     };
     self->dialing_ = connection;
-    auto opening = Connection::open(connection, endpoint, hello, self->options_.connect_timeout,
-                                    std::move(events));
+    auto opening = BrokerConnection::open(connection, endpoint, hello,
+                                          self->options_.connect_timeout, std::move(events));
     Reply<HelloReply> said = co_await std::move(opening);
     self->dialing_ = nullptr;
     if (self->closed()) {
@@ -103,7 +103,7 @@ Task<Reply<void>> ClientCore::connect_round(std::shared_ptr<ClientCore> self) {
   co_return last;
 }
 
-void ClientCore::connected(std::shared_ptr<Connection> connection, HelloReply hello) {
+void ClientCore::connected(std::shared_ptr<BrokerConnection> connection, HelloReply hello) {
   reached_ = true;
   connection_ = std::move(connection);
   hello_ = std::move(hello);
@@ -123,7 +123,7 @@ void ClientCore::connection_closed(const RequestError& /*reason*/) {
 }
 
 void ClientCore::with_connection(SteadyTime deadline,
-                                 Completion<std::shared_ptr<Connection>> completion) {
+                                 Completion<std::shared_ptr<BrokerConnection>> completion) {
   if (closed()) return completion(closed_error());
   if (connection_ != nullptr && connection_->is_open()) return completion(connection_);
   ensure_running();
@@ -150,7 +150,7 @@ void ClientCore::fail_waiters(const RequestError& error) {
 void ClientCore::connect(Completion<HelloReply> completion) {
   with_connection(std::chrono::steady_clock::now() + options_.request_timeout,
                   [self = shared_from_this(), completion = std::move(completion)](
-                      Reply<std::shared_ptr<Connection>> connection) mutable {
+                      Reply<std::shared_ptr<BrokerConnection>> connection) mutable {
                     if (!connection) return completion(connection.error());
                     completion(*self->hello_);
                   });

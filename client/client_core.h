@@ -18,10 +18,10 @@
 #include <string>
 #include <vector>
 
+#include "client/broker_connection.h"
 #include "client/client_options.h"
 #include "client/completion.h"
-#include "client/connection.h"
-#include "client/publisher.h"
+#include "client/message_publisher.h"
 #include "client/subscription.h"
 #include "protocol/async/task.h"
 #include "protocol/base/random.h"
@@ -57,9 +57,10 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
 
   /// The connection, as soon as there is one; an error after `deadline`, when the broker was never
   /// reached (unless the options say wait), or when the client is closed.
-  void with_connection(SteadyTime deadline, Completion<std::shared_ptr<Connection>> completion);
+  void with_connection(SteadyTime deadline,
+                       Completion<std::shared_ptr<BrokerConnection>> completion);
   /// Null while there is none.
-  [[nodiscard]] const std::shared_ptr<Connection>& connection() const { return connection_; }
+  [[nodiscard]] const std::shared_ptr<BrokerConnection>& connection() const { return connection_; }
 
   void connect(Completion<HelloReply> completion);
   /// One request with its answer; idempotent ones are repeated after a lost connection.
@@ -86,14 +87,14 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   template <class Request>
   struct Call;
   struct Waiter {
-    Completion<std::shared_ptr<Connection>> completion;
+    Completion<std::shared_ptr<BrokerConnection>> completion;
     asio::steady_timer deadline;
   };
 
   static Task<void> run(std::shared_ptr<ClientCore> self);
   static Task<Reply<void>> connect_round(std::shared_ptr<ClientCore> self);
   void ensure_running();
-  void connected(std::shared_ptr<Connection> connection, HelloReply hello);
+  void connected(std::shared_ptr<BrokerConnection> connection, HelloReply hello);
   void connection_closed(const RequestError& reason);
   void fail_waiters(const RequestError& error);
   void push(const Frame& frame);
@@ -110,15 +111,15 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
 
   bool running_ = false;
   bool reached_ = false;  ///< the broker was reached once
-  std::shared_ptr<Connection> dialing_;
-  std::shared_ptr<Connection> connection_;
+  std::shared_ptr<BrokerConnection> dialing_;
+  std::shared_ptr<BrokerConnection> connection_;
   std::optional<HelloReply> hello_;
   asio::steady_timer pause_;  ///< between rounds, and while a connection lives
   std::uint64_t last_waiter_ = 0;
   std::map<std::uint64_t, Waiter> waiters_;
 
   std::map<std::string, TopicInfo, std::less<>> topics_;
-  Publisher publisher_;
+  MessagePublisher publisher_;
   std::uint32_t last_subscription_ = 0;
   std::map<std::uint32_t, std::shared_ptr<SubscriptionState>> subscriptions_;
 };
@@ -144,7 +145,7 @@ template <class Request>
 void ClientCore::attempt(std::shared_ptr<Call<Request>> call) {
   SteadyTime deadline = call->deadline;
   with_connection(deadline, [self = shared_from_this(),
-                             call](Reply<std::shared_ptr<Connection>> connection) {
+                             call](Reply<std::shared_ptr<BrokerConnection>> connection) {
     if (!connection) return call->completion(connection.error());
     auto left =
         std::chrono::duration_cast<Milliseconds>(call->deadline - std::chrono::steady_clock::now());

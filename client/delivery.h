@@ -35,6 +35,10 @@ struct SettleOptions {
   std::optional<std::chrono::milliseconds> retry_after{};  ///< overrides the group's back-off
 };
 
+// Inline, so that it is waybill::Delivery to everybody: the broker's core has a class of this name,
+// and programs that hold both (tests) need two symbols.
+inline namespace client {
+
 class [[nodiscard]] Delivery {
  public:
   Delivery(std::shared_ptr<SubscriptionState> subscription, std::shared_ptr<HeldDelivery> held);
@@ -90,5 +94,7 @@ class [[nodiscard]] Delivery {
   std::shared_ptr<SubscriptionState> subscription_;
   std::shared_ptr<HeldDelivery> held_;
 };
+
+}  // namespace client
 
 }  // namespace waybill

@@ -63,18 +63,18 @@ void SubscriptionState::join(Completion<Subscription> completion) {
 
 void SubscriptionState::try_join() {
   auto deadline = std::chrono::steady_clock::now() + core_->options().request_timeout;
-  core_->with_connection(deadline,
-                         [self = shared_from_this()](Reply<std::shared_ptr<Connection>> found) {
-                           if (!found) return self->end(found.error());
-                           if (self->phase_ == Phase::kJoining) self->subscribe_on(*found);
-                         });
+  core_->with_connection(
+      deadline, [self = shared_from_this()](Reply<std::shared_ptr<BrokerConnection>> found) {
+        if (!found) return self->end(found.error());
+        if (self->phase_ == Phase::kJoining) self->subscribe_on(*found);
+      });
 }
 
 void SubscriptionState::connected() {
   if (phase_ == Phase::kLive || phase_ == Phase::kClosing) subscribe_on(core_->connection());
 }
 
-void SubscriptionState::subscribe_on(const std::shared_ptr<Connection>& connection) {
+void SubscriptionState::subscribe_on(const std::shared_ptr<BrokerConnection>& connection) {
   connection->request(SubscribeRequest{number_, group_name_}, core_->options().request_timeout,
                       [self = shared_from_this()](Reply<SubscribeReply> reply) {
                         self->subscribed(std::move(reply));

@@ -102,7 +102,7 @@ class SubscriptionState : public std::enable_shared_from_this<SubscriptionState>
   }
 
   void try_join();
-  void subscribe_on(const std::shared_ptr<Connection>& connection);
+  void subscribe_on(const std::shared_ptr<BrokerConnection>& connection);
   void subscribed(Reply<SubscribeReply> reply);
   void reclaimed();
   void grant(std::uint32_t messages, std::uint64_t bytes);

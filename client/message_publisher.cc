@@ -1,4 +1,4 @@
-#include "client/publisher.h"
+#include "client/message_publisher.h"
 
 #include <algorithm>
 
@@ -44,15 +44,15 @@ bool worth_repeating(Errc code) {
 
 }  // namespace
 
-Publisher::Publisher(ClientCore& core)
+MessagePublisher::MessagePublisher(ClientCore& core)
     : core_(core), producer_{core.random().uuid()}, expiry_(core.strand()) {}
 
-Publisher::~Publisher() = default;
+MessagePublisher::~MessagePublisher() = default;
 
 // --- from the caller to a partition's queue ---
 
-void Publisher::publish(PublishTarget target, Message message,
-                        Completion<PublishReceipt> completion) {
+void MessagePublisher::publish(PublishTarget target, Message message,
+                               Completion<PublishReceipt> completion) {
   Draft draft;
   draft.target = std::move(target);
   draft.message = std::move(message);
@@ -75,7 +75,7 @@ void Publisher::publish(PublishTarget target, Message message,
   watch_deadlines();
 }
 
-void Publisher::admit(Draft draft) {
+void MessagePublisher::admit(Draft draft) {
   draft.buffered = true;
   buffered_bytes_ += draft.size;
   std::string topic = draft.target.topic;
@@ -87,7 +87,7 @@ void Publisher::admit(Draft draft) {
   });
 }
 
-void Publisher::resolved(const std::string& topic, const Reply<TopicInfo>& info) {
+void MessagePublisher::resolved(const std::string& topic, const Reply<TopicInfo>& info) {
   auto found = unresolved_.extract(topic);
   if (found.empty()) return;
   for (Draft& draft : found.mapped()) {
@@ -99,7 +99,7 @@ void Publisher::resolved(const std::string& topic, const Reply<TopicInfo>& info)
   }
 }
 
-void Publisher::enqueue(Draft draft, const TopicInfo& topic) {
+void MessagePublisher::enqueue(Draft draft, const TopicInfo& topic) {
   auto count = static_cast<std::uint32_t>(topic.partitions.size());
   PartitionIndex partition = choose_partition(draft, topic);
   if (partition.value >= count) {
@@ -120,7 +120,7 @@ void Publisher::enqueue(Draft draft, const TopicInfo& topic) {
   schedule(queue);
 }
 
-PartitionIndex Publisher::choose_partition(const Draft& draft, const TopicInfo& topic) {
+PartitionIndex MessagePublisher::choose_partition(const Draft& draft, const TopicInfo& topic) {
   if (draft.target.partition) return *draft.target.partition;
   auto count = static_cast<std::uint32_t>(topic.partitions.size());
   if (count == 0) return {};
@@ -132,7 +132,7 @@ PartitionIndex Publisher::choose_partition(const Draft& draft, const TopicInfo& 
 
 // --- from the queue to the broker ---
 
-void Publisher::schedule(PartitionQueue& queue) {
+void MessagePublisher::schedule(PartitionQueue& queue) {
   if (queue.dirty || queue.flight || queue.drafts.empty()) return;
   queue.dirty = true;
   scheduled_.push_back(queue.key);
@@ -144,7 +144,7 @@ void Publisher::schedule(PartitionQueue& queue) {
   });
 }
 
-void Publisher::launch_scheduled() {
+void MessagePublisher::launch_scheduled() {
   launch_posted_ = false;
   while (!scheduled_.empty() && flights_ < kMaxFlights) {
     PartitionQueue& queue = queues_.at(scheduled_.front());
@@ -154,7 +154,7 @@ void Publisher::launch_scheduled() {
   }
 }
 
-void Publisher::launch(PartitionQueue& queue) {
+void MessagePublisher::launch(PartitionQueue& queue) {
   if (queue.flight || !build(queue)) return;
   ++flights_;
   queue.flight_number = ++last_flight_;
@@ -163,7 +163,7 @@ void Publisher::launch(PartitionQueue& queue) {
   send(queue);
 }
 
-bool Publisher::build(PartitionQueue& queue) {
+bool MessagePublisher::build(PartitionQueue& queue) {
   BatchBuilder builder;
   Flight flight;
   while (!queue.drafts.empty()) {
@@ -195,8 +195,8 @@ bool Publisher::build(PartitionQueue& queue) {
   return true;
 }
 
-void Publisher::send(PartitionQueue& queue) {
-  std::shared_ptr<Connection> connection = core_.connection();
+void MessagePublisher::send(PartitionQueue& queue) {
+  std::shared_ptr<BrokerConnection> connection = core_.connection();
   Flight& flight = *queue.flight;
   if (connection == nullptr || flight.on_the_wire) return;
   flight.on_the_wire = true;
@@ -215,13 +215,13 @@ void Publisher::send(PartitionQueue& queue) {
                       });
 }
 
-void Publisher::connected() {
+void MessagePublisher::connected() {
   for (auto& [key, queue] : queues_) {
     if (queue.flight) send(queue);
   }
 }
 
-void Publisher::answered(PartitionQueue& queue, Reply<PublishReply> reply) {
+void MessagePublisher::answered(PartitionQueue& queue, Reply<PublishReply> reply) {
   queue.flight->on_the_wire = false;
   if (!reply && reply.error() == Errc::kTimedOut) {
     // A broker that is silent for so long is gone or stuck: try another connection.
@@ -245,7 +245,7 @@ void Publisher::answered(PartitionQueue& queue, Reply<PublishReply> reply) {
   succeed(queue, *reply->parts[0]);
 }
 
-void Publisher::succeed(PartitionQueue& queue, const PublishResult& result) {
+void MessagePublisher::succeed(PartitionQueue& queue, const PublishResult& result) {
   std::int64_t index = 0;
   for (Draft& draft : queue.flight->drafts) {
     complete(draft, PublishReceipt{queue.key.second, result.base_offset + index, result.duplicate});
@@ -254,7 +254,7 @@ void Publisher::succeed(PartitionQueue& queue, const PublishResult& result) {
   landed(queue);
 }
 
-void Publisher::refuse(PartitionQueue& queue, const RequestError& error) {
+void MessagePublisher::refuse(PartitionQueue& queue, const RequestError& error) {
   Flight& flight = *queue.flight;
   ++flight.refusals;
   if (facts(error.code).outcome_unknown && error.code != Errc::kProducerUnknown) {
@@ -283,7 +283,7 @@ void Publisher::refuse(PartitionQueue& queue, const RequestError& error) {
   give_up(queue, error);
 }
 
-void Publisher::send_later(PartitionQueue& queue) {
+void MessagePublisher::send_later(PartitionQueue& queue) {
   queue.pause->expires_after(backoff_delay(kResend, queue.flight->refusals, core_.random().next()));
   queue.pause->async_wait(
       [weak = core_.weak_from_this(), this, key = queue.key](boost::system::error_code stopped) {
@@ -294,18 +294,18 @@ void Publisher::send_later(PartitionQueue& queue) {
       });
 }
 
-void Publisher::renew_producer(PartitionQueue& queue) {
+void MessagePublisher::renew_producer(PartitionQueue& queue) {
   queue.producer = {core_.random().uuid()};
   queue.last_sequence = 0;
 }
 
-void Publisher::give_up(PartitionQueue& queue, const RequestError& error) {
+void MessagePublisher::give_up(PartitionQueue& queue, const RequestError& error) {
   for (Draft& draft : queue.flight->drafts) complete(draft, error);
   if (queue.flight->unknown) renew_producer(queue);
   landed(queue);
 }
 
-void Publisher::landed(PartitionQueue& queue) {
+void MessagePublisher::landed(PartitionQueue& queue) {
   queue.flight.reset();
   queue.pause->cancel();
   --flights_;
@@ -317,14 +317,14 @@ void Publisher::landed(PartitionQueue& queue) {
 
 // --- room, time, the end ---
 
-void Publisher::complete(Draft& draft, Reply<PublishReceipt> reply) {
+void MessagePublisher::complete(Draft& draft, Reply<PublishReceipt> reply) {
   if (draft.buffered) buffered_bytes_ -= draft.size;
   draft.completion(std::move(reply));
   admit_waiting();
   finish_flush();
 }
 
-void Publisher::admit_waiting() {
+void MessagePublisher::admit_waiting() {
   while (!waiting_.empty() && (buffered_bytes_ == 0 || buffered_bytes_ + waiting_.front().size <=
                                                            core_.options().max_buffered_bytes)) {
     Draft draft = std::move(waiting_.front());
@@ -333,7 +333,7 @@ void Publisher::admit_waiting() {
   }
 }
 
-void Publisher::watch_deadlines() {
+void MessagePublisher::watch_deadlines() {
   if (expiry_armed_) return;
   expiry_armed_ = true;
   // Deadlines are all equally far away, so a look now and then finds each soon after it passed.
@@ -349,7 +349,7 @@ void Publisher::watch_deadlines() {
 }
 
 template <class Drafts>
-void Publisher::expire_front(Drafts& drafts, SteadyTime now) {
+void MessagePublisher::expire_front(Drafts& drafts, SteadyTime now) {
   while (!drafts.empty() && drafts.front().deadline <= now) {
     Draft late = std::move(drafts.front());
     drafts.pop_front();
@@ -358,7 +358,7 @@ void Publisher::expire_front(Drafts& drafts, SteadyTime now) {
   }
 }
 
-void Publisher::expire() {
+void MessagePublisher::expire() {
   SteadyTime now = std::chrono::steady_clock::now();
   for (auto& [key, queue] : queues_) {
     expire_front(queue.drafts, now);
@@ -376,18 +376,18 @@ void Publisher::expire() {
   expire_front(waiting_, now);
 }
 
-void Publisher::flush(Completion<void> completion) {
+void MessagePublisher::flush(Completion<void> completion) {
   flushes_.push_back(std::move(completion));
   finish_flush();
 }
 
-void Publisher::finish_flush() {
+void MessagePublisher::finish_flush() {
   if (buffered_bytes_ > 0 || !waiting_.empty()) return;
   auto flushes = std::exchange(flushes_, {});
   for (Completion<void>& flushed : flushes) flushed(Reply<void>());
 }
 
-void Publisher::fail_all(const RequestError& error) {
+void MessagePublisher::fail_all(const RequestError& error) {
   std::vector<Draft> drafts;
   auto take = [&](auto& from) {
     std::ranges::move(from, std::back_inserter(drafts));

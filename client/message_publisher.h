@@ -34,12 +34,12 @@ namespace waybill {
 
 class ClientCore;
 
-class Publisher {
+class MessagePublisher {
  public:
-  explicit Publisher(ClientCore& core);
-  Publisher(const Publisher&) = delete;
-  Publisher& operator=(const Publisher&) = delete;
-  ~Publisher();
+  explicit MessagePublisher(ClientCore& core);
+  MessagePublisher(const MessagePublisher&) = delete;
+  MessagePublisher& operator=(const MessagePublisher&) = delete;
+  ~MessagePublisher();
 
   void publish(PublishTarget target, Message message, Completion<PublishReceipt> completion);
   /// A new connection: what was sent on the old one goes out again.

@@ -1,4 +1,4 @@
-#include "client/connection.h"
+#include "client/broker_connection.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/connect.hpp>
@@ -54,15 +54,15 @@ RequestError cannot_reach(const std::string& endpoint, const std::string& why) {
 
 }  // namespace
 
-Connection::Connection(const asio::any_io_executor& strand, Milliseconds keepalive)
+BrokerConnection::BrokerConnection(const asio::any_io_executor& strand, Milliseconds keepalive)
     : strand_(strand),
       resolver_(strand),
       socket_(strand),
       keepalive_timer_(strand),
       keepalive_(keepalive) {}
 
-Task<Reply<HelloReply>> Connection::open(Self self, std::string endpoint, HelloRequest hello,
-                                         Milliseconds timeout, Events events) {
+Task<Reply<HelloReply>> BrokerConnection::open(Self self, std::string endpoint, HelloRequest hello,
+                                               Milliseconds timeout, Events events) {
   auto dialing = dial(self, endpoint, std::move(hello));
   auto limited = with_deadline(std::move(dialing), timeout);
   Reply<HelloReply> said = co_await std::move(limited);
@@ -83,7 +83,8 @@ Task<Reply<HelloReply>> Connection::open(Self self, std::string endpoint, HelloR
   co_return said;
 }
 
-Task<Reply<HelloReply>> Connection::dial(Self self, std::string endpoint, HelloRequest hello) {
+Task<Reply<HelloReply>> BrokerConnection::dial(Self self, std::string endpoint,
+                                               HelloRequest hello) {
   auto connecting = connect(self, std::move(endpoint));
   Reply<void> connected = co_await std::move(connecting);
   if (!connected) co_return connected.error();
@@ -91,7 +92,7 @@ Task<Reply<HelloReply>> Connection::dial(Self self, std::string endpoint, HelloR
   co_return co_await std::move(greeting);
 }
 
-Task<Reply<void>> Connection::connect(Self self, std::string endpoint) {
+Task<Reply<void>> BrokerConnection::connect(Self self, std::string endpoint) {
   Reply<HostAndPort> parts = parse_endpoint(endpoint);
   if (!parts) co_return parts.error();
 
@@ -107,7 +108,7 @@ Task<Reply<void>> Connection::connect(Self self, std::string endpoint) {
   co_return Reply<void>();
 }
 
-Task<Reply<HelloReply>> Connection::say_hello(Self self, HelloRequest hello) {
+Task<Reply<HelloReply>> BrokerConnection::say_hello(Self self, HelloRequest hello) {
   OutFrame frame = encode_request(self->take_correlation(), hello);
   auto writing = asio::async_write(self->socket_, asio::buffer(frame.head), kNoThrow);
   auto [failed, written] = co_await std::move(writing);
@@ -125,7 +126,7 @@ Task<Reply<HelloReply>> Connection::say_hello(Self self, HelloRequest hello) {
   co_return reply;
 }
 
-Task<Reply<Frame>> Connection::read_frame(Self self) {
+Task<Reply<Frame>> BrokerConnection::read_frame(Self self) {
   for (;;) {
     Result<std::optional<Frame>> frame = self->decoder_.next();
     if (!frame) {
@@ -147,7 +148,7 @@ Task<Reply<Frame>> Connection::read_frame(Self self) {
   }
 }
 
-Task<void> Connection::read_frames(Self self) {
+Task<void> BrokerConnection::read_frames(Self self) {
   while (self->state_ == State::kOpen) {
     auto reading = read_frame(self);
     Reply<Frame> frame = co_await std::move(reading);
@@ -160,7 +161,7 @@ Task<void> Connection::read_frames(Self self) {
   }
 }
 
-Task<void> Connection::keep_alive(Self self) {
+Task<void> BrokerConnection::keep_alive(Self self) {
   bool asked = false;
   while (self->state_ == State::kOpen) {
     self->heard_ = false;
@@ -179,15 +180,15 @@ Task<void> Connection::keep_alive(Self self) {
   }
 }
 
-std::uint32_t Connection::take_correlation() {
+std::uint32_t BrokerConnection::take_correlation() {
   do {
     ++last_correlation_;
   } while (last_correlation_ == 0 || pending_.contains(last_correlation_));
   return last_correlation_;
 }
 
-void Connection::submit(std::uint32_t correlation, OutFrame frame, Milliseconds timeout,
-                        Completion<Frame> completion) {
+void BrokerConnection::submit(std::uint32_t correlation, OutFrame frame, Milliseconds timeout,
+                              Completion<Frame> completion) {
   if (state_ != State::kOpen) {
     return completion(RequestError(Errc::kConnectionLost, "the connection is closed"));
   }
@@ -206,13 +207,13 @@ void Connection::submit(std::uint32_t correlation, OutFrame frame, Milliseconds 
   write();
 }
 
-void Connection::send_credit(const CreditRequest& credit) {
+void BrokerConnection::send_credit(const CreditRequest& credit) {
   if (state_ != State::kOpen) return;
   unsent_.push_back(encode_request(0, credit, version_));
   write();
 }
 
-void Connection::expire(std::uint32_t correlation) {
+void BrokerConnection::expire(std::uint32_t correlation) {
   auto found = pending_.find(correlation);
   if (found == pending_.end()) return;
   Pending expired = std::move(found->second);
@@ -221,7 +222,7 @@ void Connection::expire(std::uint32_t correlation) {
       RequestError(Errc::kTimedOut, "the broker did not answer in time; it may have done it"));
 }
 
-void Connection::dispatch(const Frame& frame) {
+void BrokerConnection::dispatch(const Frame& frame) {
   switch (frame.header.type) {
     case FrameType::kReply:
       return answer(frame);
@@ -236,7 +237,7 @@ void Connection::dispatch(const Frame& frame) {
   }
 }
 
-void Connection::answer(const Frame& frame) {
+void BrokerConnection::answer(const Frame& frame) {
   auto found = pending_.find(frame.header.correlation);
   // Too late, after its deadline: nobody waits any more.
   if (found == pending_.end()) return;
@@ -245,7 +246,7 @@ void Connection::answer(const Frame& frame) {
   answered.completion(frame);
 }
 
-void Connection::write() {
+void BrokerConnection::write() {
   if (!sending_.empty() || unsent_.empty() || state_ != State::kOpen) return;
   std::vector<asio::const_buffer> buffers;
   while (!unsent_.empty() && sending_.size() < kMaxFramesPerWrite) {
@@ -268,14 +269,14 @@ void Connection::write() {
                     });
 }
 
-RequestError Connection::refuse_answer(RequestKind kind, const RequestError& error) {
+RequestError BrokerConnection::refuse_answer(RequestKind kind, const RequestError& error) {
   RequestError lost(Errc::kConnectionLost, "the broker's answer to " + std::string(name(kind)) +
                                                " cannot be read: " + error.explanation);
   close(lost);
   return lost;
 }
 
-void Connection::close(const RequestError& reason) {
+void BrokerConnection::close(const RequestError& reason) {
   if (state_ == State::kClosed) return;
   Self self = shared_from_this();  // on_closed may drop the owner's reference
   state_ = State::kClosed;

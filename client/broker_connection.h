@@ -27,7 +27,7 @@
 
 namespace waybill {
 
-class Connection : public std::enable_shared_from_this<Connection> {
+class BrokerConnection : public std::enable_shared_from_this<BrokerConnection> {
  public:
   using Milliseconds = std::chrono::milliseconds;
 
@@ -37,14 +37,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
     std::function<void(const RequestError&)> on_closed;
   };
 
-  Connection(const asio::any_io_executor& strand, Milliseconds keepalive);
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-  ~Connection() = default;
+  BrokerConnection(const asio::any_io_executor& strand, Milliseconds keepalive);
+  BrokerConnection(const BrokerConnection&) = delete;
+  BrokerConnection& operator=(const BrokerConnection&) = delete;
+  ~BrokerConnection() = default;
 
   /// Resolves, connects and says hello, within `timeout`. Then the connection reads by itself and
   /// calls `events`. kCannotConnect says which endpoint, why, and what to check. Call it once.
-  static Task<Reply<HelloReply>> open(std::shared_ptr<Connection> self, std::string endpoint,
+  static Task<Reply<HelloReply>> open(std::shared_ptr<BrokerConnection> self, std::string endpoint,
                                       HelloRequest hello, Milliseconds timeout, Events events);
 
   /// Sends a request; `completion` runs on the strand.
@@ -66,7 +66,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     Completion<Frame> completion;
     std::unique_ptr<asio::steady_timer> deadline;
   };
-  using Self = std::shared_ptr<Connection>;
+  using Self = std::shared_ptr<BrokerConnection>;
 
   static Task<Reply<HelloReply>> dial(Self self, std::string endpoint, HelloRequest hello);
   static Task<Reply<void>> connect(Self self, std::string endpoint);
@@ -102,8 +102,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 };
 
 template <class Request>
-void Connection::request(const Request& request, Milliseconds timeout,
-                         Completion<ReplyOf<Request>> completion) {
+void BrokerConnection::request(const Request& request, Milliseconds timeout,
+                               Completion<ReplyOf<Request>> completion) {
   std::uint32_t correlation = take_correlation();
   OutFrame frame = encode_request(correlation, request, version_);
   Reply<void> fits = check_size(frame);
