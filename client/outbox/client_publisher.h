@@ -1,12 +1,12 @@
-// The relay's Publisher over the client library.
+// The relay's OutboxPublisher over the client library.
 #pragma once
 
 #include "client/blocking_client.h"
-#include "client/outbox/publisher.h"
+#include "client/outbox/outbox_publisher.h"
 
 namespace waybill {
 
-class ClientPublisher final : public Publisher {
+class ClientPublisher final : public OutboxPublisher {
  public:
   /// `client` outlives it.
   explicit ClientPublisher(BlockingClient& client) : client_(client) {}

@@ -18,6 +18,7 @@
 #include "protocol/base/result.h"
 #include "protocol/model/message.h"
 #include "protocol/model/requests.h"
+#include "protocol/record/batch_builder.h"
 #include "protocol/record/compression.h"
 
 namespace waybill {
@@ -31,6 +32,7 @@ struct OutboxRow {
   std::vector<Header> headers;
   ByteVector payload;
   std::int64_t created_us = 0;
+  bool was_held = false;  ///< refused before: goes alone, so that it delays nobody if refused again
   /// Not empty: why this row can never be a message (headers that are no JSON object, a payload
   /// beyond every limit and therefore not read).
   std::string defect;
@@ -72,6 +74,9 @@ Result<Intent> decode_intent(Bytes bytes);
 
 /// XXH3 over everything that becomes part of the batch.
 std::uint64_t rows_checksum(std::span<const OutboxRow* const> rows);
+
+/// What becomes of a row in the log; points into the row.
+RecordDraft record_of(const OutboxRow& row);
 
 /// The batch of these rows: always the same bytes for the same rows. Errors: as BatchBuilder::add.
 Result<ByteVector> build_batch(Codec codec, std::span<const OutboxRow* const> rows);

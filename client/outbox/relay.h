@@ -31,8 +31,10 @@
 #include <string>
 #include <vector>
 
+#include "client/outbox/batch_plan.h"
+#include "client/outbox/lane_check.h"
+#include "client/outbox/outbox_publisher.h"
 #include "client/outbox/outbox_store.h"
-#include "client/outbox/publisher.h"
 #include "client/outbox/status.h"
 #include "protocol/base/random.h"
 
@@ -72,7 +74,7 @@ struct RelayOptions {
 class OutboxRelay {
  public:
   /// `store` and `publisher` outlive the relay.
-  OutboxRelay(OutboxStore& store, Publisher& publisher, RelayOptions options = {});
+  OutboxRelay(OutboxStore& store, OutboxPublisher& publisher, RelayOptions options = {});
   OutboxRelay(const OutboxRelay&) = delete;
   OutboxRelay& operator=(const OutboxRelay&) = delete;
 
@@ -95,6 +97,75 @@ class OutboxRelay {
 
  private:
   enum class Phase : std::uint8_t { kTakeLane, kOpenProducer, kSend, kLoad };
+  using Wait = std::chrono::milliseconds;
+
+  // One per phase.
+  Wait take_lane();
+  Wait open_producer();
+  Wait send();
+  Wait load();
+
+  // Parts of open_producer.
+  Wait settle_intent(const LaneCheck& check);
+  void judge_refused(const IntentPart& part, const RequestError& error, LaneAdvance& change,
+                     std::optional<RequestError>& halts);
+  Wait forget_deleted(const LaneCheck& check);
+  Wait went_back(const std::string& explanation);
+
+  // Parts of send.
+  Wait accepted(const PublishReply& reply);
+  Wait refused(const PublishReply& reply);
+  Wait fenced();
+
+  // Parts of load.
+  Wait flush_acknowledged();
+  Wait refresh_catalog();
+  Wait start_batch(BatchPlan plan);
+  Wait rest(LaneMode mode);
+
+  Wait database_failed(const RequestError& error);
+  Wait back_off(const RequestError& error);
+  Wait halt(Errc code, const std::string& note);
+  void lose_lane(const RequestError& error);
+  void forget_lane();
+  void stop();
+
+  void set_refused(const RefusedRow& row, LaneAdvance& change);
+  void apply(const LaneAdvance& change);
+  void acknowledge(const IntentPart& part, bool duplicate);
+  void grow_part(TopicPartition place);
+  void set_state(RelayState state, std::string reason = {});
+  void tell(Errc code, std::string what);
+  void wait_for_news(Wait wait, const std::stop_token& stop);
+
+  OutboxStore& store_;
+  OutboxPublisher& publisher_;
+  RelayOptions options_;
+  SeededRandom random_;
+
+  // What is known of the lane while its claim holds; forgotten with it.
+  Phase phase_ = Phase::kTakeLane;
+  Lane lane_;  ///< its positions and intent live on in the next three
+  LanePositions positions_;
+  Intent in_flight_;
+  std::vector<SharedBytes> batches_;      ///< of in_flight_, part by part
+  std::vector<IntentPart> acknowledged_;  ///< by the broker, not yet written to the database
+  Catalog catalog_;
+  bool catalog_fresh_ = false;  ///< asked for since rows were loaded last
+  std::int64_t floor_ = 0;      ///< rows up to here need not be loaded until the next sweep
+  std::chrono::steady_clock::time_point next_sweep_;
+  std::chrono::steady_clock::time_point renewed_at_;
+
+  // Survives the claim.
+  std::vector<std::pair<IntentPart, RequestError>> refused_;  ///< to be judged after fencing
+  std::map<TopicPartition, std::size_t> part_limits_;
+  std::uint32_t attempt_ = 0;     ///< of the current back-off
+  std::uint32_t suspicions_ = 0;  ///< out_of_sequence answers in a row
+
+  mutable std::mutex mutex_;  ///< for the members below
+  std::condition_variable_any news_;
+  bool kicked_ = false;
+  RelayStatus status_;
 };
 
 }  // namespace waybill

@@ -53,6 +53,8 @@ class SqliteStore final : public OutboxStore {
 
  private:
   explicit SqliteStore(sqlite3* db) : db_(db) {}
+  Reply<LaneMode> lane_mode(const LaneClaim& claim);
+  Reply<void> list_held(OutboxStatus& status);
 
   sqlite3* db_;
   std::int64_t data_version_ = -1;

@@ -6,9 +6,9 @@
 
 namespace waybill {
 
-class Publisher {
+class OutboxPublisher {
  public:
-  virtual ~Publisher() = default;
+  virtual ~OutboxPublisher() = default;
   /// The catalog as it is now.
   virtual Reply<MetadataReply> metadata() = 0;
   /// Registers the lane's producer under its epoch; lower epochs are fenced when this answers
