@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "tools/escape.h"
+
 namespace waybill::cli {
 namespace {
 
@@ -134,6 +136,10 @@ bool Console::confirm(std::string_view question, bool assume_yes) {
   if (answer && (*answer == "y" || *answer == "Y" || *answer == "yes")) return true;
   say("nothing was changed");
   return false;
+}
+
+std::string Console::shown_value(std::string_view value) const {
+  return streams_.out_is_terminal ? escaped_text(value) : std::string(value);
 }
 
 std::string Console::out_colour(Colour colour, std::string_view text) const {

@@ -57,6 +57,9 @@ class Console {
   /// "yes". Off a terminal it is refused with a sentence that names --yes.
   bool confirm(std::string_view question, bool assume_yes);
 
+  /// A message's value for stdout: escaped on a terminal, as it is anywhere else (D18).
+  [[nodiscard]] std::string shown_value(std::string_view value) const;
+
   /// The text in colour if stdout (stderr) is a terminal that wants it.
   [[nodiscard]] std::string out_colour(Colour colour, std::string_view text) const;
   [[nodiscard]] std::string err_colour(Colour colour, std::string_view text) const;
