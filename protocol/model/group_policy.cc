@@ -73,10 +73,9 @@ milliseconds plain_delay(const Backoff& backoff, std::uint32_t failures) {
   return milliseconds(static_cast<std::int64_t>(wait));
 }
 
-/// Uniform in [0, max].
+/// Uniform in [0, max], as far as 64 random bits go.
 std::int64_t scale(std::uint64_t random, std::int64_t max) {
-  auto count = static_cast<unsigned __int128>(max) + 1;
-  return static_cast<std::int64_t>((random * count) >> 64);
+  return static_cast<std::int64_t>(random % (static_cast<std::uint64_t>(max) + 1));
 }
 
 }  // namespace
