@@ -228,6 +228,20 @@ TEST_F(SimDiskTest, ChangesOfADirectoryAreLostOneByOneButNotOutOfTheirOwnOrder) 
   EXPECT_EQ(outcomes, (std::set<std::string>{"old;", "", "a;old;", "a;", "b;old;", "b;"}));
 }
 
+TEST_F(SimDiskTest, AChangeThatBuildsOnALostOneIsLostToo) {
+  FileHandle old = create("spare");
+  ASSERT_TRUE(disk_.write_now(old, 0, as_bytes("old")));
+  ASSERT_TRUE(disk_.rename("spare", "journal"));
+  disk_.close(*disk_.open("spare", OpenMode::kCreate));
+  ASSERT_TRUE(disk_.remove("spare"));
+  for (std::size_t only : {1, 2}) {
+    SimDiskImage image = disk_.crash(keep_only(only));
+    EXPECT_EQ(names_in(image), "spare;");
+    EXPECT_EQ(as_text(image.files.at("spare").bytes()), "old");
+  }
+  EXPECT_EQ(names_in(disk_.crash(keep_only(0))), "journal;");
+}
+
 TEST_F(SimDiskTest, SyncingADirectoryLeavesTheOthersAtRisk) {
   ASSERT_TRUE(disk_.make_directory("one"));
   ASSERT_TRUE(disk_.make_directory("two"));
