@@ -20,8 +20,9 @@
 
 namespace waybill {
 
-class Shard;
+class CatalogOwner;
 class ClientSession;
+class Shard;
 
 template <class T>
 using Done = std::move_only_function<void(Reply<T>)>;
@@ -65,7 +66,15 @@ class Gateway {
 
  private:
   friend class ClientSession;
+  /// One subscription: its group, and the credit its shards have of it (D2).
   struct Consumer;
+
+  /// Lends what is in the pool: to the shards that have work if any said so, else to all alike.
+  void distribute(Consumer& consumer);
+  void lend(Consumer& consumer, ShardIndex shard, Credit credit);
+  /// Takes back what idle shards hold, for those that have work.
+  void recall(Consumer& consumer);
+  Consumer* find(ConsumerId consumer);
 
   Shard& home_;
   Mailbox& mailbox_;
@@ -110,7 +119,17 @@ class ClientSession {
   void handle(DiscardRequest request, Done<DiscardReply> done);
 
  private:
-  struct Fan;
+  template <class R>
+  void answer(Done<R> done, Reply<R> reply);
+  template <class Request, class R>
+  void owner_request(Request request, Done<R> done, void (CatalogOwner::*call)(Request, Done<R>));
+  template <class Request, class R, class Call, class Merge>
+  void ask_group_shards(Request request, Done<R> done, Call call, Merge merge);
+  /// The group of that name, or the answer that there is none.
+  Reply<GroupInfo> group_named(const std::string& name) const;
+  Reply<TopicInfo> topic_named(const std::string& name) const;
+  Gateway::Consumer* find_subscription(std::uint32_t subscription) const;
+  void detach(ConsumerId consumer, bool clean);
 
   Gateway& gateway_;
   HelloRequest hello_;

@@ -1,0 +1,325 @@
+#include "broker/core/catalog_owner.h"
+
+#include <algorithm>
+#include <string>
+
+#include "broker/core/ask_shards.h"
+#include "broker/core/shard.h"
+#include "protocol/base/limits.h"
+
+namespace waybill {
+namespace {
+
+/// Stream ids carry their shard in the top 16 bits.
+StreamId stream_of(ShardIndex shard, std::uint64_t number) {
+  return {(static_cast<std::uint64_t>(shard.value) << 48) | number};
+}
+
+RequestError unknown_topic(const Catalog& catalog, const std::string& name) {
+  std::vector<std::string> names;
+  for (const TopicInfo& topic : catalog.topics) names.push_back(topic.name);
+  std::string text = "there is no topic \"" + name + "\"";
+  if (auto meant = did_you_mean(name, names)) text += "; did you mean \"" + *meant + "\"?";
+  return {Errc::kUnknownTopic, text};
+}
+
+RequestError unknown_group(const Catalog& catalog, const std::string& name) {
+  std::vector<std::string> names;
+  for (const GroupInfo& group : catalog.groups) names.push_back(group.name);
+  std::string text = "there is no group \"" + name + "\"";
+  if (auto meant = did_you_mean(name, names)) text += "; did you mean \"" + *meant + "\"?";
+  return {Errc::kUnknownGroup, text};
+}
+
+/// Orderings and holds that this version does not deliver are refused rather than ignored.
+Reply<void> supported(const GroupPolicy& policy) {
+  if (policy.ordering != Ordering::kNone) {
+    return RequestError(Errc::kNotSupported, "ordering=" + std::string(name(policy.ordering)) +
+                                                 " is not offered by this version; use none");
+  }
+  if (policy.on_dead_letter != OnDeadLetter::kSkip) {
+    return RequestError(Errc::kNotSupported,
+                        "on_dead_letter=hold needs an ordered group, which this version does not "
+                        "offer; use skip");
+  }
+  return {};
+}
+
+}  // namespace
+
+template <class R>
+void CatalogOwner::answer(Done<R> done, Reply<R> reply) {
+  // Answers about the catalog depend on what is staged: they wait for it (S12).
+  log_.when_durable([done = std::move(done), reply = std::move(reply)](bool durable) mutable {
+    if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+    done(std::move(reply));
+  });
+}
+
+// --- the fold ---
+
+Result<void> CatalogOwner::apply(const CatalogChange& change) {
+  auto seen = [this](std::uint64_t id) { next_id_ = std::max(next_id_, id + 1); };
+  if (const auto* put_topic = std::get_if<PutTopic>(&change)) {
+    const TopicInfo& topic = put_topic->topic;
+    seen(topic.id.value);
+    for (const PartitionPlace& place : topic.partitions) {
+      seen(place.stream.value & 0xffff'ffff'ffff);
+    }
+    std::erase_if(catalog_.topics, [&](const TopicInfo& t) { return t.id == topic.id; });
+    catalog_.topics.push_back(topic);
+    catalog_.version = topic.version;
+  } else if (const auto* put_group = std::get_if<PutGroup>(&change)) {
+    const GroupInfo& group = put_group->group;
+    seen(group.id.value);
+    std::erase_if(catalog_.groups, [&](const GroupInfo& g) { return g.id == group.id; });
+    catalog_.groups.push_back(group);
+    catalog_.version = group.version;
+  } else if (const auto* drop_topic = std::get_if<DropTopic>(&change)) {
+    std::erase_if(catalog_.topics, [&](const TopicInfo& t) { return t.id == drop_topic->topic; });
+    catalog_.version = drop_topic->version;
+  } else {
+    const auto& drop_group = std::get<DropGroup>(change);
+    std::erase_if(catalog_.groups, [&](const GroupInfo& g) { return g.id == drop_group.group; });
+    catalog_.version = drop_group.version;
+  }
+  return {};
+}
+
+// --- changing ---
+
+void CatalogOwner::change(CatalogChange change, Answered done) {
+  ByteVector bytes = encode(change);
+  if (log_.admit(bytes.size() + 4096, true) != Admission::kAdmitted) {
+    return done(RequestError(Errc::kDiskFull, "no room to record the change"));
+  }
+  log_.stage(EntryType::kCatalog, bytes);
+  Result<void> applied = apply(change);
+  WB_ASSERT(applied.ok(), "a catalog change was checked before it is staged");
+  log_.when_durable([this, change = std::move(change),
+                     done = std::move(done)](bool durable) mutable {
+    if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+    adopt_everywhere(std::move(change), [this, done = std::move(done)](Reply<void> reply) mutable {
+      show();
+      done(std::move(reply));
+    });
+  });
+}
+
+void CatalogOwner::adopt_everywhere(CatalogChange change, Answered done) {
+  TopicInfo topic;
+  if (const auto* put_group = std::get_if<PutGroup>(&change)) {
+    if (const TopicInfo* found = catalog_.topic(put_group->group.topic)) topic = *found;
+  }
+  ask_shards<bool>(
+      log_.mailbox(), log_.options().shard, all_shards(log_.mailbox()),
+      [change, topic](Shard& shard, auto reply) { shard.adopt(change, topic, std::move(reply)); },
+      [done = std::move(done)](std::vector<std::optional<bool>> answers) mutable {
+        for (const std::optional<bool>& adopted : answers) {
+          if (!adopted) return done(shard_busy());
+          if (!*adopted) return done(RequestError(Errc::kOutcomeUnknown, "a shard stopped"));
+        }
+        done({});
+      });
+}
+
+void CatalogOwner::show() {
+  auto snapshot = std::make_shared<const Catalog>(catalog_);
+  for (ShardIndex shard : all_shards(log_.mailbox())) {
+    log_.mailbox().post(
+        shard, [snapshot](Shard& s) { s.show_catalog(snapshot); }, Mailbox::Kind::kAnswer);
+  }
+}
+
+void CatalogOwner::start(std::move_only_function<void()> ready) {
+  // One after the other, topics before the groups that need them.
+  auto changes = std::make_shared<std::vector<CatalogChange>>();
+  for (const TopicInfo& topic : catalog_.topics) changes->push_back(PutTopic{topic});
+  for (const GroupInfo& group : catalog_.groups) changes->push_back(PutGroup{group});
+  auto missing = std::make_shared<std::size_t>(changes->size() + 1);
+  auto all_ready = std::make_shared<std::move_only_function<void()>>(std::move(ready));
+  auto adopted = [this, missing, all_ready](const Reply<void>&) {
+    if (--*missing > 0) return;
+    show();
+    (*all_ready)();
+  };
+  for (CatalogChange& change : *changes) adopt_everywhere(std::move(change), adopted);
+  adopted({});
+}
+
+// --- requests ---
+
+void CatalogOwner::create_topic(CreateTopicRequest request, Done<CreateTopicReply> done) {
+  if (Reply<void> valid = validate_name("topic", request.name); !valid) {
+    return answer<CreateTopicReply>(std::move(done), valid.error());
+  }
+  if (request.partitions == 0 || request.partitions > limits::kMaxPartitions) {
+    return answer<CreateTopicReply>(
+        std::move(done),
+        RequestError(Errc::kInvalidRequest,
+                     "partitions must be 1 to " + std::to_string(limits::kMaxPartitions)));
+  }
+  if (const TopicInfo* known = catalog_.topic(request.name)) {
+    if (known->partitions.size() == request.partitions) {
+      return answer<CreateTopicReply>(std::move(done), CreateTopicReply{*known, false});
+    }
+    return answer<CreateTopicReply>(
+        std::move(done),
+        RequestError(Errc::kTopicExists, "topic \"" + request.name + "\" exists with " +
+                                             std::to_string(known->partitions.size()) +
+                                             " partitions; their number is fixed at creation"));
+  }
+  if (catalog_.topics.size() >= limits::kMaxTopics) {
+    return answer<CreateTopicReply>(
+        std::move(done), RequestError(Errc::kInvalidRequest, "there are too many topics"));
+  }
+  TopicInfo topic;
+  std::uint64_t id = next_id_;
+  topic.id = {id++};
+  topic.name = request.name;
+  topic.version = catalog_.version + 1;
+  for (std::uint32_t i = 0; i < request.partitions; ++i) {
+    ShardIndex shard{
+        static_cast<std::uint16_t>((topic.id.value + i) % log_.mailbox().shard_count())};
+    topic.partitions.push_back({shard, stream_of(shard, id++)});
+  }
+  change(PutTopic{topic}, [this, topic, done = std::move(done)](Reply<void> changed) mutable {
+    if (!changed) return answer<CreateTopicReply>(std::move(done), changed.error());
+    answer<CreateTopicReply>(std::move(done), CreateTopicReply{topic, true});
+  });
+}
+
+void CatalogOwner::delete_topic(DeleteTopicRequest request, Done<DeleteTopicReply> done) {
+  const TopicInfo* topic = catalog_.topic(request.name);
+  if (topic == nullptr) {
+    return answer<DeleteTopicReply>(std::move(done), unknown_topic(catalog_, request.name));
+  }
+  for (const GroupInfo& group : catalog_.groups) {
+    if (group.topic != topic->id) continue;
+    return answer<DeleteTopicReply>(
+        std::move(done),
+        RequestError(Errc::kTopicInUse,
+                     "group \"" + group.name + "\" consumes it; delete the group first"));
+  }
+  change(DropTopic{topic->id, catalog_.version + 1},
+         [this, done = std::move(done)](Reply<void> changed) mutable {
+           if (!changed) return answer<DeleteTopicReply>(std::move(done), changed.error());
+           answer<DeleteTopicReply>(std::move(done), DeleteTopicReply{});
+         });
+}
+
+void CatalogOwner::create_group(CreateGroupRequest request, Done<CreateGroupReply> done) {
+  for (Reply<void> valid : {validate_name("group", request.name), validate(request.policy),
+                            validate(request.start), supported(request.policy)}) {
+    if (!valid) return answer<CreateGroupReply>(std::move(done), valid.error());
+  }
+  const TopicInfo* topic = catalog_.topic(request.topic);
+  if (topic == nullptr) {
+    return answer<CreateGroupReply>(std::move(done), unknown_topic(catalog_, request.topic));
+  }
+  if (const GroupInfo* known = catalog_.group(request.name)) {
+    if (known->topic == topic->id && known->policy == request.policy) {
+      return answer<CreateGroupReply>(std::move(done), CreateGroupReply{*known, false});
+    }
+    return answer<CreateGroupReply>(
+        std::move(done),
+        RequestError(Errc::kPolicyMismatch,
+                     "group \"" + request.name +
+                         "\" exists with another policy or topic; change it with `group set`"));
+  }
+  if (catalog_.groups.size() >= limits::kMaxGroups) {
+    return answer<CreateGroupReply>(
+        std::move(done), RequestError(Errc::kInvalidRequest, "there are too many groups"));
+  }
+  GroupInfo group;
+  group.id = {next_id_};
+  group.name = request.name;
+  group.topic = topic->id;
+  group.version = catalog_.version + 1;
+  group.policy = request.policy;
+  group.start = request.start;
+  change(PutGroup{group}, [this, group, done = std::move(done)](Reply<void> changed) mutable {
+    if (!changed) return answer<CreateGroupReply>(std::move(done), changed.error());
+    answer<CreateGroupReply>(std::move(done), CreateGroupReply{group, true});
+  });
+}
+
+void CatalogOwner::alter_group(AlterGroupRequest request, Done<AlterGroupReply> done) {
+  for (Reply<void> valid : {validate(request.policy), supported(request.policy)}) {
+    if (!valid) return answer<AlterGroupReply>(std::move(done), valid.error());
+  }
+  const GroupInfo* known = catalog_.group(request.name);
+  if (known == nullptr) {
+    return answer<AlterGroupReply>(std::move(done), unknown_group(catalog_, request.name));
+  }
+  GroupInfo group = *known;
+  group.policy = request.policy;
+  group.version = catalog_.version + 1;
+  change(PutGroup{group}, [this, group, done = std::move(done)](Reply<void> changed) mutable {
+    if (!changed) return answer<AlterGroupReply>(std::move(done), changed.error());
+    answer<AlterGroupReply>(std::move(done), AlterGroupReply{group});
+  });
+}
+
+void CatalogOwner::delete_group(DeleteGroupRequest request, Done<DeleteGroupReply> done) {
+  const GroupInfo* known = catalog_.group(request.name);
+  if (known == nullptr) {
+    return answer<DeleteGroupReply>(std::move(done), unknown_group(catalog_, request.name));
+  }
+  check_group_unused(*known, request.discard_dead_letters,
+                     [this, id = known->id, done = std::move(done)](Reply<void> unused) mutable {
+                       if (!unused)
+                         return answer<DeleteGroupReply>(std::move(done), unused.error());
+                       if (catalog_.group(id) == nullptr) {
+                         return answer<DeleteGroupReply>(std::move(done), DeleteGroupReply{});
+                       }
+                       change(DropGroup{id, catalog_.version + 1},
+                              [this, done = std::move(done)](Reply<void> changed) mutable {
+                                if (!changed)
+                                  return answer<DeleteGroupReply>(std::move(done), changed.error());
+                                answer<DeleteGroupReply>(std::move(done), DeleteGroupReply{});
+                              });
+                     });
+}
+
+void CatalogOwner::check_group_unused(const GroupInfo& group, bool discard_dead_letters,
+                                      Answered done) {
+  struct Use {
+    std::uint64_t consumers = 0;
+    std::uint64_t dead = 0;
+  };
+  ask_shards<Use>(
+      log_.mailbox(), log_.options().shard, all_shards(log_.mailbox()),
+      [id = group.id](Shard& shard, auto reply) {
+        Use use;
+        use.consumers = shard.delivery().consumer_count(id);
+        for (const GroupPartitionStatus& status : shard.delivery().status(id)) {
+          use.dead += status.accounting.dead;
+        }
+        reply(use);
+      },
+      [name = group.name, discard_dead_letters,
+       done = std::move(done)](std::vector<std::optional<Use>> uses) mutable {
+        std::uint64_t consumers = 0;
+        std::uint64_t dead = 0;
+        for (const std::optional<Use>& use : uses) {
+          if (!use) return done(shard_busy());
+          consumers = std::max(consumers, use->consumers);
+          dead += use->dead;
+        }
+        if (consumers > 0) {
+          return done(RequestError(Errc::kGroupInUse, "group \"" + name + "\" has " +
+                                                          std::to_string(consumers) +
+                                                          " connected consumers; stop them first"));
+        }
+        if (dead > 0 && !discard_dead_letters) {  // D15
+          return done(RequestError(
+              Errc::kOpenDeadLetters,
+              "group \"" + name + "\" has " + std::to_string(dead) +
+                  " open dead letters; redrive or discard them first, or ask to discard them"));
+        }
+        done({});
+      });
+}
+
+}  // namespace waybill

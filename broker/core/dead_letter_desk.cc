@@ -1,0 +1,313 @@
+#include "broker/core/dead_letter_desk.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "broker/core/shard.h"
+#include "protocol/base/limits.h"
+#include "protocol/record/batch_builder.h"
+#include "protocol/record/batch_view.h"
+#include "protocol/record/record_batch.h"
+#include "protocol/record/reserved_headers.h"
+
+namespace waybill {
+namespace {
+
+DeadLetterSummary summary_of(const GroupPartition& partition, std::uint64_t number,
+                             const DeadLetter& letter) {
+  DeadLetterSummary summary;
+  summary.id = {partition.group, partition.index, number};
+  summary.offset = letter.offset;
+  summary.state = letter.state;
+  summary.reason = letter.reason;
+  summary.fingerprint = letter.fingerprint;
+  summary.failures = letter.failures;
+  summary.deliveries = letter.deliveries;
+  summary.redrives = letter.redrives;
+  // Its records are its deaths and its fixes. It died once more than it was redriven, unless it is
+  // away (or went for good) right now.
+  bool away =
+      letter.state == DeadLetterState::kRedriving || letter.state == DeadLetterState::kRedriven;
+  std::uint32_t deaths = letter.redrives + (away ? 0 : 1);
+  summary.versions = 1 + static_cast<std::uint32_t>(letter.records.size()) - deaths;
+  summary.died_at = letter.died_at;
+  if (const Failure* example = partition.dead_letters.example(letter.fingerprint)) {
+    summary.last_failure = *example;
+  }
+  return summary;
+}
+
+/// The message as its publisher wrote it: without what the broker keeps beside it.
+Message message_of(const RecordView& record) {
+  Message message;
+  if (record.key) message.key = to_vector(*record.key);
+  if (record.value) message.value = to_vector(*record.value);
+  message.timestamp = record.timestamp;
+  for (const HeaderView& header : record.headers) {
+    if (header.key == kDeathHeader || header.key == kFixHeader) continue;
+    message.headers.push_back({std::string(header.key), to_vector(header.value)});
+  }
+  return message;
+}
+
+/// Adds what one record of the dead-letter stream tells: a death's attempts, or a fix.
+Result<void> add_record(const SharedBytes& batch, bool first, ShowDeadLetterReply& reply) {
+  Result<BatchReader> reader = BatchReader::open(batch.view());
+  if (!reader) return reader.error();
+  Result<std::optional<RecordView>> record = reader->next();
+  if (!record) return record.error();
+  if (!record->has_value()) return {Errc::kDamaged, "a dead letter without its record"};
+  const RecordView& view = **record;
+  if (std::optional<Bytes> death = view.headers.find(kDeathHeader)) {
+    Result<DeathFacts> facts = decode_death(*death);
+    if (!facts) return facts.error();
+    for (Attempt& attempt : facts->attempts) reply.attempts.push_back(std::move(attempt));
+    if (first) reply.versions.push_back({0, view.timestamp, "", "", message_of(view)});
+    return {};
+  }
+  std::optional<Bytes> fix = view.headers.find(kFixHeader);
+  if (!fix) return {Errc::kDamaged, "a dead letter's record without its facts"};
+  Result<FixFacts> facts = decode_fix(*fix);
+  if (!facts) return facts.error();
+  auto version = static_cast<std::uint32_t>(reply.versions.size());
+  reply.versions.push_back({version, facts->at, facts->by, facts->note, message_of(view)});
+  return {};
+}
+
+/// Reads all records of a dead letter, one after the other, then answers.
+struct ShowCall : std::enable_shared_from_this<ShowCall> {
+  ShowCall(ShardLog& shard_log, StreamId dead_stream) : log(shard_log), stream_id(dead_stream) {}
+
+  void read_next() {
+    if (next == records.size()) {
+      // Newest kept, over all its deaths.
+      if (reply.attempts.size() > limits::kMaxAttemptHistory) {
+        reply.attempts.erase(reply.attempts.begin(),
+                             reply.attempts.end() - limits::kMaxAttemptHistory);
+      }
+      reply.summary.versions = static_cast<std::uint32_t>(reply.versions.size());
+      if (!reply.attempts.empty()) reply.summary.last_failure = reply.attempts.back().failure;
+      if (!reply.versions.empty()) reply.summary.key = reply.versions.back().message.key;
+      return done(std::move(reply));
+    }
+    auto self = shared_from_this();
+    const Stream* stream = log.find_stream(stream_id);
+    if (stream == nullptr) return done(RequestError(Errc::kUnknownGroup, "the group was deleted"));
+    log.read(*stream, stream->index_of(records[next]), 1,
+             [self](Result<std::vector<SharedBytes>> batches) {
+               if (!batches) return self->done(RequestError(batches.error()));
+               Result<void> added = add_record(batches->front(), self->next == 0, self->reply);
+               if (!added) return self->done(RequestError(added.error()));
+               ++self->next;
+               self->read_next();
+             });
+  }
+
+  ShardLog& log;
+  StreamId stream_id;
+  std::vector<Offset> records;
+  std::size_t next = 0;
+  ShowDeadLetterReply reply;
+  Done<ShowDeadLetterReply> done;
+};
+
+RequestError unknown(DeadLetterId id) {
+  return {Errc::kUnknownDeadLetter, "there is no dead letter " +
+                                        std::to_string(id.partition.value) + "-" +
+                                        std::to_string(id.number) + " in this group"};
+}
+
+bool matches(const GroupPartition& partition, std::uint64_t number, const DeadLetter& letter,
+             const DeadLetterSelection& selection) {
+  if (!selection.ids.empty()) {
+    DeadLetterId id{partition.group, partition.index, number};
+    bool named = std::ranges::any_of(selection.ids, [&](const DeadLetterId& wanted) {
+      return wanted.partition == id.partition && wanted.number == id.number;
+    });
+    if (!named) return false;
+  }
+  if (selection.fingerprint && *selection.fingerprint != letter.fingerprint) return false;
+  if (selection.state && *selection.state != letter.state) return false;
+  if (selection.code) {
+    const Failure* example = partition.dead_letters.example(letter.fingerprint);
+    if (example == nullptr || example->code != *selection.code) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void DeadLetterDesk::for_each(GroupId group_id, const DeadLetterSelection& selection,
+                              const Found& found) {
+  ConsumerGroup* group = delivery_.find(group_id);
+  if (group == nullptr) return;
+  for (const auto& partition : group->partitions) {
+    for (const auto& [number, letter] : partition->dead_letters.all()) {
+      if (matches(*partition, number, letter, selection)) found(*partition, number, letter);
+    }
+  }
+}
+
+template <class R>
+void DeadLetterDesk::refuse(Done<R> done, RequestError error) {
+  log_.when_durable(
+      [done = std::move(done), error = std::move(error)](bool) mutable { done(std::move(error)); });
+}
+
+void DeadLetterDesk::list(GroupId group, ListDeadLettersRequest request,
+                          Done<ListDeadLettersReply> done) {
+  ListDeadLettersReply reply;
+  std::map<std::uint64_t, FingerprintCount> counts;
+  for_each(group, request.selection,
+           [&](GroupPartition& partition, std::uint64_t number, const DeadLetter& letter) {
+             DeadLetterSummary summary = summary_of(partition, number, letter);
+             FingerprintCount& count = counts[letter.fingerprint];
+             count.fingerprint = letter.fingerprint;
+             count.example = summary.last_failure;
+             ++count.count;
+             bool later =
+                 !request.after || std::pair(summary.id.partition, summary.id.number) >
+                                       std::pair(request.after->partition, request.after->number);
+             if (!later) return;
+             if (reply.dead_letters.size() == request.limit) {
+               reply.more = true;
+             } else {
+               reply.dead_letters.push_back(std::move(summary));
+             }
+           });
+  for (auto& [fingerprint, count] : counts) reply.fingerprints.push_back(std::move(count));
+  log_.when_durable(
+      [done = std::move(done), reply = std::move(reply)](bool) mutable { done(std::move(reply)); });
+}
+
+void DeadLetterDesk::show(GroupId group_id, DeadLetterId id, Done<ShowDeadLetterReply> done) {
+  ConsumerGroup* group = delivery_.find(group_id);
+  GroupPartition* partition = group == nullptr ? nullptr : group->find(id.partition);
+  const DeadLetter* letter =
+      partition == nullptr ? nullptr : partition->dead_letters.find(id.number);
+  if (letter == nullptr) return refuse(std::move(done), unknown(id));
+  auto call = std::make_shared<ShowCall>(log_, partition->dead_stream.id());
+  call->records = letter->records;
+  call->reply.summary = summary_of(*partition, id.number, *letter);
+  call->done = std::move(done);
+  // What is staged only now is not shown before it is durable (S12).
+  log_.when_durable([call](bool durable) {
+    if (!durable) return call->done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+    call->read_next();
+  });
+}
+
+void DeadLetterDesk::edit(GroupId group_id, EditDeadLetterRequest request,
+                          Done<EditDeadLetterReply> done) {
+  // The number of versions stands in the records: they are read first, then checked again.
+  show(group_id, request.id,
+       [this, group_id, request, done = std::move(done)](Reply<ShowDeadLetterReply> shown) mutable {
+         if (!shown) return done(shown.error());
+         ConsumerGroup* group = delivery_.find(group_id);
+         GroupPartition* partition = group == nullptr ? nullptr : group->find(request.id.partition);
+         const DeadLetter* letter =
+             partition == nullptr ? nullptr : partition->dead_letters.find(request.id.number);
+         if (letter == nullptr) return refuse(std::move(done), unknown(request.id));
+         if (letter->state != DeadLetterState::kDead) {
+           return refuse(std::move(done),
+                         {Errc::kDeadLetterState, "it is " + std::string(name(letter->state)) +
+                                                      "; only a dead one can be fixed"});
+         }
+         auto newest = static_cast<std::uint32_t>(shown->versions.size() - 1);
+         if (request.base_version != newest) {
+           return refuse(std::move(done),
+                         {Errc::kDeadLetterState,
+                          "version " + std::to_string(newest) + " is newer than the version " +
+                              std::to_string(request.base_version) +
+                              " that was edited; look at it and edit again"});
+         }
+         ByteVector facts = encode(FixFacts{log_.clock().wall(), request.by, request.note});
+         RecordDraft draft;
+         const Message& message = request.message;
+         if (message.key) draft.key = *message.key;
+         if (message.value) draft.value = *message.value;
+         for (const Header& header : message.headers) {
+           if (header.key == kFixHeader || header.key == kDeathHeader) continue;
+           draft.headers.emplace_back(header.key, header.value);
+         }
+         draft.headers.emplace_back(kFixHeader, facts);
+         draft.timestamp = shown->versions.front().message.timestamp;
+         BatchBuilder builder;
+         if (Result<void> added = builder.add(draft); !added) {
+           return refuse(std::move(done), RequestError(added.error()));
+         }
+         ByteVector batch = builder.build();
+         if (log_.admit(batch.size() + 4096, true) != Admission::kAdmitted) {
+           return refuse(std::move(done),
+                         {Errc::kDiskFull, "no room for the fix; try again later"});
+         }
+         Offset record = partition->dead_stream.end();
+         stamp_base_offset(batch, record);
+         stamp_leader_epoch(batch, 0);
+         delivery_.stage(*partition, request.id.number, FixedOp{record}, batch);
+         log_.when_durable([done = std::move(done), newest](bool durable) mutable {
+           if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+           done(EditDeadLetterReply{newest + 1});
+         });
+       });
+}
+
+void DeadLetterDesk::redrive(GroupId group, RedriveRequest request, Done<RedriveReply> done) {
+  std::vector<std::pair<GroupPartition*, std::uint64_t>> chosen;
+  RedriveReply reply;
+  std::optional<RequestError> error;
+  for_each(group, request.selection,
+           [&](GroupPartition& partition, std::uint64_t number, const DeadLetter& letter) {
+             if (letter.state != DeadLetterState::kDead) {
+               ++reply.skipped;
+             } else if (letter.redrives >= limits::kMaxRedrives && !request.override_limit) {
+               ++reply.skipped;
+               error.emplace(Errc::kRedriveLimit,
+                             "a dead letter was redriven " + std::to_string(letter.redrives) +
+                                 " times already; fix it, or override the limit");
+             } else {
+               chosen.emplace_back(&partition, number);
+             }
+           });
+  if (error && chosen.empty()) return refuse(std::move(done), std::move(*error));
+  if (log_.admit(chosen.size() * 256 + 4096, true) != Admission::kAdmitted) {
+    return refuse(std::move(done), {Errc::kDiskFull, "no room to record it; try again later"});
+  }
+  for (auto [partition, number] : chosen) delivery_.redrive(*partition, number, request.by);
+  reply.redriven = chosen.size();
+  log_.when_durable([done = std::move(done), reply](bool durable) mutable {
+    if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+    done(reply);
+  });
+}
+
+void DeadLetterDesk::discard(GroupId group, DiscardRequest request, Done<DiscardReply> done) {
+  std::vector<std::pair<GroupPartition*, std::uint64_t>> chosen;
+  DiscardReply reply;
+  for_each(group, request.selection,
+           [&](GroupPartition& partition, std::uint64_t number, const DeadLetter& letter) {
+             if (letter.state == DeadLetterState::kDead) {
+               chosen.emplace_back(&partition, number);
+             } else {
+               ++reply.skipped;
+             }
+           });
+  if (log_.admit(chosen.size() * (256 + request.reason.size()) + 4096, true) !=
+      Admission::kAdmitted) {
+    return refuse(std::move(done), {Errc::kDiskFull, "no room to record it; try again later"});
+  }
+  for (auto [partition, number] : chosen) {
+    delivery_.stage(*partition, number,
+                    DiscardedOp{log_.clock().wall(), request.by, request.reason});
+    ++metrics_.discarded;
+  }
+  reply.discarded = chosen.size();
+  log_.when_durable([done = std::move(done), reply](bool durable) mutable {
+    if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+    done(reply);
+  });
+}
+
+}  // namespace waybill

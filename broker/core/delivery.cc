@@ -1,0 +1,533 @@
+#include "broker/core/delivery.h"
+
+#include <algorithm>
+#include <string>
+
+#include "broker/core/shard.h"
+#include "protocol/base/limits.h"
+
+namespace waybill {
+namespace {
+
+/// Messages and bytes of one lease at most: small enough that consumers share fairly, large enough
+/// that ranges pay.
+constexpr std::int64_t kMaxLeaseMessages = 1024;
+constexpr std::int64_t kMaxLeaseBytes = 1024 * 1024;
+/// Journal room that a lease's possible dead letters need (D14), beside their payloads.
+constexpr std::size_t kRoomPerLease = 64 * 1024;
+/// Retries and back-offs never wait longer, whatever a clock or a client says (D11).
+constexpr std::chrono::hours kMaxWait{12};
+
+Error misfit(const char* where) {
+  return {Errc::kBadFormat, 0, where};
+}
+
+}  // namespace
+
+GroupPartition* ConsumerGroup::find(PartitionIndex index) const {
+  for (const auto& partition : partitions) {
+    if (partition->index == index) return partition.get();
+  }
+  return nullptr;
+}
+
+GroupPartition* ConsumerGroup::find(StreamId stream) const {
+  for (const auto& partition : partitions) {
+    if (partition->log.id() == stream) return partition.get();
+  }
+  return nullptr;
+}
+
+ShardConsumer* ConsumerGroup::find_consumer(ConsumerId id) {
+  auto found = std::ranges::find(consumers, id, &ShardConsumer::id);
+  return found == consumers.end() ? nullptr : &*found;
+}
+
+ConsumerGroup* Delivery::find(GroupId group) {
+  auto found = groups_.find(group);
+  return found == groups_.end() ? nullptr : found->second.get();
+}
+
+// --- the fold ---
+
+Result<void> Delivery::apply(const DeliveryEntry& entry) {
+  ConsumerGroup* group = find(entry.group);
+  GroupPartition* partition = group == nullptr ? nullptr : group->find(entry.stream);
+  if (partition == nullptr) return misfit("delivery entry of an unknown group");
+  for (const DeliveryOp& op : entry.ops) {
+    Result<void> applied;
+    if (const auto* lease = std::get_if<LeaseOp>(&op)) {
+      applied = partition->delivery.apply(*lease);
+    } else if (const auto* wait = std::get_if<WaitOp>(&op)) {
+      applied = partition->delivery.apply(*wait);
+    } else if (const auto* release = std::get_if<ReleaseOp>(&op)) {
+      applied = partition->delivery.apply(*release);
+    } else {
+      Result<std::vector<std::uint64_t>> redriven = partition->delivery.apply(std::get<AckOp>(op));
+      if (!redriven) return redriven.error();
+      for (std::uint64_t number : *redriven) {
+        if (Result<void> done = partition->dead_letters.acknowledged(number); !done) return done;
+      }
+    }
+    if (!applied) return applied;
+  }
+  return {};
+}
+
+Result<void> Delivery::apply(const DeadLetterEntry& entry) {
+  ConsumerGroup* group = find(entry.group);
+  GroupPartition* partition = group == nullptr ? nullptr : group->find(entry.stream);
+  if (partition == nullptr) return misfit("dead-letter entry of an unknown group");
+  DeadLetters& letters = partition->dead_letters;
+  if (const auto* died = std::get_if<DiedOp>(&entry.op)) {
+    if (Result<void> gone = partition->delivery.apply(*died); !gone) return gone;
+    return letters.apply(entry.number, *died);
+  }
+  if (const auto* redriven = std::get_if<RedrivenOp>(&entry.op)) {
+    if (Result<void> applied = letters.apply(entry.number, *redriven); !applied) return applied;
+    const DeadLetter* letter = letters.find(entry.number);
+    return partition->delivery.restore(letter->offset, entry.number, letter->redrives);
+  }
+  if (const auto* fixed = std::get_if<FixedOp>(&entry.op))
+    return letters.apply(entry.number, *fixed);
+  return letters.apply(entry.number, std::get<DiscardedOp>(entry.op));
+}
+
+Result<void> Delivery::adopt(const GroupInfo& info, const std::vector<GroupPlace>& places) {
+  if (ConsumerGroup* known = find(info.id)) {
+    known->info = info;
+    return {};
+  }
+  auto group = std::make_unique<ConsumerGroup>();
+  group->info = info;
+  for (const GroupPlace& place : places) {
+    Partition* partition = partitions_.find(place.stream);
+    if (partition == nullptr || log_.find_stream(place.dead_stream) != nullptr) {
+      return misfit("adopted group");
+    }
+    Stream& dead_stream = log_.create_stream(place.dead_stream);
+    group->partitions.push_back(std::make_unique<GroupPartition>(
+        info.id, partition->index, *partition->log, dead_stream, place.start));
+    by_stream_[place.stream].push_back(group->partitions.back().get());
+  }
+  groups_.emplace(info.id, std::move(group));
+  return {};
+}
+
+void Delivery::drop(GroupId id) {
+  ConsumerGroup* group = find(id);
+  if (group == nullptr) return;
+  for (const auto& partition : group->partitions) {
+    std::erase(by_stream_[partition->log.id()], partition.get());
+    std::erase_if(timers_, [&](const auto& t) { return t.second.partition == partition.get(); });
+    std::erase(unstaged_, std::pair(id, partition->log.id()));
+    log_.drop_stream(partition->dead_stream.id());
+  }
+  std::erase(dirty_, id);
+  groups_.erase(id);
+}
+
+std::vector<GroupPlace> Delivery::places(const GroupInfo& group, const TopicInfo& topic,
+                                         StreamId next_stream) const {
+  std::vector<GroupPlace> places;
+  for (const PartitionPlace& place : topic.partitions) {
+    const Partition* partition = partitions_.find(place.stream);
+    if (partition == nullptr) continue;
+    const Stream& log = *partition->log;
+    Offset start = log.start();
+    if (group.start.kind == StartKind::kLatest) start = log.end();
+    if (group.start.kind == StartKind::kOffset) start = group.start.offset;
+    if (group.start.kind == StartKind::kTime) {
+      std::size_t index = log.index_of_time(group.start.time);
+      start = index < log.batch_count() ? log.batch(index).base : log.end();
+    }
+    start = std::clamp(start, log.start(), log.end());
+    places.push_back({place.stream, next_stream, start});
+    ++next_stream.value;
+  }
+  return places;
+}
+
+void Delivery::record(GroupPartition& partition, DeliveryOp op) {
+  if (partition.unstaged.empty()) unstaged_.emplace_back(partition.group, partition.log.id());
+  DeliveryEntry entry{partition.group, partition.log.id(), {op}};
+  Result<void> applied = apply(entry);
+  WB_ASSERT(applied.ok(), "an operation was checked before it is recorded");
+  partition.unstaged.push_back(std::move(op));
+}
+
+void Delivery::stage_ops(GroupPartition& partition) {
+  if (partition.unstaged.empty()) return;
+  DeliveryEntry entry{partition.group, partition.log.id(), std::move(partition.unstaged)};
+  partition.unstaged.clear();
+  log_.stage(EntryType::kDelivery, encode(entry));
+}
+
+// --- consumers ---
+
+void Delivery::attach(GroupId id, ShardConsumer consumer) {
+  ConsumerGroup* group = find(id);
+  if (group == nullptr) return;
+  MonotonicTime until = log_.clock().monotonic() + group->info.policy.lease;
+  for (const auto& partition : group->partitions) {
+    for (auto& [token, watch] : partition->watches) {
+      const OpenLease* lease = partition->delivery.find_lease(token);
+      if (!watch.orphaned || lease == nullptr || lease->instance != consumer.instance) continue;
+      watch.orphaned = false;
+      watch.consumer = consumer.id;
+      watch.deadline = until;
+    }
+  }
+  group->consumers.push_back(consumer);
+  if (!group->dirty) dirty_.push_back(id);
+  group->dirty = true;
+}
+
+void Delivery::detach(GroupId id, ConsumerId consumer, bool clean) {
+  ConsumerGroup* group = find(id);
+  if (group == nullptr) return;
+  std::erase_if(group->consumers, [&](const ShardConsumer& c) { return c.id == consumer; });
+  MonotonicTime reclaim = log_.clock().monotonic() + limits::kReclaimAfterRestart;
+  for (const auto& partition : group->partitions) {
+    std::vector<LeaseToken> released;
+    for (auto& [token, watch] : partition->watches) {
+      if (watch.consumer != consumer || watch.orphaned) continue;
+      if (clean || !watch.sent) {
+        released.push_back(token);
+        continue;
+      }
+      watch.orphaned = true;
+      watch.deadline = std::min(watch.deadline, reclaim);
+      watch_until(*partition, token, watch.deadline);
+    }
+    for (LeaseToken token : released) {
+      std::vector<OffsetRange> open = partition->delivery.find_lease(token)->open;
+      for (OffsetRange range : open) {
+        record(*partition, ReleaseOp{token, range, false});
+        for (Offset o = range.first; o <= range.last; ++o) partition->ready.insert(o);
+      }
+      partition->watches.erase(token);
+    }
+    touch(*partition);
+  }
+}
+
+void Delivery::lend(GroupId id, ConsumerId consumer, Credit credit) {
+  ConsumerGroup* group = find(id);
+  ShardConsumer* found = group == nullptr ? nullptr : group->find_consumer(consumer);
+  if (found == nullptr) return;
+  found->credit.messages += credit.messages;
+  found->credit.bytes += credit.bytes;
+  if (found->has_credit()) found->wanting = false;
+  if (!group->dirty) dirty_.push_back(id);
+  group->dirty = true;
+}
+
+void Delivery::recall(GroupId id, ConsumerId consumer) {
+  ConsumerGroup* group = find(id);
+  ShardConsumer* found = group == nullptr ? nullptr : group->find_consumer(consumer);
+  if (found == nullptr) return;
+  Credit unused{std::max<std::int64_t>(found->credit.messages, 0),
+                std::max<std::int64_t>(found->credit.bytes, 0)};
+  found->credit.messages -= unused.messages;
+  found->credit.bytes -= unused.bytes;
+  log_.mailbox().post(
+      consumer.home,
+      [gateway = found->gateway, consumer, from = log_.options().shard, unused](Shard&) {
+        gateway->on_returned(consumer, from, unused);
+      },
+      Mailbox::Kind::kAnswer);
+}
+
+std::size_t Delivery::consumer_count(GroupId id) const {
+  auto found = groups_.find(id);
+  return found == groups_.end() ? 0 : found->second->consumers.size();
+}
+
+// --- leasing ---
+
+void Delivery::touch(GroupPartition& partition) {
+  ConsumerGroup* group = find(partition.group);
+  if (group == nullptr || group->dirty) return;
+  group->dirty = true;
+  dirty_.push_back(partition.group);
+}
+
+void Delivery::appended(const Stream& stream) {
+  auto found = by_stream_.find(stream.id());
+  if (found == by_stream_.end()) return;
+  for (GroupPartition* partition : found->second) touch(*partition);
+}
+
+void Delivery::grant(ConsumerGroup& group) {
+  auto next_partition = [&]() -> GroupPartition* {
+    for (std::size_t i = 0; i < group.partitions.size(); ++i) {
+      std::size_t index = (group.next_partition + i) % group.partitions.size();
+      GroupPartition& partition = *group.partitions[index];
+      if (!partition.has_work()) continue;
+      if (partition.delivery.leased_count() >= group.info.policy.window) continue;
+      group.next_partition = index + 1;
+      return &partition;
+    }
+    return nullptr;
+  };
+  auto next_consumer = [&]() -> ShardConsumer* {
+    for (std::size_t i = 0; i < group.consumers.size(); ++i) {
+      std::size_t index = (group.next_consumer + i) % group.consumers.size();
+      if (!group.consumers[index].has_credit()) continue;
+      group.next_consumer = index + 1;
+      return &group.consumers[index];
+    }
+    return nullptr;
+  };
+  for (;;) {
+    GroupPartition* partition = next_partition();
+    if (partition == nullptr) return;
+    ShardConsumer* consumer = next_consumer();
+    if (consumer == nullptr) return ask_for_credit(group);
+    if (!grant_one(group, *partition, *consumer)) return;
+  }
+}
+
+OffsetRange Delivery::next_range(const GroupPartition& partition, const ShardConsumer& consumer,
+                                 std::uint64_t room, std::int64_t& bytes) const {
+  if (!partition.ready.empty()) {
+    Offset offset = *partition.ready.begin();
+    bytes = partition.log.batch(partition.log.index_of(offset)).size;
+    return {offset, offset};
+  }
+  Offset first = partition.delivery.fresh();
+  std::int64_t count = std::min({consumer.credit.messages, kMaxLeaseMessages,
+                                 static_cast<std::int64_t>(room), partition.log.end() - first});
+  std::int64_t limit = std::min(consumer.credit.bytes, kMaxLeaseBytes);
+  std::size_t index = partition.log.index_of(first);
+  const StoredBatch* batch = &partition.log.batch(index);
+  bytes = batch->size;
+  Offset last = std::min(batch->last(), first + (count - 1));
+  // Whole batches more, as long as they fit.
+  while (last - first + 1 < count && ++index < partition.log.batch_count()) {
+    batch = &partition.log.batch(index);
+    if (bytes + batch->size > limit) break;
+    bytes += batch->size;
+    last = std::min(batch->last(), first + (count - 1));
+  }
+  return {first, last};
+}
+
+bool Delivery::grant_one(ConsumerGroup& group, GroupPartition& partition, ShardConsumer& consumer) {
+  std::int64_t bytes = 0;
+  std::uint64_t room = group.info.policy.window - partition.delivery.leased_count();
+  OffsetRange range = next_range(partition, consumer, room, bytes);
+  // A lease may end as a dead letter: it is granted only while that has room (D14).
+  if (log_.admit(kRoomPerLease + static_cast<std::size_t>(bytes), false) != Admission::kAdmitted) {
+    return false;
+  }
+  bool again = partition.ready.erase(range.first) > 0;
+  const TrackedMessage* tracked = again ? partition.delivery.find_tracked(range.first) : nullptr;
+  if (tracked != nullptr && tracked->deliveries >= log_.options().max_deliveries) {
+    kill(partition, {.token = {},
+                     .offset = range.first,
+                     .reason = DeadLetterReason::kDeliveryLimit,
+                     .attempt = {},
+                     .done = {}});
+    return true;
+  }
+  LeaseToken token{log_.journal().start_number(), next_lease_++};
+  record(partition, LeaseOp{token, range, log_.clock().wall(), consumer.instance});
+  partition.watches[token] = {.consumer = consumer.id, .deadline = {}};
+  Credit used{range.count(), bytes};
+  consumer.credit.messages -= used.messages;
+  consumer.credit.bytes -= used.bytes;
+  metrics_.delivered_messages += static_cast<std::uint64_t>(range.count());
+  if (again) ++metrics_.redelivered_messages;
+  log_.when_durable(
+      [this, group_id = group.info.id, stream = partition.log.id(), token, used](bool durable) {
+        if (durable) send(group_id, stream, token, used);
+      });
+  return true;
+}
+
+void Delivery::ask_for_credit(ConsumerGroup& group) {
+  for (ShardConsumer& consumer : group.consumers) {
+    if (consumer.has_credit() || consumer.wanting) continue;
+    consumer.wanting = true;
+    log_.mailbox().post(
+        consumer.id.home,
+        [gateway = consumer.gateway, id = consumer.id, from = log_.options().shard](Shard&) {
+          gateway->on_wanting(id, from);
+        },
+        Mailbox::Kind::kAnswer);
+  }
+}
+
+void Delivery::send(GroupId group_id, StreamId stream, LeaseToken token, Credit used) {
+  ConsumerGroup* group = find(group_id);
+  GroupPartition* partition = group == nullptr ? nullptr : group->find(stream);
+  const OpenLease* lease = partition == nullptr ? nullptr : partition->delivery.find_lease(token);
+  if (lease == nullptr) return;  // its consumer went meanwhile
+  OffsetRange range = lease->open.front();
+  auto done = [this, group_id, stream, token, used](Result<std::vector<SharedBytes>> batches) {
+    ConsumerGroup* g = find(group_id);
+    GroupPartition* p = g == nullptr ? nullptr : g->find(stream);
+    // Unreadable: the lease stays unsent and its consumer's departure frees it; the shard says why.
+    if (p == nullptr || !batches || p->delivery.find_lease(token) == nullptr) return;
+    push(*g, *p, token, used, std::move(*batches));
+  };
+  if (partition->delivery.find_tracked(range.first) != nullptr) {
+    read_payload(*partition, range.first,
+                 [done = std::move(done)](Result<SharedBytes> batch) mutable {
+                   if (!batch) return done(batch.error());
+                   done(std::vector<SharedBytes>{std::move(*batch)});
+                 });
+    return;
+  }
+  std::size_t first = partition->log.index_of(range.first);
+  std::size_t last = partition->log.index_of(range.last);
+  log_.read(partition->log, first, last - first + 1, std::move(done));
+}
+
+void Delivery::push(ConsumerGroup& group, GroupPartition& partition, LeaseToken token, Credit used,
+                    std::vector<SharedBytes> batches) {
+  auto watch = partition.watches.find(token);
+  if (watch == partition.watches.end()) return;
+  ShardConsumer* consumer = group.find_consumer(watch->second.consumer);
+  if (consumer == nullptr) return;
+  const OpenLease* lease = partition.delivery.find_lease(token);
+  GrantedRange granted;
+  granted.range = lease->open.front();
+  granted.token = token;
+  if (const TrackedMessage* message = partition.delivery.find_tracked(granted.range.first)) {
+    granted.delivery = message->deliveries;
+    granted.failures = message->failures;
+    granted.redrive = message->redrive;
+  }
+  DeliverPush deliver;
+  deliver.partition = partition.index;
+  deliver.lease = group.info.policy.lease;
+  deliver.ranges.push_back(granted);
+  deliver.batches = std::move(batches);
+  watch->second.sent = true;
+  watch->second.deadline = log_.clock().monotonic() + group.info.policy.lease;
+  watch_until(partition, token, watch->second.deadline);
+  log_.mailbox().post(
+      consumer->id.home,
+      [gateway = consumer->gateway, id = consumer->id, from = log_.options().shard, used,
+       deliver = std::move(deliver)](Shard&) mutable {
+        gateway->on_delivery(id, from, std::move(deliver), used);
+      },
+      Mailbox::Kind::kAnswer);
+}
+
+// --- the loop ---
+
+void Delivery::watch_until(GroupPartition& partition, LeaseToken token, MonotonicTime when) {
+  timers_.emplace(when, Timer{&partition, token, {}});
+}
+
+void Delivery::resume() {
+  MonotonicTime now = log_.clock().monotonic();
+  WallTime wall = log_.clock().wall();
+  for (auto& [id, group] : groups_) {
+    for (const auto& partition : group->partitions) {
+      for (const auto& [offset, message] : partition->delivery.tracked()) {
+        if (message.leased) continue;
+        // A clock that jumped while we were down must not park a message for days (D11).
+        std::chrono::milliseconds wait(message.ready_at.milliseconds - wall.milliseconds);
+        wait = std::min<std::chrono::milliseconds>(wait, kMaxWait);
+        if (wait.count() <= 0) {
+          partition->ready.insert(offset);
+        } else {
+          timers_.emplace(now + wait, Timer{partition.get(), {}, offset});
+        }
+      }
+      for (const auto& [token, lease] : partition->delivery.leases()) {
+        MonotonicTime until = now + limits::kReclaimAfterRestart;
+        partition->watches[token] = {
+            .consumer = {}, .deadline = until, .sent = true, .orphaned = true};
+        watch_until(*partition, token, until);
+      }
+    }
+  }
+}
+
+void Delivery::turn() {
+  MonotonicTime now = log_.clock().monotonic();
+  while (!timers_.empty() && timers_.begin()->first <= now) {
+    Timer timer = timers_.begin()->second;
+    timers_.erase(timers_.begin());
+    run_timer(timer);
+  }
+  std::vector<GroupId> dirty = std::exchange(dirty_, {});
+  for (GroupId id : dirty) {
+    ConsumerGroup* group = find(id);
+    if (group == nullptr) continue;
+    group->dirty = false;
+    grant(*group);
+  }
+  for (auto [group_id, stream] : std::exchange(unstaged_, {})) {
+    ConsumerGroup* group = find(group_id);
+    GroupPartition* partition = group == nullptr ? nullptr : group->find(stream);
+    if (partition != nullptr) stage_ops(*partition);
+  }
+}
+
+std::optional<MonotonicTime> Delivery::deadline() const {
+  if (timers_.empty()) return std::nullopt;
+  return timers_.begin()->first;
+}
+
+// --- seeing ---
+
+std::vector<GroupPartitionStatus> Delivery::status(GroupId id) {
+  std::vector<GroupPartitionStatus> statuses;
+  ConsumerGroup* group = find(id);
+  if (group == nullptr) return statuses;
+  bool credit = std::ranges::any_of(group->consumers, &ShardConsumer::has_credit);
+  for (const auto& partition : group->partitions) {
+    const DeliveryState& delivery = partition->delivery;
+    GroupPartitionStatus status;
+    status.partition = partition->index;
+    status.failures = delivery.failure_count();
+    status.redelivered = delivery.redelivery_count();
+    Accounting& a = status.accounting;
+    a.start = delivery.start();
+    a.end = std::max(partition->log.visible_end(), delivery.fresh());
+    a.leased = delivery.leased_count();
+    std::uint64_t ready_again = partition->ready.size();
+    a.delayed = delivery.waiting_count() - ready_again;
+    a.ready = static_cast<std::uint64_t>(a.end - delivery.fresh()) + ready_again;
+    a.dead = partition->dead_letters.dead_count();
+    a.discarded = partition->dead_letters.discarded_count();
+    std::uint64_t total = static_cast<std::uint64_t>(a.end - a.start);
+    a.done = total - a.leased - a.delayed - a.ready - a.dead - a.discarded;
+    if (a.ready == 0) {
+      status.waiting_for = "nothing ready";
+    } else if (!credit) {
+      status.waiting_for = "no credit";
+    } else if (delivery.leased_count() >= group->info.policy.window) {
+      status.waiting_for = "window full";
+    } else if (log_.admit(kRoomPerLease, false) != Admission::kAdmitted) {
+      status.waiting_for = "disk";
+    }
+    statuses.push_back(std::move(status));
+  }
+  return statuses;
+}
+
+std::uint64_t Delivery::open_dead_letters() const {
+  std::uint64_t count = 0;
+  for (const auto& [id, group] : groups_) {
+    for (const auto& partition : group->partitions) count += partition->dead_letters.dead_count();
+  }
+  return count;
+}
+
+std::uint64_t Delivery::leased() const {
+  std::uint64_t count = 0;
+  for (const auto& [id, group] : groups_) {
+    for (const auto& partition : group->partitions) count += partition->delivery.leased_count();
+  }
+  return count;
+}
+
+}  // namespace waybill

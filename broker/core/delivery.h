@@ -1,0 +1,141 @@
+// Delivery: the consumer groups of one shard. Leases messages to consumers with credit, takes their
+// settlements, lets leases run out, waits between attempts, and moves what failed too often to the
+// dead letters - each as entries of the journal, none told before it is durable.
+//
+//   fresh -> leased -> settled
+//              |  ^
+//      retry,  v  | due
+//      expiry  waiting ----> dead letter (too many failures, invalid, asked for)
+//
+// Rules D1-D14; this version delivers in no particular order (`ordering=none`).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "broker/core/consumer_group.h"
+#include "broker/core/partitions.h"
+
+namespace waybill {
+
+class Delivery {
+ public:
+  Delivery(ShardLog& log, Partitions& partitions, ShardMetrics& metrics)
+      : log_(log), partitions_(partitions), metrics_(metrics) {}
+
+  // --- the fold ---
+
+  Result<void> apply(const DeliveryEntry& entry);
+  Result<void> apply(const DeadLetterEntry& entry);
+  /// A new group (with a place for each partition of its topic here) or a new policy.
+  Result<void> adopt(const GroupInfo& group, const std::vector<GroupPlace>& places);
+  void drop(GroupId group);
+
+  /// Where a new group would begin in each partition here; dead-letter streams get `next_stream`
+  /// on.
+  [[nodiscard]] std::vector<GroupPlace> places(const GroupInfo& group, const TopicInfo& topic,
+                                               StreamId next_stream) const;
+
+  // --- consumers ---
+
+  /// Leases that this instance still holds, from before a restart or a lost connection, are its own
+  /// again with their full time (D5).
+  void attach(GroupId group, ShardConsumer consumer);
+  /// `clean`: its leases are released; otherwise they wait for the instance to come back.
+  void detach(GroupId group, ConsumerId consumer, bool clean);
+  void lend(GroupId group, ConsumerId consumer, Credit credit);
+  /// Takes back what is not used and tells the consumer's gateway.
+  void recall(GroupId group, ConsumerId consumer);
+  [[nodiscard]] std::size_t consumer_count(GroupId group) const;
+
+  void settle(GroupId group, InstanceId instance, std::vector<Settlement> settlements,
+              Done<SettleReply> done);
+  void extend(GroupId group, InstanceId instance, std::vector<LeaseExtension> leases,
+              Done<ExtendReply> done);
+
+  // --- seeing ---
+
+  [[nodiscard]] ConsumerGroup* find(GroupId group);
+  [[nodiscard]] std::vector<GroupPartitionStatus> status(GroupId group);
+  [[nodiscard]] std::uint64_t open_dead_letters() const;
+  [[nodiscard]] std::uint64_t leased() const;
+
+  /// Something changed that may allow a lease: a redrive, an append.
+  void touch(GroupPartition& partition);
+  /// A dead letter goes back to its group. Requires state `dead`.
+  void redrive(GroupPartition& partition, std::uint64_t number, const std::string& by);
+  /// Stages a change of a dead letter, after what the partition has not staged yet.
+  void stage(GroupPartition& partition, std::uint64_t number, DeadLetterOp op,
+             Bytes record_batch = {});
+
+  // --- the loop ---
+
+  /// Rebuilds what is only of this run, after recovery (D5, D11).
+  void resume();
+  /// Lets run out what is due, grants leases, stages what gathered in this turn.
+  void turn();
+  [[nodiscard]] std::optional<MonotonicTime> deadline() const;
+  void appended(const Stream& stream);
+
+ private:
+  /// A moment at which a lease may run out, or a waiting message may go again. Checked when it
+  /// comes: the lease may have been extended or settled meanwhile.
+  struct Timer {
+    GroupPartition* partition;
+    LeaseToken lease;  ///< {0, 0}: it is about `offset`
+    Offset offset;
+  };
+  /// A message on its way to the dead letters.
+  struct Death {
+    LeaseToken token;  ///< {0, 0}: it is not leased
+    Offset offset;
+    DeadLetterReason reason{};
+    std::optional<Attempt> attempt;  ///< the one that killed it
+    bool charged = false;
+    std::move_only_function<void(Reply<SettleOutcome>)> done;
+  };
+  struct SettleCall;
+
+  void record(GroupPartition& partition, DeliveryOp op);
+  void stage_ops(GroupPartition& partition);
+  void watch_until(GroupPartition& partition, LeaseToken token, MonotonicTime when);
+
+  void grant(ConsumerGroup& group);
+  bool grant_one(ConsumerGroup& group, GroupPartition& partition, ShardConsumer& consumer);
+  OffsetRange next_range(const GroupPartition& partition, const ShardConsumer& consumer,
+                         std::uint64_t room, std::int64_t& bytes) const;
+  void ask_for_credit(ConsumerGroup& group);
+  void send(GroupId group, StreamId stream, LeaseToken token, Credit used);
+  void push(ConsumerGroup& group, GroupPartition& partition, LeaseToken token, Credit used,
+            std::vector<SharedBytes> batches);
+
+  void run_timer(const Timer& timer);
+  void expire(GroupPartition& partition, LeaseToken token);
+  void end_unexplained(GroupPartition& partition, LeaseToken token);
+
+  void settle_one(ConsumerGroup& group, InstanceId instance, const Settlement& settlement,
+                  std::move_only_function<void(Reply<SettleOutcome>)> done);
+  void fail(ConsumerGroup& group, GroupPartition& partition, LeaseToken token, Offset offset,
+            const Settlement& settlement, std::move_only_function<void(Reply<SettleOutcome>)> done);
+  void kill(GroupPartition& partition, Death death);
+  void read_payload(GroupPartition& partition, Offset offset,
+                    std::move_only_function<void(Result<SharedBytes>)> done);
+  Result<void> bury(GroupPartition& partition, const Death& death, const SharedBytes& batch);
+
+  ShardLog& log_;
+  Partitions& partitions_;
+  ShardMetrics& metrics_;
+  std::map<GroupId, std::unique_ptr<ConsumerGroup>> groups_;
+  std::unordered_map<StreamId, std::vector<GroupPartition*>> by_stream_;
+  std::vector<GroupId> dirty_;
+  std::vector<std::pair<GroupId, StreamId>> unstaged_;
+  std::multimap<MonotonicTime, Timer> timers_;
+  std::uint64_t next_lease_ = 1;
+};
+
+}  // namespace waybill

@@ -1,0 +1,528 @@
+#include "broker/core/entries.h"
+
+#include <bit>
+
+#include "protocol/base/limits.h"
+
+namespace waybill {
+namespace {
+
+// A sized run in an entry is bounded by the frame that carries it; these bound what decoding
+// allocates for text and lists before their bytes are seen.
+constexpr std::size_t kMaxText = 64 * 1024;
+constexpr std::size_t kMaxList = 1'000'000;
+
+Error bad(const char* where) {
+  return {Errc::kBadFormat, 0, where};
+}
+
+/// A list can never have more elements than bytes remain.
+std::size_t read_count(ByteReader& in) {
+  std::uint64_t count = in.read_varint();
+  return count > kMaxList || count > in.remaining() ? SIZE_MAX : count;
+}
+
+// --- building blocks, written and read side by side ---
+
+void put(ByteWriter& out, const Uuid& uuid) {
+  out.write_bytes(uuid.bytes);
+}
+Uuid get_uuid(ByteReader& in) {
+  Uuid uuid;
+  Bytes bytes = in.read_bytes(uuid.bytes.size());
+  if (in.ok()) std::memcpy(uuid.bytes.data(), bytes.data(), bytes.size());
+  return uuid;
+}
+
+void put(ByteWriter& out, LeaseToken token) {
+  out.write(token.start);
+  out.write_varint(token.counter);
+}
+LeaseToken get_token(ByteReader& in) {
+  LeaseToken token;
+  token.start = in.read<std::uint32_t>();
+  token.counter = in.read_varint();
+  return token;
+}
+
+void put(ByteWriter& out, OffsetRange range) {
+  out.write(range.first.value);
+  out.write_varint(static_cast<std::uint64_t>(range.last - range.first));
+}
+OffsetRange get_range(ByteReader& in) {
+  OffsetRange range;
+  range.first.value = in.read<std::int64_t>();
+  std::uint64_t more = in.read_varint();
+  range.last = range.first + static_cast<std::int64_t>(more & 0xffff'ffff'ffff);
+  return range;
+}
+
+void put(ByteWriter& out, WallTime time) {
+  out.write(time.milliseconds);
+}
+WallTime get_time(ByteReader& in) {
+  return {in.read<std::int64_t>()};
+}
+
+void put(ByteWriter& out, const Failure& failure) {
+  out.write(failure.failure_class);
+  out.write_text(failure.code);
+  out.write_text(failure.detail);
+}
+Failure get_failure(ByteReader& in) {
+  Failure failure;
+  failure.failure_class = in.read<FailureClass>();
+  failure.code = in.read_text(kMaxText);
+  failure.detail = in.read_text(kMaxText);
+  return failure;
+}
+
+void put(ByteWriter& out, const Attempt& attempt) {
+  put(out, attempt.at);
+  out.write(attempt.delivery);
+  out.write(attempt.duration_ms);
+  put(out, attempt.consumer.uuid);
+  put(out, attempt.failure);
+}
+Attempt get_attempt(ByteReader& in) {
+  Attempt attempt;
+  attempt.at = get_time(in);
+  attempt.delivery = in.read<std::uint32_t>();
+  attempt.duration_ms = in.read<std::uint32_t>();
+  attempt.consumer.uuid = get_uuid(in);
+  attempt.failure = get_failure(in);
+  return attempt;
+}
+
+void put(ByteWriter& out, const TopicInfo& topic) {
+  out.write(topic.id.value);
+  out.write(topic.version);
+  out.write_text(topic.name);
+  out.write_varint(topic.partitions.size());
+  for (const PartitionPlace& place : topic.partitions) {
+    out.write(place.shard.value);
+    out.write(place.stream.value);
+  }
+}
+TopicInfo get_topic(ByteReader& in) {
+  TopicInfo topic;
+  topic.id.value = in.read<std::uint64_t>();
+  topic.version = in.read<std::uint64_t>();
+  topic.name = in.read_text(kMaxText);
+  std::size_t count = read_count(in);
+  for (std::size_t i = 0; in.ok() && i < count; ++i) {
+    PartitionPlace place;
+    place.shard.value = in.read<std::uint16_t>();
+    place.stream.value = in.read<std::uint64_t>();
+    topic.partitions.push_back(place);
+  }
+  return topic;
+}
+
+void put(ByteWriter& out, const GroupInfo& group) {
+  out.write(group.id.value);
+  out.write(group.topic.value);
+  out.write(group.version);
+  out.write_text(group.name);
+  const GroupPolicy& policy = group.policy;
+  out.write(policy.ordering);
+  out.write(policy.on_dead_letter);
+  out.write(policy.attempts);
+  out.write(policy.max_failures);
+  out.write(policy.window);
+  out.write<std::int64_t>(policy.lease.count());
+  out.write(policy.backoff.kind);
+  out.write(policy.backoff.jitter);
+  out.write<std::int64_t>(policy.backoff.base.count());
+  out.write<std::int64_t>(policy.backoff.cap.count());
+  out.write(std::bit_cast<std::uint64_t>(policy.backoff.factor));
+  out.write(group.start.kind);
+  out.write(group.start.offset.value);
+  put(out, group.start.time);
+}
+GroupInfo get_group(ByteReader& in) {
+  GroupInfo group;
+  group.id.value = in.read<std::uint64_t>();
+  group.topic.value = in.read<std::uint64_t>();
+  group.version = in.read<std::uint64_t>();
+  group.name = in.read_text(kMaxText);
+  GroupPolicy& policy = group.policy;
+  policy.ordering = in.read<Ordering>();
+  policy.on_dead_letter = in.read<OnDeadLetter>();
+  policy.attempts = in.read<Attempts>();
+  policy.max_failures = in.read<std::uint32_t>();
+  policy.window = in.read<std::uint32_t>();
+  policy.lease = std::chrono::milliseconds(in.read<std::int64_t>());
+  policy.backoff.kind = in.read<BackoffKind>();
+  policy.backoff.jitter = in.read<Jitter>();
+  policy.backoff.base = std::chrono::milliseconds(in.read<std::int64_t>());
+  policy.backoff.cap = std::chrono::milliseconds(in.read<std::int64_t>());
+  policy.backoff.factor = std::bit_cast<double>(in.read<std::uint64_t>());
+  group.start.kind = in.read<StartKind>();
+  group.start.offset.value = in.read<std::int64_t>();
+  group.start.time = get_time(in);
+  return group;
+}
+
+// --- variants: the alternative's index + 1 is its number on disk ---
+
+struct PutOp {
+  ByteWriter& out;
+
+  void operator()(const LeaseOp& op) const {
+    put(out, op.token);
+    put(out, op.range);
+    put(out, op.at);
+    put(out, op.instance.uuid);
+  }
+  void operator()(const AckOp& op) const {
+    put(out, op.token);
+    put(out, op.range);
+  }
+  void operator()(const WaitOp& op) const {
+    put(out, op.token);
+    out.write(op.offset.value);
+    out.write(static_cast<std::uint8_t>(op.charged));
+    put(out, op.ready_at);
+    put(out, op.attempt);
+  }
+  void operator()(const ReleaseOp& op) const {
+    put(out, op.token);
+    put(out, op.range);
+    out.write(static_cast<std::uint8_t>(op.unexplained));
+  }
+  void operator()(const DiedOp& op) const {
+    put(out, op.token);
+    out.write(op.offset.value);
+    out.write(op.record.value);
+    out.write(op.reason);
+    out.write(op.fingerprint);
+    out.write(op.failures);
+    out.write(op.deliveries);
+    put(out, op.at);
+    put(out, op.failure);
+  }
+  void operator()(const FixedOp& op) const { out.write(op.record.value); }
+  void operator()(const RedrivenOp& op) const {
+    put(out, op.at);
+    out.write_text(op.by);
+  }
+  void operator()(const DiscardedOp& op) const {
+    put(out, op.at);
+    out.write_text(op.by);
+    out.write_text(op.reason);
+  }
+  void operator()(const PutTopic& change) const { put(out, change.topic); }
+  void operator()(const DropTopic& change) const {
+    out.write(change.topic.value);
+    out.write(change.version);
+  }
+  void operator()(const PutGroup& change) const { put(out, change.group); }
+  void operator()(const DropGroup& change) const {
+    out.write(change.group.value);
+    out.write(change.version);
+  }
+};
+
+template <class Variant>
+void put_variant(ByteWriter& out, const Variant& variant) {
+  out.write(static_cast<std::uint8_t>(variant.index() + 1));
+  std::visit(PutOp{out}, variant);
+}
+
+DeliveryOp get_delivery_op(ByteReader& in, bool& known) {
+  switch (in.read<std::uint8_t>()) {
+    case 1: {
+      LeaseOp op;
+      op.token = get_token(in);
+      op.range = get_range(in);
+      op.at = get_time(in);
+      op.instance.uuid = get_uuid(in);
+      return op;
+    }
+    case 2: {
+      AckOp op;
+      op.token = get_token(in);
+      op.range = get_range(in);
+      return op;
+    }
+    case 3: {
+      WaitOp op;
+      op.token = get_token(in);
+      op.offset.value = in.read<std::int64_t>();
+      op.charged = in.read<std::uint8_t>() != 0;
+      op.ready_at = get_time(in);
+      op.attempt = get_attempt(in);
+      return op;
+    }
+    case 4: {
+      ReleaseOp op;
+      op.token = get_token(in);
+      op.range = get_range(in);
+      op.unexplained = in.read<std::uint8_t>() != 0;
+      return op;
+    }
+    default:
+      known = false;
+      return AckOp{};
+  }
+}
+
+DiedOp get_died(ByteReader& in) {
+  DiedOp op;
+  op.token = get_token(in);
+  op.offset.value = in.read<std::int64_t>();
+  op.record.value = in.read<std::int64_t>();
+  op.reason = in.read<DeadLetterReason>();
+  op.fingerprint = in.read<std::uint64_t>();
+  op.failures = in.read<std::uint32_t>();
+  op.deliveries = in.read<std::uint32_t>();
+  op.at = get_time(in);
+  op.failure = get_failure(in);
+  return op;
+}
+
+DeadLetterOp get_dead_letter_op(ByteReader& in, bool& known) {
+  switch (in.read<std::uint8_t>()) {
+    case 1:
+      return get_died(in);
+    case 2:
+      return FixedOp{{in.read<std::int64_t>()}};
+    case 3: {
+      RedrivenOp op;
+      op.at = get_time(in);
+      op.by = in.read_text(kMaxText);
+      return op;
+    }
+    case 4: {
+      DiscardedOp op;
+      op.at = get_time(in);
+      op.by = in.read_text(kMaxText);
+      op.reason = in.read_text(kMaxText);
+      return op;
+    }
+    default:
+      known = false;
+      return FixedOp{};
+  }
+}
+
+CatalogChange get_catalog_change(ByteReader& in, bool& known) {
+  switch (in.read<std::uint8_t>()) {
+    case 1:
+      return PutTopic{get_topic(in)};
+    case 2: {
+      DropTopic change;
+      change.topic.value = in.read<std::uint64_t>();
+      change.version = in.read<std::uint64_t>();
+      return change;
+    }
+    case 3:
+      return PutGroup{get_group(in)};
+    case 4: {
+      DropGroup change;
+      change.group.value = in.read<std::uint64_t>();
+      change.version = in.read<std::uint64_t>();
+      return change;
+    }
+    default:
+      known = false;
+      return DropTopic{};
+  }
+}
+
+constexpr std::uint8_t kHasProducer = 1;
+
+}  // namespace
+
+ByteVector encode(const AppendHead& head) {
+  ByteVector bytes;
+  ByteWriter out(bytes);
+  out.write(head.stream.value);
+  out.write(head.base.value);
+  out.write(head.count);
+  put(out, head.max_timestamp);
+  out.write(static_cast<std::uint8_t>(head.producer ? kHasProducer : 0));
+  if (head.producer) {
+    put(out, head.producer->id.uuid);
+    out.write(head.producer->kind);
+    out.write(head.producer->epoch);
+    out.write(head.producer->previous);
+    out.write(head.producer->base_sequence);
+  }
+  return bytes;
+}
+
+Result<AppendHead> decode_append(Bytes body, std::size_t* batch_offset) {
+  ByteReader in(body);
+  AppendHead head;
+  head.stream.value = in.read<std::uint64_t>();
+  head.base.value = in.read<std::int64_t>();
+  head.count = in.read<std::uint32_t>();
+  head.max_timestamp = get_time(in);
+  auto flags = in.read<std::uint8_t>();
+  if ((flags & ~kHasProducer) != 0) return bad("append entry: flags");
+  if ((flags & kHasProducer) != 0) {
+    ProducerStamp stamp;
+    stamp.id.uuid = get_uuid(in);
+    stamp.kind = in.read<ProducerKind>();
+    stamp.epoch = in.read<std::uint32_t>();
+    stamp.previous = in.read<std::uint64_t>();
+    stamp.base_sequence = in.read<std::uint64_t>();
+    head.producer = stamp;
+  }
+  if (!in.ok() || head.count == 0) return bad("append entry");
+  *batch_offset = body.size() - in.remaining();
+  return head;
+}
+
+ByteVector encode(const DeliveryEntry& entry) {
+  ByteVector bytes;
+  ByteWriter out(bytes);
+  out.write(entry.group.value);
+  out.write(entry.stream.value);
+  for (const DeliveryOp& op : entry.ops) put_variant(out, op);
+  return bytes;
+}
+
+Result<DeliveryEntry> decode_delivery(Bytes body) {
+  ByteReader in(body);
+  DeliveryEntry entry;
+  entry.group.value = in.read<std::uint64_t>();
+  entry.stream.value = in.read<std::uint64_t>();
+  bool known = true;
+  while (in.ok() && in.remaining() > 0) {
+    entry.ops.push_back(get_delivery_op(in, known));
+    if (!known) return bad("delivery entry: operation");
+  }
+  if (!in.finished()) return bad("delivery entry");
+  return entry;
+}
+
+ByteVector encode(const DeadLetterEntry& entry) {
+  ByteVector bytes;
+  ByteWriter out(bytes);
+  out.write(entry.group.value);
+  out.write(entry.stream.value);
+  out.write(entry.number);
+  put_variant(out, entry.op);
+  return bytes;
+}
+
+Result<DeadLetterEntry> decode_dead_letter(Bytes body) {
+  ByteReader in(body);
+  DeadLetterEntry entry;
+  entry.group.value = in.read<std::uint64_t>();
+  entry.stream.value = in.read<std::uint64_t>();
+  entry.number = in.read<std::uint64_t>();
+  bool known = true;
+  entry.op = get_dead_letter_op(in, known);
+  if (!known || !in.finished()) return bad("dead-letter entry");
+  return entry;
+}
+
+ByteVector encode(const CatalogChange& change) {
+  ByteVector bytes;
+  ByteWriter out(bytes);
+  put_variant(out, change);
+  return bytes;
+}
+
+Result<CatalogChange> decode_catalog(Bytes body) {
+  ByteReader in(body);
+  bool known = true;
+  CatalogChange change = get_catalog_change(in, known);
+  if (!known || !in.finished()) return bad("catalog entry");
+  return change;
+}
+
+ByteVector encode(const AdoptEntry& entry) {
+  ByteVector bytes;
+  ByteWriter out(bytes);
+  put_variant(out, entry.change);
+  out.write_varint(entry.places.size());
+  for (const GroupPlace& place : entry.places) {
+    out.write(place.stream.value);
+    out.write(place.dead_stream.value);
+    out.write(place.start.value);
+  }
+  return bytes;
+}
+
+Result<AdoptEntry> decode_adopt(Bytes body) {
+  ByteReader in(body);
+  AdoptEntry entry;
+  bool known = true;
+  entry.change = get_catalog_change(in, known);
+  std::size_t count = read_count(in);
+  for (std::size_t i = 0; in.ok() && i < count; ++i) {
+    GroupPlace place;
+    place.stream.value = in.read<std::uint64_t>();
+    place.dead_stream.value = in.read<std::uint64_t>();
+    place.start.value = in.read<std::int64_t>();
+    entry.places.push_back(place);
+  }
+  if (!known || !in.finished()) return bad("adopt entry");
+  return entry;
+}
+
+ByteVector encode(const ProducerEntry& entry) {
+  ByteVector bytes;
+  ByteWriter out(bytes);
+  put(out, entry.id.uuid);
+  out.write(entry.epoch);
+  out.write_text(entry.name);
+  return bytes;
+}
+
+Result<ProducerEntry> decode_producer(Bytes body) {
+  ByteReader in(body);
+  ProducerEntry entry;
+  entry.id.uuid = get_uuid(in);
+  entry.epoch = in.read<std::uint32_t>();
+  entry.name = in.read_text(kMaxText);
+  if (!in.finished()) return bad("producer entry");
+  return entry;
+}
+
+ByteVector encode(const DeathFacts& facts) {
+  ByteVector bytes;
+  ByteWriter out(bytes);
+  put(out, facts.at);
+  out.write(facts.reason);
+  out.write_varint(facts.attempts.size());
+  for (const Attempt& attempt : facts.attempts) put(out, attempt);
+  return bytes;
+}
+
+Result<DeathFacts> decode_death(Bytes bytes) {
+  ByteReader in(bytes);
+  DeathFacts facts;
+  facts.at = get_time(in);
+  facts.reason = in.read<DeadLetterReason>();
+  std::size_t count = read_count(in);
+  for (std::size_t i = 0; in.ok() && i < count; ++i) facts.attempts.push_back(get_attempt(in));
+  if (!in.finished()) return bad("death facts");
+  return facts;
+}
+
+ByteVector encode(const FixFacts& facts) {
+  ByteVector bytes;
+  ByteWriter out(bytes);
+  put(out, facts.at);
+  out.write_text(facts.by);
+  out.write_text(facts.note);
+  return bytes;
+}
+
+Result<FixFacts> decode_fix(Bytes bytes) {
+  ByteReader in(bytes);
+  FixFacts facts;
+  facts.at = get_time(in);
+  facts.by = in.read_text(kMaxText);
+  facts.note = in.read_text(kMaxText);
+  if (!in.finished()) return bad("fix facts");
+  return facts;
+}
+
+}  // namespace waybill

@@ -1,0 +1,177 @@
+// The bodies of journal entries: every durable change of a shard, as bytes. FORMAT.md lists them
+// byte by byte. Encoding is by hand, little-endian, without gaps; decoding accepts exactly what
+// encoding writes and names anything else kBadFormat.
+//
+// To change a body: raise its version constant, write the new form, keep reading the old one.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "protocol/base/bytes.h"
+#include "protocol/model/requests.h"
+#include "storage/entry.h"
+
+namespace waybill {
+
+/// kAppend: a batch at the end of a stream. The batch's bytes follow this head in the entry's body.
+struct AppendHead {
+  StreamId stream;
+  Offset base;
+  std::uint32_t count = 0;
+  WallTime max_timestamp;
+  std::optional<ProducerStamp> producer;
+};
+
+// --- kDelivery: what happened to messages of one group on one partition, in order ---
+
+/// The messages leave for an instance. A range of never delivered messages, or a single one again.
+struct LeaseOp {
+  LeaseToken token;
+  OffsetRange range;
+  WallTime at;
+  InstanceId instance;
+};
+/// Done, for good.
+struct AckOp {
+  LeaseToken token;
+  OffsetRange range;
+};
+/// An attempt failed; the message waits until ready_at.
+struct WaitOp {
+  LeaseToken token;
+  Offset offset;
+  bool charged = true;
+  WallTime ready_at;
+  Attempt attempt;
+};
+/// The messages are ready again, uncharged; `unexplained` if their consumer vanished (D10).
+struct ReleaseOp {
+  LeaseToken token;
+  OffsetRange range;
+  bool unexplained = false;
+};
+using DeliveryOp = std::variant<LeaseOp, AckOp, WaitOp, ReleaseOp>;
+
+struct DeliveryEntry {
+  GroupId group;
+  StreamId stream;  ///< the partition's
+  std::vector<DeliveryOp> ops;
+};
+
+// --- kDeadLetter: one dead letter's life ---
+
+/// A message becomes a dead letter, or a redriven one returns under its number. The payload and the
+/// history are the record `record` of the dead-letter stream, appended in the same change (D14).
+struct DiedOp {
+  LeaseToken token;  ///< {0, 0}: it was not leased
+  Offset offset;
+  Offset record;
+  DeadLetterReason reason{};
+  std::uint64_t fingerprint = 0;
+  std::uint32_t failures = 0;
+  std::uint32_t deliveries = 0;
+  WallTime at;
+  Failure failure;
+};
+/// A new version of its payload: the record `record`.
+struct FixedOp {
+  Offset record;
+};
+/// Given back to its group.
+struct RedrivenOp {
+  WallTime at;
+  std::string by;
+};
+struct DiscardedOp {
+  WallTime at;
+  std::string by;
+  std::string reason;
+};
+using DeadLetterOp = std::variant<DiedOp, FixedOp, RedrivenOp, DiscardedOp>;
+
+struct DeadLetterEntry {
+  GroupId group;
+  StreamId stream;  ///< the partition's, not the dead-letter stream's
+  std::uint64_t number = 0;
+  DeadLetterOp op;
+};
+
+// --- kCatalog, kAdopt, kProducer ---
+
+struct PutTopic {
+  TopicInfo topic;
+};
+struct DropTopic {
+  TopicId topic;
+  std::uint64_t version = 0;
+};
+struct PutGroup {
+  GroupInfo group;
+};
+struct DropGroup {
+  GroupId group;
+  std::uint64_t version = 0;
+};
+using CatalogChange = std::variant<PutTopic, DropTopic, PutGroup, DropGroup>;
+
+/// Where a newly adopted group begins in one partition of this shard, and where its dead letters
+/// go.
+struct GroupPlace {
+  StreamId stream;
+  StreamId dead_stream;
+  Offset start;
+};
+struct AdoptEntry {
+  CatalogChange change;
+  std::vector<GroupPlace> places;  ///< PutGroup of a group this shard did not have
+};
+
+struct ProducerEntry {
+  ProducerId id;
+  std::uint32_t epoch = 0;
+  std::string name;
+};
+
+inline constexpr std::uint8_t kEntryVersion = 1;
+
+ByteVector encode(const AppendHead& head);
+ByteVector encode(const DeliveryEntry& entry);
+ByteVector encode(const DeadLetterEntry& entry);
+ByteVector encode(const CatalogChange& change);
+ByteVector encode(const AdoptEntry& entry);
+ByteVector encode(const ProducerEntry& entry);
+
+/// `batch_offset` is where the batch begins in the body.
+Result<AppendHead> decode_append(Bytes body, std::size_t* batch_offset);
+Result<DeliveryEntry> decode_delivery(Bytes body);
+Result<DeadLetterEntry> decode_dead_letter(Bytes body);
+Result<CatalogChange> decode_catalog(Bytes body);
+Result<AdoptEntry> decode_adopt(Bytes body);
+Result<ProducerEntry> decode_producer(Bytes body);
+
+// --- the record of a dead letter, in its group's dead-letter stream ---
+
+/// Header of such a record that the broker reads back; never leaves the broker.
+inline constexpr std::string_view kDeathHeader = "wb-death";
+inline constexpr std::string_view kFixHeader = "wb-fix";
+
+/// Why and how it died: the attempts since the record before it, newest kept.
+struct DeathFacts {
+  WallTime at;
+  DeadLetterReason reason{};
+  std::vector<Attempt> attempts;
+};
+struct FixFacts {
+  WallTime at;
+  std::string by;
+  std::string note;
+};
+ByteVector encode(const DeathFacts& facts);
+ByteVector encode(const FixFacts& facts);
+Result<DeathFacts> decode_death(Bytes bytes);
+Result<FixFacts> decode_fix(Bytes bytes);
+
+}  // namespace waybill

@@ -1,0 +1,301 @@
+#include "broker/core/partitions.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "protocol/base/limits.h"
+#include "protocol/record/record_batch.h"
+
+namespace waybill {
+namespace {
+
+RequestError no_partition(TopicId topic, PartitionIndex index) {
+  return {Errc::kUnknownPartition, "partition " + std::to_string(index.value) + " of topic id " +
+                                       std::to_string(topic.value) +
+                                       " is not here; ask for the metadata again"};
+}
+
+RequestError refused(Admission admission) {
+  if (admission == Admission::kDiskFull) {
+    return {Errc::kDiskFull, "the broker's data directory is full; free space and try again"};
+  }
+  return {Errc::kOverloaded, "the journal is behind; try again later"};
+}
+
+/// The part of a batch that the broker stamps when it is copied into the journal (S15): base
+/// offset, length, leader epoch.
+constexpr std::size_t kStampedSize = batch_layout::kMagic;
+
+}  // namespace
+
+Partition* Partitions::find(TopicId topic, PartitionIndex index) const {
+  auto found = by_name_.find({topic, index});
+  return found == by_name_.end() ? nullptr : found->second;
+}
+
+Partition* Partitions::find(StreamId stream) const {
+  auto found = by_stream_.find(stream);
+  return found == by_stream_.end() ? nullptr : found->second.get();
+}
+
+Partition* Partitions::judge(const PublishPart& part, Done<PublishResult>& done,
+                             std::uint32_t& count) {
+  // What is refused because of staged state may be told only once that state is durable (S12).
+  auto refuse = [&](RequestError error) {
+    log_.when_durable([done = std::move(done), error = std::move(error)](bool durable) mutable {
+      if (!durable) error = {Errc::kOutcomeUnknown, "the shard stopped"};
+      done(std::move(error));
+    });
+    return nullptr;
+  };
+  Partition* partition = find(part.topic, part.partition);
+  if (partition == nullptr) return refuse(no_partition(part.topic, part.partition));
+  Result<BatchHeader> header = parse_batch_header(part.batch.view());
+  if (!header) return refuse(header.error());
+  count = header->record_count;
+  if (part.producer) {
+    const ProducerStamp& stamp = *part.producer;
+    if (stamp.kind == ProducerKind::kSession && stamp.base_sequence != stamp.previous + 1) {
+      return refuse({Errc::kInvalidRequest, "a session producer's sequences have no gaps"});
+    }
+    if (stamp.kind == ProducerKind::kDurable) {
+      if (auto refusal = durable_producers_.refuse_publish(stamp)) return refuse(*refusal);
+    }
+    // Deduplication comes before validation (D21): a resend must get its answer whatever else.
+    SequenceVerdict verdict = partition->producers.judge(stamp, count);
+    if (verdict.kind == SequenceVerdict::Kind::kRefuse) return refuse(*verdict.refusal);
+    if (verdict.kind == SequenceVerdict::Kind::kDuplicate) {
+      ++metrics_.duplicate_batches;
+      log_.when_durable([done = std::move(done), verdict](bool durable) mutable {
+        if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+        done(PublishResult{verdict.base_offset, true});
+      });
+      return nullptr;
+    }
+  }
+  if (part.expected_end && *part.expected_end != partition->log->end()) {
+    return refuse({Errc::kWrongEndOffset,
+                   "the partition ends at " + std::to_string(partition->log->end().value) +
+                       ", not at " + std::to_string(part.expected_end->value)});
+  }
+  return partition;
+}
+
+void Partitions::publish(PublishPart part, Done<PublishResult> done) {
+  std::uint32_t count = 0;
+  Partition* partition = judge(part, done, count);
+  if (partition == nullptr) return;
+  Result<BatchFacts> facts = validate_batch(part.batch.view());
+  if (!facts) {
+    log_.when_durable([done = std::move(done), error = facts.error()](bool) mutable {
+      done(RequestError(error));
+    });
+    return;
+  }
+  if (Admission admission = log_.admit(part.batch.size() + 256, false);
+      admission != Admission::kAdmitted) {
+    log_.when_durable(
+        [done = std::move(done), admission](bool) mutable { done(refused(admission)); });
+    return;
+  }
+  AppendHead head;
+  head.stream = partition->log->id();
+  head.base = partition->log->end();
+  head.count = facts->record_count;
+  head.max_timestamp = facts->max_timestamp;
+  head.producer = part.producer;
+  append(*partition, part, head);
+  log_.when_durable([done = std::move(done), base = head.base](bool durable) mutable {
+    if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+    done(PublishResult{base, false});
+  });
+}
+
+void Partitions::append(Partition& partition, const PublishPart& part, const AppendHead& head) {
+  ByteVector bytes = encode(head);
+  std::size_t batch_offset = bytes.size();
+  Bytes batch = part.batch.view();
+  bytes.insert(bytes.end(), batch.begin(), batch.begin() + kStampedSize);
+  MutableBytes stamped(bytes.data() + batch_offset, kStampedSize);
+  store_big(stamped.data() + batch_layout::kBaseOffset, head.base.value);
+  store_big(stamped.data() + batch_layout::kLeaderEpoch, std::int32_t{0});
+  StagedEntry entry = log_.stage(EntryType::kAppend, bytes, batch.subspan(kStampedSize));
+  apply(head, partition, entry, batch_offset);
+  ++metrics_.published_batches;
+  metrics_.published_messages += head.count;
+  metrics_.published_bytes += batch.size();
+  if (appended_) appended_(*partition.log);
+}
+
+void Partitions::apply(const AppendHead& head, Partition& partition, const StagedEntry& entry,
+                       std::size_t batch_offset) {
+  log_.append(*partition.log, {head.base, head.count, head.max_timestamp, batch_offset}, entry);
+  if (head.producer) {
+    partition.producers.appended(*head.producer, head.count, head.base, entry.seq);
+  }
+}
+
+void Partitions::apply(const ProducerEntry& entry) {
+  durable_producers_.opened(entry.id, entry.epoch, entry.name);
+}
+
+void Partitions::adopt(const TopicInfo& topic) {
+  for (std::uint32_t i = 0; i < topic.partitions.size(); ++i) {
+    const PartitionPlace& place = topic.partitions[i];
+    if (place.shard != log_.options().shard || by_stream_.contains(place.stream)) continue;
+    auto partition = std::make_unique<Partition>();
+    partition->topic = topic.id;
+    partition->index = {i};
+    partition->log = &log_.create_stream(place.stream);
+    by_name_[{topic.id, partition->index}] = partition.get();
+    by_stream_.emplace(place.stream, std::move(partition));
+  }
+}
+
+void Partitions::drop(TopicId topic, const std::function<void(StreamId)>& forget) {
+  for (auto it = by_name_.begin(); it != by_name_.end();) {
+    if (it->first.first != topic) {
+      ++it;
+      continue;
+    }
+    StreamId stream = it->second->log->id();
+    it = by_name_.erase(it);
+    forget(stream);
+    by_stream_.erase(stream);
+    log_.drop_stream(stream);
+  }
+}
+
+void Partitions::open_producer(OpenProducerRequest request, Done<OpenProducerReply> done) {
+  if (auto refusal = durable_producers_.refuse_open(request)) {
+    log_.when_durable(
+        [done = std::move(done), refusal = *refusal](bool) mutable { done(std::move(refusal)); });
+    return;
+  }
+  ProducerEntry entry{request.id, request.epoch, request.name};
+  auto known = durable_producers_.all().find(request.id);
+  if (known == durable_producers_.all().end() || known->second.epoch != request.epoch) {
+    log_.stage(EntryType::kProducer, encode(entry));
+    apply(entry);
+  }
+  OpenProducerReply reply;
+  for (const auto& [name, partition] : by_name_) {
+    if (auto last = partition->producers.last_sequence(request.id)) {
+      reply.positions.push_back({partition->topic, partition->index, *last});
+    }
+  }
+  log_.when_durable([done = std::move(done), reply = std::move(reply)](bool durable) mutable {
+    if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+    done(std::move(reply));
+  });
+}
+
+Reply<PartitionStatus> Partitions::status(TopicId topic, PartitionIndex index) const {
+  const Partition* partition = find(topic, index);
+  if (partition == nullptr) return no_partition(topic, index);
+  PartitionStatus status;
+  status.partition = index;
+  status.start = partition->log->start();
+  status.end = partition->log->visible_end();
+  status.bytes = partition->log->bytes();
+  return status;
+}
+
+void Partitions::read(ReadRequest request, Done<ReadReply> done) {
+  ++metrics_.read_requests;
+  Partition* partition = find(request.topic, request.partition);
+  if (partition == nullptr) {
+    log_.when_durable([done = std::move(done),
+                       error = no_partition(request.topic, request.partition)](bool) mutable {
+      done(std::move(error));
+    });
+    return;
+  }
+  const Stream& log = *partition->log;
+  Offset from = request.from;
+  if (request.from_time) {
+    std::size_t index = log.index_of_time(*request.from_time);
+    from = index < log.batch_count() ? log.batch(index).base : log.visible_end();
+    from = std::min(from, log.visible_end());
+    request.from_time.reset();
+    request.from = from;
+  }
+  if (from < log.start() || from > log.visible_end()) {
+    RequestError error(Errc::kOffsetOutOfRange, "offset " + std::to_string(from.value) +
+                                                    " is outside [" +
+                                                    std::to_string(log.start().value) + ", " +
+                                                    std::to_string(log.visible_end().value) + "]");
+    log_.when_durable([done = std::move(done), error = std::move(error)](bool) mutable {
+      done(std::move(error));
+    });
+    return;
+  }
+  if (from == log.visible_end() && request.wait.count() > 0) {
+    MonotonicTime until = log_.clock().monotonic() + request.wait;
+    waiting_reads_.emplace(until, WaitingRead{std::move(request), std::move(done)});
+    return;
+  }
+  answer(*partition, request, from, std::move(done));
+}
+
+void Partitions::answer(Partition& partition, const ReadRequest& request, Offset from,
+                        Done<ReadReply> done) {
+  const Stream& log = *partition.log;
+  ReadReply reply;
+  reply.first = from;
+  reply.start = log.start();
+  reply.end = log.visible_end();
+  std::size_t count = 0;
+  std::size_t bytes = 0;
+  std::size_t first = from < log.visible_end() ? log.index_of(from) : log.batch_count();
+  while (first + count < log.batch_count()) {
+    const StoredBatch& batch = log.batch(first + count);
+    if (batch.base >= log.visible_end()) break;
+    if (count > 0 && bytes + batch.size > request.max_bytes) break;
+    bytes += batch.size;
+    ++count;
+  }
+  log_.read(log, first, count,
+            [reply = std::move(reply),
+             done = std::move(done)](Result<std::vector<SharedBytes>> batches) mutable {
+              if (!batches) return done(RequestError(batches.error()));
+              reply.batches = std::move(*batches);
+              done(std::move(reply));
+            });
+}
+
+void Partitions::revealed(const Stream& stream) {
+  Partition* partition = find(stream.id());
+  if (partition == nullptr) return;
+  for (auto it = waiting_reads_.begin(); it != waiting_reads_.end();) {
+    const ReadRequest& request = it->second.request;
+    if (request.topic != partition->topic || request.partition != partition->index) {
+      ++it;
+      continue;
+    }
+    WaitingRead read = std::move(it->second);
+    it = waiting_reads_.erase(it);
+    answer(*partition, read.request, read.request.from, std::move(read.done));
+  }
+}
+
+void Partitions::expire(MonotonicTime now) {
+  while (!waiting_reads_.empty() && waiting_reads_.begin()->first <= now) {
+    WaitingRead read = std::move(waiting_reads_.begin()->second);
+    waiting_reads_.erase(waiting_reads_.begin());
+    Partition* partition = find(read.request.topic, read.request.partition);
+    if (partition == nullptr) {
+      read.done(no_partition(read.request.topic, read.request.partition));
+    } else {
+      answer(*partition, read.request, read.request.from, std::move(read.done));
+    }
+  }
+}
+
+std::optional<MonotonicTime> Partitions::deadline() const {
+  if (waiting_reads_.empty()) return std::nullopt;
+  return waiting_reads_.begin()->first;
+}
+
+}  // namespace waybill

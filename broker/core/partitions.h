@@ -1,0 +1,83 @@
+// Partitions: the partitions that live in one shard - appending, deduplicating and reading. The
+// part of a shard's state that `publish` and `read` need; groups are Delivery's.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "broker/core/entries.h"
+#include "broker/core/gateway.h"
+#include "broker/core/producers.h"
+#include "broker/core/shard_log.h"
+
+namespace waybill {
+
+struct Partition {
+  TopicId topic;
+  PartitionIndex index;
+  Stream* log = nullptr;
+  ProducerTable producers;
+};
+
+class Partitions {
+ public:
+  explicit Partitions(ShardLog& log, ShardMetrics& metrics) : log_(log), metrics_(metrics) {}
+
+  void publish(PublishPart part, Done<PublishResult> done);
+  void read(ReadRequest request, Done<ReadReply> done);
+  void open_producer(OpenProducerRequest request, Done<OpenProducerReply> done);
+  [[nodiscard]] Reply<PartitionStatus> status(TopicId topic, PartitionIndex index) const;
+
+  [[nodiscard]] Partition* find(TopicId topic, PartitionIndex index) const;
+  [[nodiscard]] Partition* find(StreamId stream) const;
+  [[nodiscard]] std::size_t count() const { return by_stream_.size(); }
+
+  // --- the fold ---
+
+  void apply(const AppendHead& head, Partition& partition, const StagedEntry& entry,
+             std::size_t batch_offset);
+  void apply(const ProducerEntry& entry);
+  /// The shard adopts the partitions of a topic that are placed on it.
+  void adopt(const TopicInfo& topic);
+  /// Calls forget(stream) for each of its partitions, then drops them.
+  void drop(TopicId topic, const std::function<void(StreamId)>& forget);
+
+  /// Called when a batch was staged, so that groups may lease it in the same frame.
+  void on_appended(std::move_only_function<void(const Stream&)> callback) {
+    appended_ = std::move(callback);
+  }
+
+  // --- the loop ---
+
+  /// More of the stream can be shown: answers who waits for it.
+  void revealed(const Stream& stream);
+  /// Answers waiting reads whose time is up.
+  void expire(MonotonicTime now);
+  [[nodiscard]] std::optional<MonotonicTime> deadline() const;
+
+ private:
+  struct WaitingRead {
+    ReadRequest request;
+    Done<ReadReply> done;
+  };
+
+  /// The partition if this publish may be appended; else answers `done` and gives null.
+  Partition* judge(const PublishPart& part, Done<PublishResult>& done, std::uint32_t& count);
+  void append(Partition& partition, const PublishPart& part, const AppendHead& head);
+  void answer(Partition& partition, const ReadRequest& request, Offset from, Done<ReadReply> done);
+
+  ShardLog& log_;
+  ShardMetrics& metrics_;
+  std::map<std::pair<TopicId, PartitionIndex>, Partition*> by_name_;
+  std::unordered_map<StreamId, std::unique_ptr<Partition>> by_stream_;
+  DurableProducers durable_producers_;
+  std::move_only_function<void(const Stream&)> appended_;
+  /// By when they give up waiting.
+  std::multimap<MonotonicTime, WaitingRead> waiting_reads_;
+};
+
+}  // namespace waybill

@@ -1,0 +1,412 @@
+// Delivery, continued: how a lease ends - settled by its consumer, run out, or lost with it - and
+// how a message becomes a dead letter.
+#include <algorithm>
+#include <string>
+
+#include "broker/core/delivery.h"
+#include "broker/core/shard.h"
+#include "protocol/base/limits.h"
+#include "protocol/record/batch_builder.h"
+#include "protocol/record/batch_view.h"
+#include "protocol/record/record_batch.h"
+#include "protocol/record/reserved_headers.h"
+
+namespace waybill {
+namespace {
+
+constexpr std::chrono::hours kMaxWait{12};
+
+std::uint32_t saturated_ms(std::int64_t milliseconds) {
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(milliseconds, 0, UINT32_MAX));
+}
+
+/// The record of a one-record batch as it may be written again: without what the broker added.
+Result<RecordDraft> draft_of(const RecordView& record) {
+  RecordDraft draft{record.key, record.value, {}, record.timestamp};
+  for (const HeaderView& header : record.headers) {
+    if (header.key == kDeathHeader || header.key == kFixHeader ||
+        header.key == reserved_headers::kRedrive) {
+      continue;
+    }
+    draft.headers.emplace_back(header.key, header.value);
+  }
+  return draft;
+}
+
+/// Calls use(const RecordView&) with the only record of the batch.
+template <class Use>
+Result<ByteVector> with_record(Bytes batch, Use use) {
+  Result<BatchReader> reader = BatchReader::open(batch);
+  if (!reader) return reader.error();
+  Result<std::optional<RecordView>> record = reader->next();
+  if (!record) return record.error();
+  if (!record->has_value()) return {Errc::kInvalidBatch, "a batch without its record"};
+  return use(**record);
+}
+
+Result<ByteVector> build_one(const RecordDraft& draft, Offset offset) {
+  BatchBuilder builder;
+  if (Result<void> added = builder.add(draft); !added) return added.error();
+  ByteVector batch = builder.build();
+  stamp_base_offset(batch, offset);
+  stamp_leader_epoch(batch, 0);
+  return batch;
+}
+
+}  // namespace
+
+/// One settle request while some of its messages are still being buried.
+struct Delivery::SettleCall {
+  SettleReply reply;
+  std::size_t missing = 0;
+  Done<SettleReply> done;
+};
+
+// --- settling ---
+
+void Delivery::settle(GroupId id, InstanceId instance, std::vector<Settlement> settlements,
+                      Done<SettleReply> done) {
+  auto call = std::make_shared<SettleCall>();
+  call->done = std::move(done);
+  call->missing = settlements.size() + 1;
+  call->reply.outcomes.assign(settlements.size(), SettleOutcome::kDone);
+  auto finished = [this, call] {
+    if (--call->missing > 0) return;
+    log_.when_durable([call](bool durable) {
+      if (!durable) return call->done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+      call->done(std::move(call->reply));
+    });
+  };
+  ConsumerGroup* group = find(id);
+  for (std::size_t i = 0; i < settlements.size(); ++i) {
+    auto answer = [call, finished, i](Reply<SettleOutcome> outcome) {
+      call->reply.outcomes[i] = std::move(outcome);
+      finished();
+    };
+    if (group == nullptr) {
+      answer(RequestError(Errc::kUnknownGroup, "the group was deleted"));
+    } else {
+      settle_one(*group, instance, settlements[i], std::move(answer));
+    }
+  }
+  finished();
+}
+
+void Delivery::settle_one(ConsumerGroup& group, InstanceId instance, const Settlement& settlement,
+                          std::move_only_function<void(Reply<SettleOutcome>)> done) {
+  GroupPartition* partition = group.find(settlement.partition);
+  if (partition == nullptr) {
+    return done(RequestError(Errc::kUnknownPartition, "the group has no such partition here"));
+  }
+  OffsetRange range = settlement.range;
+  const OpenLease* lease = partition->delivery.find_lease(settlement.token);
+  auto dying = partition->dying.lower_bound(range.first);
+  bool is_dying = dying != partition->dying.end() && *dying <= range.last;
+  if (lease == nullptr || lease->instance != instance || !lease->holds(range) || is_dying) {
+    if (range.count() >= 1 && (is_dying || partition->delivery.is_settled(range))) {
+      return done(RequestError(Errc::kAlreadySettled, "it was settled before"));
+    }
+    return done(RequestError(Errc::kLeaseLost,
+                             "the lease ended before this settlement; the message is or will be "
+                             "delivered again"));
+  }
+  if (log_.admit(static_cast<std::size_t>(range.count()) * 128 + 4096, true) !=
+      Admission::kAdmitted) {
+    return done(RequestError(Errc::kDiskFull, "no room to record a settlement; try again later"));
+  }
+  LeaseToken token = settlement.token;
+  switch (settlement.verb) {
+    case SettleVerb::kAck:
+      record(*partition, AckOp{token, range});
+      metrics_.acked_messages += static_cast<std::uint64_t>(range.count());
+      done(SettleOutcome::kDone);
+      break;
+    case SettleVerb::kRelease:
+      record(*partition, ReleaseOp{token, range, false});
+      for (Offset o = range.first; o <= range.last; ++o) partition->ready.insert(o);
+      done(SettleOutcome::kReleased);
+      break;
+    case SettleVerb::kRetry:
+    case SettleVerb::kDeadLetter: {
+      // One change per message (S3); the range is answered when its last one is.
+      auto rest = std::make_shared<std::int64_t>(range.count());
+      auto all_done = std::make_shared<decltype(done)>(std::move(done));
+      for (Offset offset = range.first; offset <= range.last; ++offset) {
+        fail(group, *partition, token, offset, settlement,
+             [rest, all_done](Reply<SettleOutcome> outcome) {
+               if (--*rest == 0) (*all_done)(std::move(outcome));
+             });
+      }
+      break;
+    }
+  }
+  if (partition->delivery.find_lease(token) == nullptr) partition->watches.erase(token);
+  touch(*partition);
+}
+
+void Delivery::extend(GroupId id, InstanceId instance, std::vector<LeaseExtension> leases,
+                      Done<ExtendReply> done) {
+  ExtendReply reply;
+  ConsumerGroup* group = find(id);
+  for (const LeaseExtension& extension : leases) {
+    GroupPartition* partition = group == nullptr ? nullptr : group->find(extension.partition);
+    const OpenLease* lease =
+        partition == nullptr ? nullptr : partition->delivery.find_lease(extension.token);
+    if (lease == nullptr || lease->instance != instance) {
+      reply.outcomes.emplace_back(RequestError(Errc::kLeaseLost, "the lease ended"));
+      continue;
+    }
+    // Deadlines are of this run only: after a restart every lease has its full time again (D5).
+    LeaseWatch& watch = partition->watches[extension.token];
+    watch.deadline = log_.clock().monotonic() + group->info.policy.lease;
+    watch.started = watch.started || extension.started;
+    reply.outcomes.emplace_back();
+  }
+  log_.when_durable(
+      [done = std::move(done), reply = std::move(reply)](bool) mutable { done(std::move(reply)); });
+}
+
+// --- failing ---
+
+void Delivery::fail(ConsumerGroup& group, GroupPartition& partition, LeaseToken token,
+                    Offset offset, const Settlement& settlement,
+                    std::move_only_function<void(Reply<SettleOutcome>)> done) {
+  const OpenLease* lease = partition.delivery.find_lease(token);
+  const TrackedMessage* tracked = partition.delivery.find_tracked(offset);
+  WallTime now = log_.clock().wall();
+  Attempt attempt;
+  attempt.at = now;
+  attempt.delivery = tracked != nullptr ? tracked->deliveries : 1;
+  attempt.duration_ms = saturated_ms(now.milliseconds - lease->at.milliseconds);
+  attempt.consumer = lease->instance;
+  attempt.failure = bounded(settlement.failure);
+
+  FailureClass failure_class = attempt.failure.failure_class;
+  bool charged = true;
+  if (failure_class == FailureClass::kTransient) {
+    std::int64_t first = tracked != nullptr ? tracked->first_transient.milliseconds : 0;
+    charged = first != 0 &&
+              now.milliseconds - first > limits::kTransientFree / std::chrono::milliseconds(1);
+  }
+  std::uint32_t failures = (tracked != nullptr ? tracked->failures : 0) + (charged ? 1 : 0);
+  ++metrics_.failed_attempts;
+
+  std::optional<DeadLetterReason> reason;
+  if (settlement.verb == SettleVerb::kDeadLetter) {
+    reason = DeadLetterReason::kRequested;
+  } else if (failure_class == FailureClass::kInvalid) {
+    reason = DeadLetterReason::kInvalid;
+  } else if (failures >= group.info.policy.max_failures) {
+    reason = DeadLetterReason::kMaxFailures;
+  }
+  if (reason) {
+    return kill(partition, {.token = token,
+                            .offset = offset,
+                            .reason = *reason,
+                            .attempt = std::move(attempt),
+                            .charged = charged,
+                            .done = std::move(done)});
+  }
+  std::chrono::milliseconds wait =
+      settlement.retry_after
+          ? std::min<std::chrono::milliseconds>(*settlement.retry_after, kMaxWait)
+          : backoff_delay(group.info.policy.backoff, std::max<std::uint32_t>(failures, 1),
+                          log_.random().next());
+  WaitOp op{token, offset, charged, {now.milliseconds + wait.count()}, std::move(attempt)};
+  record(partition, std::move(op));
+  timers_.emplace(log_.clock().monotonic() + wait, Timer{&partition, {}, offset});
+  done(SettleOutcome::kDelayed);
+}
+
+void Delivery::run_timer(const Timer& timer) {
+  GroupPartition& partition = *timer.partition;
+  if (timer.lease != LeaseToken{}) return expire(partition, timer.lease);
+  const TrackedMessage* tracked = partition.delivery.find_tracked(timer.offset);
+  if (tracked == nullptr || tracked->leased || partition.dying.contains(timer.offset)) return;
+  partition.ready.insert(timer.offset);
+  touch(partition);
+}
+
+void Delivery::expire(GroupPartition& partition, LeaseToken token) {
+  auto found = partition.watches.find(token);
+  const OpenLease* lease = partition.delivery.find_lease(token);
+  if (found == partition.watches.end() || lease == nullptr) return;
+  LeaseWatch watch = found->second;
+  if (watch.deadline > log_.clock().monotonic()) {  // it was extended
+    return watch_until(partition, token, watch.deadline);
+  }
+  ++metrics_.expired_leases;
+  if (watch.orphaned) return end_unexplained(partition, token);
+  ConsumerGroup* group = find(partition.group);
+  std::vector<OffsetRange> open = lease->open;
+  for (OffsetRange range : open) {
+    if (!watch.started) {  // nobody had begun: no failure (D6)
+      record(partition, ReleaseOp{token, range, false});
+      for (Offset o = range.first; o <= range.last; ++o) partition.ready.insert(o);
+      continue;
+    }
+    Settlement timeout;
+    timeout.verb = SettleVerb::kRetry;
+    timeout.failure = {FailureClass::kTimeout, "lease_expired",
+                       "the consumer neither settled nor extended the lease in time"};
+    for (Offset o = range.first; o <= range.last; ++o) {
+      if (!partition.dying.contains(o)) fail(*group, partition, token, o, timeout, [](auto) {});
+    }
+  }
+  if (partition.delivery.find_lease(token) == nullptr) partition.watches.erase(token);
+  touch(partition);
+}
+
+void Delivery::end_unexplained(GroupPartition& partition, LeaseToken token) {
+  const OpenLease* lease = partition.delivery.find_lease(token);
+  std::vector<OffsetRange> open = lease->open;
+  for (OffsetRange range : open) {
+    for (Offset o = range.first; o <= range.last; ++o) {
+      if (partition.dying.contains(o)) continue;
+      const TrackedMessage* tracked = partition.delivery.find_tracked(o);
+      if (tracked != nullptr && tracked->unexplained + 1 >= limits::kMaxUnexplained) {
+        kill(partition, {.token = token,
+                         .offset = o,
+                         .reason = DeadLetterReason::kCrashLoop,
+                         .attempt = {},
+                         .done = {}});
+        continue;
+      }
+      record(partition, ReleaseOp{token, {o, o}, true});
+      partition.ready.insert(o);
+    }
+  }
+  if (partition.delivery.find_lease(token) == nullptr) partition.watches.erase(token);
+  touch(partition);
+}
+
+// --- dying ---
+
+void Delivery::read_payload(GroupPartition& partition, Offset offset,
+                            std::move_only_function<void(Result<SharedBytes>)> done) {
+  const TrackedMessage* tracked = partition.delivery.find_tracked(offset);
+  bool redriven = tracked != nullptr && tracked->dead_letter != 0;
+  const Stream& stream = redriven ? partition.dead_stream : partition.log;
+  Offset at = offset;
+  if (redriven) at = partition.dead_letters.find(tracked->dead_letter)->records.back();
+  std::uint32_t redrive = redriven ? tracked->redrive : 0;
+  log_.read(
+      stream, stream.index_of(at), 1,
+      [offset, redrive, done = std::move(done)](Result<std::vector<SharedBytes>> batches) mutable {
+        if (!batches) return done(batches.error());
+        Bytes batch = batches->front().view();
+        Result<ByteVector> one = extract_record(batch, offset);
+        if (redrive != 0) {
+          // The dead-letter stream counts its own offsets; the message keeps the one it was born
+          // with.
+          one = with_record(batch, [&](const RecordView& record) -> Result<ByteVector> {
+            Result<RecordDraft> draft = draft_of(record);
+            if (!draft) return draft.error();
+            std::array<std::byte, sizeof redrive> count;
+            store_little(count.data(), redrive);
+            draft->headers.emplace_back(reserved_headers::kRedrive, count);
+            return build_one(*draft, offset);
+          });
+        }
+        if (!one) return done(one.error());
+        done(SharedBytes(std::move(*one)));
+      });
+}
+
+void Delivery::kill(GroupPartition& partition, Death death) {
+  partition.dying.insert(death.offset);
+  Offset offset = death.offset;
+  auto buried = [this, group_id = partition.group, stream = partition.log.id(),
+                 death = std::move(death)](Result<SharedBytes> batch) mutable {
+    ConsumerGroup* group = find(group_id);
+    GroupPartition* p = group == nullptr ? nullptr : group->find(stream);
+    if (p == nullptr) return;
+    p->dying.erase(death.offset);
+    Result<void> done = batch ? bury(*p, death, *batch) : Result<void>(batch.error());
+    if (done && p->delivery.find_lease(death.token) == nullptr) p->watches.erase(death.token);
+    touch(*p);
+    if (!death.done) return;
+    if (!done) return death.done(RequestError(done.error()));
+    death.done(SettleOutcome::kDead);
+  };
+  read_payload(partition, offset, std::move(buried));
+}
+
+Result<void> Delivery::bury(GroupPartition& partition, const Death& death,
+                            const SharedBytes& batch) {
+  const TrackedMessage* tracked = partition.delivery.find_tracked(death.offset);
+  DeathFacts facts;
+  facts.at = log_.clock().wall();
+  facts.reason = death.reason;
+  if (tracked != nullptr) facts.attempts = tracked->attempts;
+  if (death.attempt) facts.attempts.push_back(*death.attempt);
+  if (facts.attempts.size() > limits::kMaxAttemptHistory) {
+    facts.attempts.erase(facts.attempts.begin());
+  }
+
+  DiedOp op;
+  op.token = death.token;
+  op.offset = death.offset;
+  op.record = partition.dead_stream.end();
+  op.reason = death.reason;
+  op.failures = (tracked != nullptr ? tracked->failures : 0) + (death.charged ? 1 : 0);
+  op.deliveries = tracked != nullptr ? tracked->deliveries : 1;
+  op.at = facts.at;
+  if (!facts.attempts.empty()) op.failure = facts.attempts.back().failure;
+  if (death.reason == DeadLetterReason::kDeliveryLimit ||
+      death.reason == DeadLetterReason::kCrashLoop) {
+    op.failure = {FailureClass::kUnexplained, std::string(name(death.reason)), ""};
+  }
+  op.fingerprint = fingerprint(op.failure);
+
+  Result<ByteVector> payload =
+      with_record(batch.view(), [&](const RecordView& record) -> Result<ByteVector> {
+        Result<RecordDraft> draft = draft_of(record);
+        if (!draft) return draft.error();
+        ByteVector encoded = encode(facts);
+        draft->headers.emplace_back(kDeathHeader, encoded);
+        return build_one(*draft, op.record);
+      });
+  if (!payload) return payload.error();
+  std::uint64_t number = tracked != nullptr && tracked->dead_letter != 0
+                             ? tracked->dead_letter
+                             : partition.dead_letters.next_number();
+  ++metrics_.dead_lettered;
+  stage(partition, number, std::move(op), *payload);
+  return {};
+}
+
+void Delivery::stage(GroupPartition& partition, std::uint64_t number, DeadLetterOp op,
+                     Bytes record_batch) {
+  // What happened to this partition earlier in the turn comes first.
+  stage_ops(partition);
+  DeadLetterEntry entry{partition.group, partition.log.id(), number, std::move(op)};
+  ByteVector entry_bytes = encode(entry);
+  std::vector<EntryDraft> change;
+  AppendHead head;
+  ByteVector head_bytes;
+  if (!record_batch.empty()) {
+    head.stream = partition.dead_stream.id();
+    head.base = partition.dead_stream.end();
+    head.count = 1;
+    head_bytes = encode(head);
+    change.push_back({EntryType::kAppend, kEntryVersion, head_bytes, record_batch});
+  }
+  change.push_back({EntryType::kDeadLetter, kEntryVersion, entry_bytes, {}});
+  std::vector<StagedEntry> staged = log_.stage(change);
+  if (!record_batch.empty()) {
+    log_.append(partition.dead_stream, {head.base, 1, {}, head_bytes.size()}, staged.front());
+  }
+  Result<void> applied = apply(entry);
+  WB_ASSERT(applied.ok(), "a change was checked before it is staged");
+}
+
+void Delivery::redrive(GroupPartition& partition, std::uint64_t number, const std::string& by) {
+  Offset offset = partition.dead_letters.find(number)->offset;
+  stage(partition, number, RedrivenOp{log_.clock().wall(), by});
+  partition.ready.insert(offset);
+  ++metrics_.redriven;
+  touch(partition);
+}
+
+}  // namespace waybill

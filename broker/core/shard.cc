@@ -1,0 +1,171 @@
+#include "broker/core/shard.h"
+
+#include <algorithm>
+#include <string>
+
+namespace waybill {
+
+namespace {
+
+/// Dead-letter streams are numbered by their shard, above all streams that the catalog numbers.
+constexpr std::uint64_t kFirstDeadStream = std::uint64_t{1} << 47;
+
+Error misfit(const char* where) {
+  return {Errc::kBadFormat, 0, where};
+}
+
+}  // namespace
+
+Shard::Shard(ShardEnvironment environment, ShardOptions options)
+    : log_(environment, options),
+      partitions_(log_, metrics_),
+      delivery_(log_, partitions_, metrics_),
+      desk_(log_, delivery_, metrics_),
+      owner_(log_) {
+  partitions_.on_appended([this](const Stream& stream) { delivery_.appended(stream); });
+  log_.on_revealed([this](Stream& stream) { partitions_.revealed(stream); });
+}
+
+Result<std::unique_ptr<Shard>> open_shard(ShardEnvironment environment, ShardOptions options,
+                                          RecoveryReport* report, std::string* explanation) {
+  std::unique_ptr<Shard> shard(new Shard(environment, options));
+  Shard& opening = *shard;
+  Result<void> opened = opening.log_.open(
+      [&opening](const EntryView& entry, const StagedEntry& staged) {
+        return opening.replay(entry, staged);
+      },
+      report, explanation);
+  if (!opened) return opened.error();
+  opening.delivery_.resume();
+  return shard;
+}
+
+// --- the fold ---
+
+Result<void> Shard::replay(const EntryView& entry, const StagedEntry& staged) {
+  if (entry.version != kEntryVersion) {
+    return {Errc::kUnsupportedFormat, "entry version of a newer broker"};
+  }
+  switch (entry.type) {
+    case EntryType::kAppend:
+      return replay_append(entry, staged);
+    case EntryType::kDelivery: {
+      Result<DeliveryEntry> decoded = decode_delivery(entry.body);
+      return decoded ? delivery_.apply(*decoded) : Result<void>(decoded.error());
+    }
+    case EntryType::kDeadLetter: {
+      Result<DeadLetterEntry> decoded = decode_dead_letter(entry.body);
+      return decoded ? delivery_.apply(*decoded) : Result<void>(decoded.error());
+    }
+    case EntryType::kCatalog: {
+      Result<CatalogChange> decoded = decode_catalog(entry.body);
+      return decoded ? owner_.apply(*decoded) : Result<void>(decoded.error());
+    }
+    case EntryType::kAdopt: {
+      Result<AdoptEntry> decoded = decode_adopt(entry.body);
+      return decoded ? apply(*decoded) : Result<void>(decoded.error());
+    }
+    case EntryType::kProducer: {
+      Result<ProducerEntry> decoded = decode_producer(entry.body);
+      if (!decoded) return decoded.error();
+      partitions_.apply(*decoded);
+      return {};
+    }
+    case EntryType::kStart:
+      return {};
+  }
+  return {Errc::kUnsupportedFormat, "entry type of a newer broker"};
+}
+
+Result<void> Shard::replay_append(const EntryView& entry, const StagedEntry& staged) {
+  std::size_t batch_offset = 0;
+  Result<AppendHead> head = decode_append(entry.body, &batch_offset);
+  if (!head) return head.error();
+  Stream* stream = log_.find_stream(head->stream);
+  if (stream == nullptr || stream->end() != head->base) return misfit("append entry");
+  if (Partition* partition = partitions_.find(head->stream)) {
+    partitions_.apply(*head, *partition, staged, batch_offset);
+  } else {  // a dead-letter stream
+    log_.append(*stream, {head->base, head->count, head->max_timestamp, batch_offset}, staged);
+  }
+  return {};
+}
+
+Result<void> Shard::apply(const AdoptEntry& entry) {
+  if (const auto* put_topic = std::get_if<PutTopic>(&entry.change)) {
+    partitions_.adopt(put_topic->topic);
+    adopted_topics_[put_topic->topic.id] = put_topic->topic.version;
+  } else if (const auto* put_group = std::get_if<PutGroup>(&entry.change)) {
+    if (Result<void> adopted = delivery_.adopt(put_group->group, entry.places); !adopted) {
+      return adopted;
+    }
+    adopted_groups_[put_group->group.id] = put_group->group.version;
+    next_dead_stream_ += entry.places.size();
+  } else if (const auto* drop_topic = std::get_if<DropTopic>(&entry.change)) {
+    partitions_.drop(drop_topic->topic, [](StreamId) {});
+    adopted_topics_.erase(drop_topic->topic);
+  } else {
+    delivery_.drop(std::get<DropGroup>(entry.change).group);
+    adopted_groups_.erase(std::get<DropGroup>(entry.change).group);
+  }
+  return {};
+}
+
+void Shard::adopt(const CatalogChange& change, const TopicInfo& topic,
+                  std::move_only_function<void(bool durable)> done) {
+  AdoptEntry entry;
+  entry.change = change;
+  bool news = true;
+  if (const auto* put_topic = std::get_if<PutTopic>(&change)) {
+    auto known = adopted_topics_.find(put_topic->topic.id);
+    news = known == adopted_topics_.end() || known->second < put_topic->topic.version;
+  } else if (const auto* put_group = std::get_if<PutGroup>(&change)) {
+    auto known = adopted_groups_.find(put_group->group.id);
+    news = known == adopted_groups_.end() || known->second < put_group->group.version;
+    if (known == adopted_groups_.end()) {
+      std::uint64_t shard = static_cast<std::uint64_t>(log_.options().shard.value) << 48;
+      StreamId next{shard | (kFirstDeadStream + next_dead_stream_)};
+      entry.places = delivery_.places(put_group->group, topic, next);
+    }
+  } else if (const auto* drop_topic = std::get_if<DropTopic>(&change)) {
+    news = adopted_topics_.contains(drop_topic->topic);
+  } else {
+    news = adopted_groups_.contains(std::get<DropGroup>(change).group);
+  }
+  if (news) {
+    log_.stage(EntryType::kAdopt, encode(entry));
+    Result<void> applied = apply(entry);
+    WB_ASSERT(applied.ok(), "an adoption fits the state");
+  }
+  log_.when_durable(std::move(done));
+}
+
+// --- the loop ---
+
+void Shard::turn() {
+  partitions_.expire(log_.clock().monotonic());
+  if (!poisoned()) delivery_.turn();
+  log_.end_turn();
+}
+
+std::optional<MonotonicTime> Shard::deadline() const {
+  std::optional<MonotonicTime> earliest;
+  for (std::optional<MonotonicTime> at :
+       {log_.journal().deadline(), delivery_.deadline(), partitions_.deadline()}) {
+    if (at && (!earliest || *at < *earliest)) earliest = at;
+  }
+  return earliest;
+}
+
+ShardMetrics Shard::metrics() const {
+  ShardMetrics metrics = metrics_;
+  metrics.journal_bytes = log_.journal().bytes_on_disk();
+  metrics.entries_staged = log_.journal().staged().value;
+  metrics.entries_durable = log_.journal().durable().value;
+  metrics.open_dead_letters = delivery_.open_dead_letters();
+  metrics.leased = delivery_.leased();
+  metrics.partitions = partitions_.count();
+  return metrics;
+}
+
+}  // namespace waybill

@@ -1,0 +1,100 @@
+// Shard: a journal and everything folded from it, on one thread. Partitions, producers, groups and
+// dead letters of a shard change only by entries of its journal: a request is checked against the
+// state, becomes one or more entries, and apply() of the part concerned - the only code that
+// changes durable state - runs when they are staged. What a client may learn waits until they are
+// durable (S11, S12).
+//
+// apply() reads no clock, no random number and no other shard: the same entries give the same state
+// after a crash, and later on another machine. What is only of this run (leases' deadlines, due
+// times, credit, caches) stands beside the fold and is rebuilt after recovery.
+//
+//   ShardLog        journal, streams, "staged" versus "told"
+//   Partitions      publish, read, producers
+//   Delivery        groups: leases, settlements, back-off, dying
+//   DeadLetterDesk  list, show, edit, redrive, discard
+//   CatalogOwner    topics and groups; shard 0 only
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "broker/core/catalog_owner.h"
+#include "broker/core/dead_letter_desk.h"
+#include "broker/core/delivery.h"
+#include "broker/core/partitions.h"
+#include "broker/core/shard_log.h"
+#include "broker/core/shard_runtime.h"
+
+namespace waybill {
+
+class Shard {
+ public:
+  Shard(const Shard&) = delete;
+  Shard& operator=(const Shard&) = delete;
+
+  // --- the driver's side (shard_runtime.h) ---
+
+  /// Ends a loop turn: lets run out what is due, grants leases, stages what gathered, writes,
+  /// answers what became durable.
+  void turn();
+  /// When turn() wants to be called again without traffic, if at all.
+  [[nodiscard]] std::optional<MonotonicTime> deadline() const;
+  /// Called when something other than a request touched the shard (a disk completion), so that the
+  /// driver runs turn() soon.
+  void on_touched(std::move_only_function<void()> callback) {
+    log_.on_touched(std::move(callback));
+  }
+  [[nodiscard]] bool poisoned() const { return log_.journal().poisoned(); }
+  [[nodiscard]] Error poison() const { return log_.journal().poison(); }
+  /// Shard 0 only, once all shards run: sends every shard what it should have adopted; `ready` runs
+  /// when all have (S13).
+  void start_catalog(std::move_only_function<void()> ready) { owner_.start(std::move(ready)); }
+  /// Writes everything staged and closes the journal. Blocking; nothing may be called afterwards.
+  Result<void> close() { return log_.journal().close(); }
+  [[nodiscard]] ShardMetrics metrics() const;
+  [[nodiscard]] ShardIndex index() const { return log_.options().shard; }
+
+  // --- the gateways' side ---
+
+  Partitions& partitions() { return partitions_; }
+  Delivery& delivery() { return delivery_; }
+  DeadLetterDesk& dead_letters() { return desk_; }
+  /// Requires index() == 0.
+  CatalogOwner& catalog_owner() { return owner_; }
+  Mailbox& mailbox() { return log_.mailbox(); }
+
+  /// The catalog as last shown; never null. Immutable, to be kept as long as needed.
+  [[nodiscard]] std::shared_ptr<const Catalog> catalog() const { return shown_; }
+  void show_catalog(std::shared_ptr<const Catalog> catalog) { shown_ = std::move(catalog); }
+
+  /// Takes over its part of a catalog change, durably, unless it did before (S13). `topic` is the
+  /// topic a group belongs to.
+  void adopt(const CatalogChange& change, const TopicInfo& topic,
+             std::move_only_function<void(bool durable)> done);
+
+ private:
+  friend Result<std::unique_ptr<Shard>> open_shard(ShardEnvironment, ShardOptions, RecoveryReport*,
+                                                   std::string*);
+  Shard(ShardEnvironment environment, ShardOptions options);
+
+  Result<void> replay(const EntryView& entry, const StagedEntry& staged);
+  Result<void> replay_append(const EntryView& entry, const StagedEntry& staged);
+  Result<void> apply(const AdoptEntry& entry);
+
+  ShardMetrics metrics_;
+  ShardLog log_;
+  Partitions partitions_;
+  Delivery delivery_;
+  DeadLetterDesk desk_;
+  CatalogOwner owner_;
+  std::shared_ptr<const Catalog> shown_ = std::make_shared<const Catalog>();
+
+  // What has been adopted, part of the fold: id -> version.
+  std::map<TopicId, std::uint64_t> adopted_topics_;
+  std::map<GroupId, std::uint64_t> adopted_groups_;
+  std::uint64_t next_dead_stream_ = 0;
+};
+
+}  // namespace waybill

@@ -1,0 +1,107 @@
+// ShardLog: what the parts of a shard write through and wait on - the journal, the streams in it,
+// and the gate between "staged" and "told" (S12).
+//
+// A part stages entries, applies them to its state at once, and hands whatever it wants to say to
+// when_durable(): that runs after everything staged in the same loop turn or before is durable.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "broker/core/shard_runtime.h"
+#include "storage/journal.h"
+#include "storage/stream.h"
+
+namespace waybill {
+
+/// What a stream's index keeps of a batch (the journal keeps its bytes).
+struct AppendedBatch {
+  Offset base;
+  std::uint32_t count = 0;
+  WallTime max_timestamp;
+  std::size_t batch_offset = 0;  ///< where it begins in the entry's body
+};
+
+class ShardLog {
+ public:
+  /// Told whether what was waited for became durable; false: the journal failed before (the outcome
+  /// is unknown).
+  using Waiter = std::move_only_function<void(bool durable)>;
+
+  ShardLog(ShardEnvironment environment, ShardOptions options);
+
+  /// Recovers the journal; `replay` gets every entry. Blocking.
+  Result<void> open(Journal::Replay replay, RecoveryReport* report, std::string* explanation);
+
+  [[nodiscard]] const ShardOptions& options() const { return options_; }
+  [[nodiscard]] const Clock& clock() const { return environment_.clock; }
+  [[nodiscard]] Random& random() { return environment_.random; }
+  [[nodiscard]] Mailbox& mailbox() { return environment_.mailbox; }
+  [[nodiscard]] Journal& journal() { return *journal_; }
+  [[nodiscard]] const Journal& journal() const { return *journal_; }
+
+  // --- writing ---
+
+  [[nodiscard]] Admission admit(std::size_t bytes, bool essential) const {
+    if (journal_->poisoned()) return Admission::kStagedFull;  // nothing can become durable any more
+    return journal_->admit(bytes, essential);
+  }
+  StagedEntry stage(EntryType type, Bytes head, Bytes tail = {});
+  std::vector<StagedEntry> stage(std::span<const EntryDraft> change) {
+    return journal_->stage(change);
+  }
+  void when_durable(Waiter waiter) { turn_waiters_.push_back(std::move(waiter)); }
+
+  // --- streams ---
+
+  /// Requires that there is none with this id.
+  Stream& create_stream(StreamId id);
+  void drop_stream(StreamId id);
+  [[nodiscard]] Stream* find_stream(StreamId id);
+  /// Indexes a batch that was just staged or replayed as (part of) the entry's body.
+  void append(Stream& stream, const AppendedBatch& batch, const StagedEntry& entry);
+  /// As read_batches() in storage/stream.h.
+  void read(const Stream& stream, std::size_t first, std::size_t count, BatchesRead done);
+  /// Called when more of a stream became visible.
+  void on_revealed(std::move_only_function<void(Stream&)> callback) {
+    revealed_ = std::move(callback);
+  }
+
+  // --- the loop ---
+
+  /// Called when a disk completion touched the shard, so that its driver ends a turn soon.
+  void on_touched(std::move_only_function<void()> callback) { touched_ = std::move(callback); }
+  /// Ends a turn: what was staged is written, and answers wait for it.
+  void end_turn();
+  /// The journal's durable prefix rose, or it failed: shows what is durable and runs who waited.
+  void progress();
+
+ private:
+  struct Waiting {
+    EntrySeq seq;
+    Waiter waiter;
+  };
+  struct Unrevealed {
+    EntrySeq seq;
+    StreamId stream;
+  };
+
+  void run_waiters();
+
+  ShardEnvironment environment_;
+  ShardOptions options_;
+  std::unordered_map<StreamId, std::unique_ptr<Stream>> streams_;
+  TailCache cache_;
+  std::deque<Unrevealed> unrevealed_;
+  std::vector<Waiter> turn_waiters_;
+  std::deque<Waiting> waiting_;  ///< by seq
+  std::move_only_function<void(Stream&)> revealed_;
+  std::move_only_function<void()> touched_;
+  std::unique_ptr<Journal> journal_;  ///< last: its frames outlive nothing above
+};
+
+}  // namespace waybill
