@@ -323,6 +323,7 @@ Result<void> JournalWriter::write_start() {
   position_ += frame.bytes().size();
   quiet_since_ = measured_at_ = clock_.monotonic();
   pump();  // begins the next spare
+  if (poisoned()) return poison();
   return {};
 }
 
