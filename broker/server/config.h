@@ -41,6 +41,8 @@ struct Config {
   std::chrono::milliseconds hello_timeout = limits::kHelloTimeout;
   /// How long a clean stop waits for answers and for clients to take them.
   std::chrono::milliseconds drain_timeout{10'000};
+  /// How long a start waits for the lock of the data directory (S6).
+  std::chrono::milliseconds lock_patience{5'000};
   std::size_t max_connections = limits::kMaxConnections;
 };
 

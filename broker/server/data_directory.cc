@@ -1,0 +1,183 @@
+#include "broker/server/data_directory.h"
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+#include "broker/server/config.h"
+#include "broker/server/start_error.h"
+#include "protocol/base/checksum.h"
+#include "protocol/base/random.h"
+#include "storage/io/disk_engine.h"
+
+namespace waybill {
+namespace {
+
+constexpr std::string_view kSuperblockName = "superblock";
+constexpr std::string_view kNewSuperblockName = "superblock.new";
+constexpr std::uint64_t kMagic = 0x4b4c425245505553;  // "SUPERBLK"
+
+[[noreturn]] void unusable(const std::filesystem::path& path, const Error& error) {
+  throw StartError(ExitCode::kDataDirectory, explain_disk_error(path, error));
+}
+
+template <class T>
+T check(Result<T> result, const std::filesystem::path& path) {
+  if (!result) unusable(path, result.error());
+  if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+
+void make_root(const std::filesystem::path& path) {
+  std::error_code failure;
+  std::filesystem::create_directories(path, failure);
+  if (failure) unusable(path, {Errc::kIo, failure.value(), "make the data directory"});
+}
+
+bool has_shards(const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    if (name.starts_with("shard-")) return true;
+  }
+  return false;
+}
+
+void write_superblock(Disk& disk, const std::filesystem::path& path, const Superblock& superblock) {
+  // Left over from a broker that was killed right here.
+  Result<void> removed = disk.remove(kNewSuperblockName);
+  if (!removed && removed.error().code != Errc::kNotFound) unusable(path, removed.error());
+  FileHandle file = check(disk.open(kNewSuperblockName, OpenMode::kCreate), path);
+  ByteVector bytes = encode_superblock(superblock);
+  Result<void> written = disk.write_now(file, 0, bytes);
+  disk.close(file);
+  check(std::move(written), path);
+  check(disk.rename(kNewSuperblockName, kSuperblockName), path);
+  check(disk.sync_directory(""), path);
+}
+
+Superblock read_superblock(Disk& disk, FileHandle file, const std::filesystem::path& path) {
+  ByteVector bytes(kSuperblockSize);
+  Result<std::size_t> size = disk.read_now(file, 0, bytes);
+  disk.close(file);
+  bytes.resize(check(std::move(size), path));
+  Result<Superblock> superblock = decode_superblock(bytes);
+  if (superblock) return *superblock;
+  std::string what = "the file " + (path / kSuperblockName).string();
+  if (superblock.error() == Errc::kUnsupportedFormat) {
+    throw StartError(ExitCode::kDataDirectory,
+                     what +
+                         " was written by a newer version of waybilld; start that version "
+                         "(nothing was changed)");
+  }
+  throw StartError(ExitCode::kDataDirectory,
+                   what + " is damaged (" + to_string(superblock.error()) +
+                       "), so it is not known how many shards there are; restore it from a backup "
+                       "(it never changes after creation). Nothing was changed.");
+}
+
+void refuse_other_shard_count(std::optional<std::uint16_t> wanted, std::uint16_t has) {
+  if (!wanted || *wanted == has) return;
+  throw StartError(ExitCode::kUsage,
+                   "--shards " + std::to_string(*wanted) +
+                       ": this data directory was created with " + std::to_string(has) +
+                       " and keeps that number, because partitions are bound to shards; leave "
+                       "--shards out, or start with a new directory");
+}
+
+}  // namespace
+
+std::string shard_directory(ShardIndex shard) {
+  return "shard-" + std::to_string(shard.value);
+}
+
+std::string explain_disk_error(const std::filesystem::path& path, const Error& error) {
+  std::string text = "the data directory " + path.string() + " cannot be used: " + to_string(error);
+  if (error.code == Errc::kNoSpace || error.os_errno == ENOSPC || error.os_errno == EDQUOT) {
+    return text + "; free some space on its file system and start again (nothing is lost)";
+  }
+  if (error.os_errno == EACCES || error.os_errno == EPERM) {
+    return text + "; it must be writable by the user waybilld runs as";
+  }
+  if (error.os_errno == EROFS) return text + "; its file system is mounted read-only";
+  if (error.os_errno == ENOTDIR || error.os_errno == EEXIST) {
+    return text + "; a file is in its place";
+  }
+  return text + "; the kernel log (dmesg) may say more";
+}
+
+ByteVector encode_superblock(const Superblock& superblock) {
+  ByteVector bytes;
+  ByteWriter writer(bytes);
+  writer.write(std::uint64_t{0});  // checksum, below
+  writer.write(kMagic);
+  writer.write(kDataFormatVersion);
+  writer.write(superblock.shard_count);
+  writer.write(std::uint16_t{0});
+  writer.write_bytes(superblock.broker_id.bytes);
+  writer.write(superblock.created_at.milliseconds);
+  bytes.resize(kSuperblockSize);
+  store_little(bytes.data(), xxh3_64(Bytes(bytes).subspan(8)));
+  return bytes;
+}
+
+Result<Superblock> decode_superblock(Bytes bytes) {
+  if (bytes.size() < kSuperblockSize) return {Errc::kShortData, "superblock"};
+  ByteReader reader(bytes.first(kSuperblockSize));
+  auto checksum = reader.read<std::uint64_t>();
+  if (reader.read<std::uint64_t>() != kMagic) return {Errc::kBadFormat, "superblock"};
+  if (reader.read<std::uint32_t>() > kDataFormatVersion) {
+    return {Errc::kUnsupportedFormat, "superblock"};
+  }
+  if (checksum != xxh3_64(bytes.subspan(8, kSuperblockSize - 8))) {
+    return {Errc::kChecksum, "superblock"};
+  }
+  Superblock superblock;
+  superblock.shard_count = reader.read<std::uint16_t>();
+  reader.read<std::uint16_t>();
+  Bytes id = reader.read_bytes(superblock.broker_id.bytes.size());
+  std::memcpy(superblock.broker_id.bytes.data(), id.data(), id.size());
+  superblock.created_at.milliseconds = reader.read<std::int64_t>();
+  if (superblock.shard_count < 1 || superblock.shard_count > limits::kMaxShards) {
+    return {Errc::kBadFormat, "superblock"};
+  }
+  return superblock;
+}
+
+DataDirectory DataDirectory::open(const std::filesystem::path& path,
+                                  std::optional<std::uint16_t> shards, Duration lock_patience) {
+  make_root(path);
+  std::string explanation;
+  Result<DataDirectoryLock> lock =
+      DataDirectoryLock::acquire(path.string(), &explanation, lock_patience);
+  if (!lock) {
+    if (lock.error() == Errc::kLocked) throw StartError(ExitCode::kLocked, explanation);
+    unusable(path, lock.error());
+  }
+  DataDirectory directory(path, std::move(*lock));
+  std::unique_ptr<Disk> disk = check(
+      open_disk(path.string(), DiskEngine::kPool, nullptr, {.lock_fd = directory.lock_fd()}), path);
+
+  Result<FileHandle> file = disk->open(kSuperblockName, OpenMode::kRead);
+  if (file) {
+    directory.superblock_ = read_superblock(*disk, *file, path);
+    refuse_other_shard_count(shards, directory.superblock_.shard_count);
+  } else if (file.error().code != Errc::kNotFound) {
+    unusable(path, file.error());
+  } else if (has_shards(check(disk->list(""), path))) {
+    throw StartError(ExitCode::kDataDirectory,
+                     "the data directory " + path.string() +
+                         " holds shards but its superblock is missing; restore that file from a "
+                         "backup (it never changes after creation). Nothing was changed.");
+  } else {
+    SeededRandom random(system_seed());
+    directory.superblock_ = {.broker_id = random.uuid(),
+                             .shard_count = shards.value_or(default_shard_count()),
+                             .created_at = SystemClock().wall()};
+    write_superblock(*disk, path, directory.superblock_);
+    directory.created_ = true;
+  }
+  for (std::uint16_t i = 0; i < directory.superblock_.shard_count; ++i) {
+    check(disk->make_directory(shard_directory(ShardIndex{i})), path);
+  }
+  return directory;
+}
+
+}  // namespace waybill

@@ -1,0 +1,203 @@
+// waybilld: the broker as a program. Arguments, signals, exit codes; everything else is Server.
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <cstdio>
+#include <fstream>
+#include <future>
+#include <iostream>
+#include <thread>
+
+#include "broker/server/build_info.h"
+#include "broker/server/config.h"
+#include "broker/server/log.h"
+#include "broker/server/server.h"
+
+namespace waybill {
+namespace {
+
+constexpr const char* kDescription =
+    "waybilld, the Waybill message broker.\n\n"
+    "It keeps everything in one data directory, which it creates if needed. Version 1 has no\n"
+    "authentication, so it listens on loopback addresses only, unless told otherwise.";
+
+constexpr const char* kFooter =
+    "Exit codes:\n"
+    "  0  stopped cleanly (SIGTERM or SIGINT; a second signal ends it at once)\n"
+    "  1  failed while running, for example because the disk refused a write\n"
+    "  2  wrong usage\n"
+    "  3  the data directory is damaged, unusable, or of a newer version\n"
+    "  4  another process uses the data directory\n"
+    "  5  cannot listen on an address\n\n"
+    "HTTP: /livez, /readyz, /metrics (Prometheus).";
+
+struct Arguments {
+  std::string data;
+  std::string listen = "127.0.0.1:7450";
+  std::string http = "127.0.0.1:7451";
+  std::uint16_t shards = 0;
+  std::string disk = "auto";
+  std::string journal_file_size = "64MiB";
+  bool allow_unauthenticated = false;
+  std::string log_level = "info";
+  std::string ready_file;
+};
+
+void describe(CLI::App& app, Arguments& arguments) {
+  app.add_option("--data", arguments.data, "The data directory")->required()->type_name("DIR");
+  app.add_option("--listen", arguments.listen, "Where clients connect; port 0 takes a free one")
+      ->type_name("IP:PORT")
+      ->capture_default_str();
+  app.add_option("--http", arguments.http, "Where health and metrics are served, or \"off\"")
+      ->type_name("IP:PORT")
+      ->capture_default_str();
+  app.add_option("--shards", arguments.shards,
+                 "Shards of a new data directory, fixed for ever (default: one per CPU, at most 8)")
+      ->type_name("N");
+  app.add_option("--disk", arguments.disk, "Disk engine: auto, uring or pool")
+      ->type_name("ENGINE")
+      ->capture_default_str();
+  app.add_option("--journal-file-size", arguments.journal_file_size,
+                 "Size of a new journal file; smaller ones suit tests and small machines")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  app.add_flag(
+      "--allow-unauthenticated", arguments.allow_unauthenticated,
+      "Listen on any address, although whoever can connect can read and change everything");
+  app.add_option("--log-level", arguments.log_level, "debug, info, warning, error or off")
+      ->type_name("LEVEL")
+      ->capture_default_str();
+  app.add_option("--ready-file", arguments.ready_file,
+                 "Once clients are served, write the process id and the ports here, as JSON")
+      ->type_name("PATH");
+  app.set_version_flag("--version", "waybilld " + std::string(kVersion));
+  app.footer(kFooter);
+}
+
+template <class T>
+T usage(Reply<T> value) {
+  if (!value) throw StartError(ExitCode::kUsage, value.error().explanation);
+  return std::move(*value);
+}
+
+Config to_config(const Arguments& arguments) {
+  Config config;
+  config.data_directory = arguments.data;
+  config.listen = usage(parse_listen_address(arguments.listen));
+  config.http.reset();
+  if (arguments.http != "off") config.http = usage(parse_listen_address(arguments.http));
+  if (arguments.shards != 0) config.shards = arguments.shards;
+  config.disk = usage(parse_disk_choice(arguments.disk));
+  config.journal_file_size = usage(parse_size(arguments.journal_file_size));
+  config.allow_unauthenticated = arguments.allow_unauthenticated;
+  config.log_level = usage(parse_log_level(arguments.log_level));
+  config.ready_file = arguments.ready_file;
+  return config;
+}
+
+/// As many open files as the system lets this user have: connections and segments need them.
+void raise_open_files() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/// Appears complete or not at all, by rename.
+void write_ready_file(const Config& config, const Server& server) {
+  if (config.ready_file.empty()) return;
+  std::filesystem::path partial = config.ready_file;
+  partial += ".new";
+  std::ofstream file(partial);
+  file << "{\"pid\": " << getpid() << ", \"port\": " << server.port()
+       << ", \"http_port\": " << server.http_port() << "}\n";
+  file.close();
+  std::error_code failure;
+  if (file) std::filesystem::rename(partial, config.ready_file, failure);
+  if (!file || failure) {
+    throw StartError(ExitCode::kUsage, "cannot write --ready-file " + config.ready_file.string() +
+                                           "; its directory must exist and be writable");
+  }
+}
+
+/// Waits for signals on a thread of its own, so that one also ends a long recovery.
+class SignalWaiter {
+ public:
+  SignalWaiter() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGTERM);
+    sigaddset(&signals_, SIGINT);
+    // Every thread made from now on inherits this: only wait() sees the signals.
+    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+    ::signal(SIGPIPE, SIG_IGN);
+    std::thread([this] { wait(); }).detach();
+  }
+
+  /// From now on the first signal asks for a clean stop.
+  void serving() { serving_ = true; }
+  /// Blocks until a clean stop was asked for.
+  void wait_for_stop() { stop_.get_future().wait(); }
+
+ private:
+  void wait() {
+    int number = 0;
+    sigwait(&signals_, &number);
+    if (!serving_.exchange(true)) {
+      // Still starting: recovery can be cut off anywhere, as by a crash.
+      log_info("broker.stopped", {{"signal", number}, {"while", "starting"}});
+      std::_Exit(static_cast<int>(ExitCode::kClean));
+    }
+    stop_.set_value();
+    sigwait(&signals_, &number);
+    log_warning("broker.stopped", {{"signal", number}, {"clean", false}});
+    std::_Exit(static_cast<int>(ExitCode::kFailed));
+  }
+
+  sigset_t signals_{};
+  std::atomic<bool> serving_ = false;
+  std::promise<void> stop_;
+};
+
+ExitCode run(const Arguments& arguments) {
+  Config config = to_config(arguments);
+  set_log_level(config.log_level);
+  raise_open_files();
+  // Lives until the process ends: its thread does.
+  auto* signals = new SignalWaiter;
+  Server server(config);
+  server.start();
+  write_ready_file(config, server);
+  signals->serving();
+  signals->wait_for_stop();
+  return server.stop() ? ExitCode::kClean : ExitCode::kFailed;
+}
+
+int main_program(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App app(kDescription, "waybilld");
+  describe(app, arguments);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
+  }
+  try {
+    return static_cast<int>(run(arguments));
+  } catch (const StartError& error) {
+    std::fprintf(stderr, "waybilld: %s\n", error.what());
+    return static_cast<int>(error.code());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "waybilld: failed: %s\n", error.what());
+    return static_cast<int>(ExitCode::kFailed);
+  }
+}
+
+}  // namespace
+}  // namespace waybill
+
+int main(int argc, char** argv) {
+  return waybill::main_program(argc, argv);
+}

@@ -1,0 +1,277 @@
+#include "broker/server/shard_thread.h"
+
+#include <unistd.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <optional>
+
+#include "broker/core/shard.h"
+#include "broker/server/data_directory.h"
+#include "broker/server/log.h"
+#include "broker/server/start_error.h"
+
+namespace waybill {
+namespace {
+
+using boost::system::error_code;
+using SteadyTime = asio::steady_timer::time_point;
+
+/// SystemClock's monotonic time is steady_clock's.
+SteadyTime to_steady(MonotonicTime time) {
+  return SteadyTime(std::chrono::duration_cast<SteadyTime::duration>(Duration(time.nanoseconds)));
+}
+
+void log_recovery(ShardIndex shard, const RecoveryReport& report, std::chrono::milliseconds took) {
+  log_info("shard.recovered", {{"shard", shard.value},
+                               {"run", report.start_number},
+                               {"files", report.files},
+                               {"frames", report.frames},
+                               {"entries", report.entries},
+                               {"bytes", report.bytes},
+                               {"ms", took.count()}});
+  if (report.torn_frames == 0) return;
+  log_warning("shard.torn_tail",
+              {{"shard", shard.value},
+               {"frames", report.torn_frames},
+               {"file", report.torn_at_file},
+               {"position", report.torn_at_position},
+               {"meaning",
+                "a write was cut off by a crash; it had never been acknowledged and "
+                "was discarded"}});
+}
+
+}  // namespace
+
+struct ShardThread::Slot {
+  Slot(asio::io_context& context, ShardIndex number) : index(number), timer(context) {}
+
+  ShardIndex index;
+  std::unique_ptr<Shard> shard;
+  asio::steady_timer timer;
+  std::optional<MonotonicTime> armed;  ///< what the timer waits for
+  bool turn_due = false;
+  bool failed = false;
+};
+
+/// Turns the disk's eventfd into calls of reap().
+class ShardThread::DiskBridge {
+ public:
+  DiskBridge(asio::io_context& context, Disk& disk)
+      : disk_(disk), descriptor_(context, ::dup(disk.completion_fd())) {
+    wait();
+  }
+
+ private:
+  void wait() {
+    descriptor_.async_wait(asio::posix::stream_descriptor::wait_read,
+                           [this](const error_code& failure) {
+                             if (failure) return;  // the bridge is gone
+                             std::uint64_t count = 0;
+                             // Emptied before reaping: what finishes meanwhile rings again.
+                             [[maybe_unused]] ssize_t ignored =
+                                 ::read(descriptor_.native_handle(), &count, sizeof count);
+                             disk_.reap();
+                             wait();
+                           });
+  }
+
+  Disk& disk_;
+  asio::posix::stream_descriptor descriptor_;
+};
+
+ShardThread::ShardThread(Options options, ThreadMailbox& mailbox, FailureHandler on_failure)
+    : options_(std::move(options)),
+      mailbox_(mailbox),
+      on_failure_(std::move(on_failure)),
+      context_(1),
+      random_(system_seed()) {
+  mailbox_.connect(options_.thread, [this] { asio::post(context_, [this] { run_mail(); }); });
+}
+
+ShardThread::~ShardThread() {
+  context_.stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+std::future<void> ShardThread::start() {
+  std::promise<void> started;
+  std::future<void> result = started.get_future();
+  thread_ =
+      std::thread([this, started = std::move(started)]() mutable { run(std::move(started)); });
+  return result;
+}
+
+void ShardThread::run(std::promise<void> started) {
+  pthread_setname_np(pthread_self(), ("shards-" + std::to_string(options_.thread)).c_str());
+  auto stay = asio::make_work_guard(context_);
+  bool opened = false;
+  try {
+    open();
+    opened = true;
+    started.set_value();
+  } catch (...) {
+    started.set_exception(std::current_exception());
+  }
+  if (opened) context_.run();
+  bridge_.reset();
+  gateway_.reset();
+  slots_.clear();
+  disk_.reset();
+}
+
+void ShardThread::open() {
+  std::string why;
+  Result<std::unique_ptr<Disk>> disk =
+      open_disk(options_.data_directory, options_.engine, &why, {.lock_fd = options_.lock_fd});
+  if (!disk) {
+    throw StartError(
+        ExitCode::kDataDirectory,
+        (why.empty() ? explain_disk_error(options_.data_directory, disk.error()) : why));
+  }
+  disk_ = std::move(*disk);
+  if (options_.thread == 0) {
+    log_info("disk.engine", {{"engine", disk_->describe()}});
+    if (!why.empty()) log_warning("disk.fallback", {{"detail", why}});
+  }
+  for (std::uint16_t i = options_.thread; i < mailbox_.shard_count();
+       i += mailbox_.thread_count()) {
+    open_shard_slot(ShardIndex{i});
+  }
+  gateway_ =
+      std::make_unique<Gateway>(*slots_.front()->shard, mailbox_.sender(slots_.front()->index));
+  bridge_ = std::make_unique<DiskBridge>(context_, *disk_);
+}
+
+void ShardThread::open_shard_slot(ShardIndex shard) {
+  auto before = std::chrono::steady_clock::now();
+  ShardOptions options{.shard = shard,
+                       .shard_count = mailbox_.shard_count(),
+                       .journal_file_size = options_.journal_file_size};
+  RecoveryReport report;
+  std::string explanation;
+  Result<std::unique_ptr<Shard>> opened =
+      open_shard({*disk_, clock_, random_, mailbox_.sender(shard)}, options, &report, &explanation);
+  if (!opened) {
+    if (explanation.empty()) {
+      explanation = explain_disk_error(options_.data_directory, opened.error());
+    }
+    throw StartError(ExitCode::kDataDirectory,
+                     "shard " + std::to_string(shard.value) + ": " + explanation);
+  }
+  log_recovery(shard, report,
+               std::chrono::duration_cast<std::chrono::milliseconds>(
+                   std::chrono::steady_clock::now() - before));
+  auto slot = std::make_unique<Slot>(context_, shard);
+  slot->shard = std::move(*opened);
+  slot->shard->on_touched([this, raw = slot.get()] { touch(*raw); });
+  touch(*slot);  // recovery may have left due times
+  slots_.push_back(std::move(slot));
+}
+
+void ShardThread::post(std::move_only_function<void()> task) {
+  asio::post(context_, std::move(task));
+}
+
+Shard* ShardThread::find(ShardIndex shard) {
+  for (auto& slot : slots_) {
+    if (slot->index == shard) return slot->shard.get();
+  }
+  return nullptr;
+}
+
+void ShardThread::touch_home() {
+  touch(*slots_.front());
+}
+
+std::vector<std::pair<ShardIndex, ShardMetrics>> ShardThread::metrics() const {
+  std::vector<std::pair<ShardIndex, ShardMetrics>> all;
+  for (const auto& slot : slots_) all.emplace_back(slot->index, slot->shard->metrics());
+  return all;
+}
+
+// --- the loop ---
+
+void ShardThread::run_mail() {
+  for (ThreadMailbox::Envelope& envelope : mailbox_.drain(options_.thread)) {
+    Slot& slot = *slots_[envelope.to.value / mailbox_.thread_count()];
+    if (slot.failed || !slot.shard) continue;
+    envelope.call(*slot.shard);
+    touch(slot);
+  }
+}
+
+void ShardThread::touch(Slot& slot) {
+  if (slot.turn_due) return;
+  slot.turn_due = true;
+  // To the end of the queue: whatever is ready now still joins this turn.
+  asio::post(context_, [this, &slot] { turn(slot); });
+}
+
+void ShardThread::turn(Slot& slot) {
+  slot.turn_due = false;
+  if (slot.failed || !slot.shard) return;
+  if (!slot.shard->poisoned()) slot.shard->turn();
+  if (slot.shard->poisoned()) {
+    fail(slot);
+    return;
+  }
+  disk_->submit();
+  arm(slot);
+}
+
+void ShardThread::arm(Slot& slot) {
+  std::optional<MonotonicTime> due = slot.shard->deadline();
+  if (due == slot.armed) return;
+  slot.armed = due;
+  if (!due) {
+    slot.timer.cancel();
+    return;
+  }
+  slot.timer.expires_at(to_steady(*due));
+  slot.timer.async_wait([this, &slot](const error_code& cancelled) {
+    if (cancelled) return;
+    slot.armed.reset();
+    touch(slot);
+  });
+}
+
+void ShardThread::fail(Slot& slot) {
+  slot.failed = true;
+  std::string message =
+      "shard " + std::to_string(slot.index.value) + " of " + options_.data_directory +
+      " has stopped: " + to_string(slot.shard->poison()) +
+      ". What was being written has an unknown outcome; nothing acknowledged is lost. Check the "
+      "disk (dmesg, free space), then start the broker again: it recovers by itself.";
+  log_critical("shard.failed", {{"shard", slot.index.value}, {"detail", message}});
+  on_failure_(message);
+}
+
+// --- the end ---
+
+std::future<bool> ShardThread::close() {
+  auto result = std::make_shared<std::promise<bool>>();
+  post([this, result] { result->set_value(close_shards()); });
+  return result->get_future();
+}
+
+bool ShardThread::close_shards() {
+  bool clean = true;
+  gateway_.reset();
+  for (auto& slot : slots_) {
+    slot->timer.cancel();
+    Result<void> closed = slot->shard->close();
+    if (!closed) {
+      clean = false;
+      log_error("shard.close_failed",
+                {{"shard", slot->index.value}, {"error", to_string(closed.error())}});
+    }
+    slot->shard.reset();
+  }
+  return clean;
+}
+
+}  // namespace waybill

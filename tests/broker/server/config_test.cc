@@ -1,0 +1,87 @@
+// Goal: what an operator types is understood or refused with a sentence that helps.
+// Method: pure functions over texts; nothing is opened.
+#include "broker/server/config.h"
+
+#include <gtest/gtest.h>
+
+namespace waybill {
+namespace {
+
+Config with_data() {
+  Config config;
+  config.data_directory = "/somewhere";
+  return config;
+}
+
+TEST(Config, ListenAddressesAreIpAndPort) {
+  EXPECT_EQ(parse_listen_address("127.0.0.1:7450").value(), (ListenAddress{"127.0.0.1", 7450}));
+  EXPECT_EQ(parse_listen_address("[::1]:0").value(), (ListenAddress{"::1", 0}));
+  EXPECT_EQ(to_string(ListenAddress{"::1", 80}), "[::1]:80");
+  for (const char* bad :
+       {"", "7450", "localhost:7450", "127.0.0.1", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:-1",
+        "::1:80", "[127.0.0.1]:80x", "1.2.3:5"}) {
+    EXPECT_FALSE(parse_listen_address(bad).ok()) << bad;
+  }
+}
+
+TEST(Config, SizesHaveBinaryUnits) {
+  EXPECT_EQ(parse_size("65536").value(), 65536u);
+  EXPECT_EQ(parse_size("256KiB").value(), 256u * 1024);
+  EXPECT_EQ(parse_size("64MiB").value(), 64u * 1024 * 1024);
+  EXPECT_EQ(parse_size("2GiB").value(), 2ull * 1024 * 1024 * 1024);
+  for (const char* bad : {"", "MiB", "64MB", "64 MiB", "-1", "99999999999GiB"}) {
+    EXPECT_FALSE(parse_size(bad).ok()) << bad;
+  }
+}
+
+TEST(Config, AnythingButLoopbackIsRefusedUnlessSaidSo) {
+  Config config = with_data();
+  EXPECT_TRUE(validate(config).ok());
+  for (const char* host : {"0.0.0.0", "192.168.1.5", "::", "fe80::1"}) {
+    config.listen = {host, 7450};
+    Reply<void> refused = validate(config);
+    ASSERT_FALSE(refused.ok()) << host;
+    EXPECT_NE(refused.error().explanation.find("--allow-unauthenticated"), std::string::npos);
+    EXPECT_NE(refused.error().explanation.find("--listen"), std::string::npos);
+  }
+  config.allow_unauthenticated = true;
+  EXPECT_TRUE(validate(config).ok());
+  config = with_data();
+  config.listen.host = "127.8.9.1";
+  EXPECT_TRUE(validate(config).ok());
+}
+
+TEST(Config, TheHttpPortIsHeldToTheSameRule) {
+  Config config = with_data();
+  config.http = ListenAddress{"0.0.0.0", 7451};
+  Reply<void> refused = validate(config);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().explanation.find("--http"), std::string::npos);
+}
+
+TEST(Config, ShardsAndJournalFilesHaveBounds) {
+  Config config = with_data();
+  config.shards = 65;
+  EXPECT_FALSE(validate(config).ok());
+  config.shards = 64;
+  EXPECT_TRUE(validate(config).ok());
+  config.journal_file_size = 100'000;
+  EXPECT_FALSE(validate(config).ok());
+  config.journal_file_size = 64 * 1024;
+  EXPECT_TRUE(validate(config).ok());
+  EXPECT_FALSE(validate(Config{}).ok()) << "no data directory";
+}
+
+TEST(Config, S24TheDefaultShardCountFollowsTheCpuQuota) {
+  EXPECT_EQ(cpu_quota("max 100000"), std::nullopt);
+  EXPECT_EQ(cpu_quota("200000 100000"), 2);
+  EXPECT_EQ(cpu_quota("150000 100000"), 2) << "part of a CPU counts as one";
+  EXPECT_EQ(cpu_quota("5000 100000"), 1);
+  EXPECT_EQ(cpu_quota(""), std::nullopt);
+  EXPECT_EQ(cpu_quota("1 0"), std::nullopt);
+  EXPECT_GE(default_shard_count(), 1);
+  EXPECT_LE(default_shard_count(), 8);
+}
+
+}  // namespace
+}  // namespace waybill

@@ -1,0 +1,136 @@
+// Goal: the program starts, stops, refuses and recovers as its --help says.
+// Method: the real waybilld as a child process; exit codes and what it wrote are compared.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <fstream>
+
+#include "tests/broker/server/raw_client.h"
+#include "tests/support/broker_process.h"
+
+namespace waybill {
+namespace {
+
+const std::vector<std::string> kSmall{"--shards", "2", "--journal-file-size", "1MiB"};
+
+class WaybilldTest : public testing::Test {
+ protected:
+  static BrokerProcess::Options options(const std::filesystem::path& data,
+                                        std::vector<std::string> arguments = kSmall) {
+    return {.data_directory = data, .arguments = std::move(arguments), .program = {}};
+  }
+
+  TempDirectory temp_;
+};
+
+std::int64_t published_end(std::uint16_t port, TopicId topic) {
+  RawClient client(port);
+  EXPECT_TRUE(client.hello().ok());
+  Reply<ReadReply> read = client.ask(read_from(topic));
+  EXPECT_TRUE(read.ok()) << to_string(read.error());
+  return read ? read->end.value : -1;
+}
+
+TopicId publish_one(std::uint16_t port) {
+  RawClient client(port);
+  EXPECT_TRUE(client.hello().ok());
+  auto topic = client.ask(CreateTopicRequest{"t", 1});
+  EXPECT_TRUE(topic.ok()) << to_string(topic.error());
+  auto published = client.ask(publish_to(topic->topic.id, batch_of(100)));
+  EXPECT_TRUE(published.ok() && published->parts.at(0).ok());
+  return topic->topic.id;
+}
+
+TEST_F(WaybilldTest, SigtermStopsCleanlyAndARestartHasEverything) {
+  BrokerProcess broker(options(temp_.path()));
+  ASSERT_TRUE(broker.start());
+  TopicId topic = publish_one(broker.port());
+  EXPECT_EQ(broker.stop(), 0);
+  EXPECT_NE(broker.log().find("broker.stopped clean=true"), std::string::npos) << broker.log();
+  ASSERT_TRUE(broker.start());
+  EXPECT_EQ(published_end(broker.port(), topic), 1);
+  broker.signal(SIGINT);
+  EXPECT_EQ(broker.wait(), 0);
+}
+
+TEST_F(WaybilldTest, AfterKillNineEverythingConfirmedIsThere) {
+  BrokerProcess broker(options(temp_.path()));
+  ASSERT_TRUE(broker.start());
+  TopicId topic = publish_one(broker.port());
+  broker.kill();
+  ASSERT_TRUE(broker.start());
+  EXPECT_EQ(published_end(broker.port(), topic), 1);
+}
+
+TEST_F(WaybilldTest, S6ASecondBrokerOnTheSameDirectoryIsRefused) {
+  BrokerProcess first(options(temp_.path()));
+  ASSERT_TRUE(first.start());
+  BrokerProcess second(options(temp_.path()));
+  EXPECT_EQ(second.start_and_fail(), 4);
+  EXPECT_NE(second.log().find("in use by process " + std::to_string(first.pid())),
+            std::string::npos)
+      << second.log();
+}
+
+TEST_F(WaybilldTest, APortInUseIsRefusedEvenIfItsHolderIsABrokerToo) {
+  BrokerProcess first(options(temp_.path() / "a"));
+  ASSERT_TRUE(first.start());
+  auto arguments = kSmall;
+  arguments.insert(arguments.end(), {"--listen", first.address()});
+  BrokerProcess second(options(temp_.path() / "b", arguments));
+  EXPECT_EQ(second.start_and_fail(), 5);
+  EXPECT_NE(second.log().find("another program listens there"), std::string::npos) << second.log();
+}
+
+TEST_F(WaybilldTest, AnAddressThatOthersCanReachNeedsAPromise) {
+  auto arguments = kSmall;
+  arguments.insert(arguments.end(), {"--listen", "0.0.0.0:0"});
+  BrokerProcess refused(options(temp_.path(), arguments));
+  EXPECT_EQ(refused.start_and_fail(), 2);
+  EXPECT_NE(refused.log().find("--allow-unauthenticated"), std::string::npos) << refused.log();
+  arguments.emplace_back("--allow-unauthenticated");
+  BrokerProcess allowed(options(temp_.path(), arguments));
+  EXPECT_TRUE(allowed.start());
+}
+
+TEST_F(WaybilldTest, WrongArgumentsAreUsageErrors) {
+  for (const char* wrong : {"--nonsense", "--disk=tape", "--journal-file-size=1", "--shards=1000",
+                            "--log-level=loud", "--listen=nowhere"}) {
+    BrokerProcess broker(options(temp_.path(), {wrong}));
+    EXPECT_EQ(broker.start_and_fail(), 2) << wrong << broker.log();
+  }
+}
+
+TEST_F(WaybilldTest, ADamagedSuperblockIsExplained) {
+  BrokerProcess broker(options(temp_.path()));
+  ASSERT_TRUE(broker.start());
+  EXPECT_EQ(broker.stop(), 0);
+  std::fstream file(temp_.path() / "superblock", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(30);
+  file.put('!');
+  file.close();
+  EXPECT_EQ(broker.start_and_fail(), 3);
+  EXPECT_NE(broker.log().find("is damaged"), std::string::npos) << broker.log();
+}
+
+TEST_F(WaybilldTest, AnUnusableDataDirectoryIsExplained) {
+  BrokerProcess broker(options("/proc/no/such/place"));
+  EXPECT_EQ(broker.start_and_fail(), 3);
+  EXPECT_NE(broker.log().find("/proc/no/such/place"), std::string::npos) << broker.log();
+}
+
+TEST_F(WaybilldTest, BothEnginesServeTheSameDirectoryInTurn) {
+  auto pool = kSmall;
+  pool.insert(pool.end(), {"--disk", "pool"});
+  BrokerProcess on_pool(options(temp_.path(), pool));
+  ASSERT_TRUE(on_pool.start());
+  TopicId topic = publish_one(on_pool.port());
+  EXPECT_EQ(on_pool.stop(), 0);
+  BrokerProcess on_auto(options(temp_.path()));
+  ASSERT_TRUE(on_auto.start());
+  EXPECT_EQ(published_end(on_auto.port(), topic), 1);
+  EXPECT_NE(on_auto.log().find("disk.engine"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace waybill
