@@ -111,8 +111,9 @@ struct DeadLetterChoice {
   std::vector<std::string> targets;
   std::string fingerprint;
   std::string code;
-  std::optional<DeadLetterState> state;
-  bool all = false;
+  std::optional<DeadLetterState> state;  ///< default: dead, unless ids are given
+  bool any_state = false;
+  bool all = false;  ///< said out loud by commands that change everything that matches
 };
 struct DeadLetterList {
   DeadLetterChoice choice;
@@ -152,7 +153,8 @@ struct OutboxRelayRun {
   std::int64_t lane = 0;
   std::size_t batch_rows = 500;
   std::string on_refused = "hold-key";
-  bool exit_at_end = false;
+  bool exit_at_end = false;                   ///< when no row is left that can be published now
+  std::chrono::milliseconds timeout{60'000};  ///< of --exit-at-end
   bool new_incarnation = false;
 };
 struct OutboxStatusShow {

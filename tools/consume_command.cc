@@ -130,10 +130,10 @@ class ConsumeRun {
     Result<ProgramResult> result =
         run_program(options, value ? as_text(*value) : std::string_view());
     // A program that could not even be started, or was killed because we were told twice to stop,
-    // says nothing about the message.
+    // says nothing about the message: it is given back, uncharged.
     if (!result) {
-      console_.complain(to_string(result.error()), "the message is given back, uncharged");
-      StopSignal::request();
+      note_error(result.error());
+      stop_ = true;
     }
     if (!result || StopSignal::forced()) return {SettleVerb::kRelease, {}, {}};
     return settle_for(result->end, result->error_output);
@@ -211,6 +211,7 @@ class ConsumeRun {
 }  // namespace
 
 ExitCode run(const Consume& command, BrokerSession& session) {
+  StopSignal::install();
   bool prints = command.exec.empty() && command.worker.empty();
   SubscribeOptions options;
   // Programs are slow: more than twice as many as run would only keep them from other consumers.

@@ -199,6 +199,22 @@ std::string to_json(const ShowDeadLetterReply& reply, std::string_view group) {
   return json::serialize(object);
 }
 
+std::string dead_letters_json(const std::vector<FingerprintCount>& fingerprints,
+                              const std::vector<DeadLetterSummary>& dead_letters, bool more,
+                              std::string_view group) {
+  json::array counts;
+  for (const FingerprintCount& one : fingerprints) {
+    counts.push_back(json::object{{"fingerprint", fingerprint_text(one.fingerprint)},
+                                  {"count", one.count},
+                                  {"example", failure_object(one.example)}});
+  }
+  json::array listed;
+  for (const DeadLetterSummary& one : dead_letters) listed.push_back(summary_object(one, group));
+  json::object object{
+      {"fingerprints", std::move(counts)}, {"dead_letters", std::move(listed)}, {"more", more}};
+  return json::serialize(object);
+}
+
 std::string to_json(const OutboxStatus& status) {
   json::array lanes;
   for (const LaneStatus& lane : status.lanes) lanes.push_back(lane_object(lane));
@@ -217,6 +233,26 @@ std::string to_json(const OutboxStatus& status) {
                       {"held", std::move(held)},
                       {"dead_rows", status.dead_rows}};
   return json::serialize(object);
+}
+
+std::string to_json(const RelayStatus& status) {
+  json::object object{{"state", name(status.state)},
+                      {"reason", text_value(status.reason)},
+                      {"epoch", status.epoch},
+                      {"published", status.published},
+                      {"duplicates", status.duplicates},
+                      {"batches", status.batches},
+                      {"held", status.held},
+                      {"dead", status.dead}};
+  return json::serialize(object);
+}
+
+std::string diff_json(std::string_view id, std::string_view diff) {
+  return json::serialize(json::object{{"id", id}, {"diff", diff}});
+}
+
+std::string version_json(std::string_view id, std::uint32_t version) {
+  return json::serialize(json::object{{"id", id}, {"version", version}});
 }
 
 std::string done_json(std::string_view verb, std::string_view name) {

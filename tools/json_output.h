@@ -21,7 +21,17 @@ std::string to_json(const DescribeGroupReply& reply);
 std::string to_json(const PublishReceipt& receipt, std::string_view topic);
 std::string to_json(const DeadLetterSummary& dead_letter, std::string_view group);
 std::string to_json(const ShowDeadLetterReply& reply, std::string_view group);
+/// {"fingerprints":[…],"dead_letters":[…],"more":false}
+std::string dead_letters_json(const std::vector<FingerprintCount>& fingerprints,
+                              const std::vector<DeadLetterSummary>& dead_letters, bool more,
+                              std::string_view group);
 std::string to_json(const OutboxStatus& status);
+std::string to_json(const RelayStatus& status);
+
+/// {"id":"billing/0-3","diff":"…"}
+std::string diff_json(std::string_view id, std::string_view diff);
+/// {"id":"billing/0-3","version":1}
+std::string version_json(std::string_view id, std::uint32_t version);
 
 /// What a command did: {"deleted":"orders"}.
 std::string done_json(std::string_view verb, std::string_view name);

@@ -92,6 +92,7 @@ class PublishRun {
 }  // namespace
 
 ExitCode run(const Publish& command, BrokerSession& session) {
+  StopSignal::install();
   Checked<MessageMaker> maker = MessageMaker::create(
       {command.json_lines, command.key_jq, command.key_separator, command.headers});
   if (!maker) return session.usage(maker.error().text);

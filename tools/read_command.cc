@@ -129,6 +129,7 @@ class LogReader {
 }  // namespace
 
 ExitCode run(const Read& command, BrokerSession& session) {
+  StopSignal::install();
   Reply<DescribeTopicReply> topic = session.request(DescribeTopicRequest{command.topic});
   if (!topic) return session.report(topic.error(), command.topic);
   return LogReader(command, session, *topic).run();

@@ -22,6 +22,7 @@ std::atomic<int> event{-1};
 void note_signal(int) {
   int saved = errno;
   StopSignal::request();
+  if (StopSignal::count() > 2) ::_exit(130);
   errno = saved;
 }
 
@@ -35,8 +36,10 @@ void StopSignal::install() {
   action.sa_flags = SA_RESTART;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
-  action.sa_handler = SIG_IGN;
-  ::sigaction(SIGPIPE, &action, nullptr);
+}
+
+void StopSignal::ignore_broken_pipes() {
+  ::signal(SIGPIPE, SIG_IGN);
 }
 
 int StopSignal::count() {

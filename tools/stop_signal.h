@@ -9,8 +9,10 @@ namespace waybill::cli {
 
 class StopSignal {
  public:
-  /// Installs the handlers, for the whole process. Call once, before threads start.
+  /// Installs the handlers, for the whole process; call before threads start.
   static void install();
+  /// A closed pipe is an error of write() from now on, and not a death.
+  static void ignore_broken_pipes();
   /// The number of signals that came so far.
   static int count();
   static bool requested() { return count() > 0; }

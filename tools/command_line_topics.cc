@@ -1,0 +1,100 @@
+#include "protocol/base/limits.h"
+#include "tools/command_options.h"
+#include "tools/message_maker.h"
+#include "tools/time_text.h"
+
+namespace waybill::cli {
+
+void add_topic_commands(CLI::App& app, CommandSink& sink) {
+  CLI::App* family = add_family(app, "topic", "Create, list, describe and delete topics");
+  auto [create, created] = add_command<TopicCreate>(
+      *family, "create", "Create a topic; fine if it exists with as many partitions", sink);
+  create->add_option("name", created->name, "Its name")->required();
+  create->add_option("--partitions", created->partitions, "How many, fixed for ever")
+      ->check(CLI::Range(1U, limits::kMaxPartitions))
+      ->capture_default_str();
+  add_command<TopicList>(*family, "list", "List all topics", sink);
+  auto [describe, described] = add_command<TopicDescribe>(
+      *family, "describe", "Show a topic's partitions, offsets and groups", sink);
+  describe->add_option("name", described->name, "The topic")->required();
+  auto [remove, removed] =
+      add_command<TopicDelete>(*family, "delete", "Delete a topic and its messages", sink);
+  remove->add_option("name", removed->name, "The topic")->required();
+  remove->add_flag("--yes", removed->yes, "Do not ask");
+}
+
+void add_publish_command(CLI::App& app, CommandSink& sink) {
+  auto [publish, options] = add_command<Publish>(
+      app, "publish", "Publish lines, or JSON lines, from a file or standard input", sink);
+  publish->add_option("topic", options->topic, "The topic")->required();
+  publish->add_option("file", options->file, "The file; - is standard input")
+      ->capture_default_str();
+  auto* json_lines = publish->add_flag(
+      "--jsonl", options->json_lines,
+      R"(Each line is {"key":…, "value":…, "headers":{…}}; "key_base64" and "value_base64" for bytes)");
+  publish->add_option("--key-jq", options->key_jq, "A jq path that finds the key in a JSON value")
+      ->type_name("PATH");
+  publish->add_option("--key-separator", options->key_separator, "A line is KEY<SEP>VALUE")
+      ->type_name("SEP")
+      ->excludes(json_lines);
+  add_repeated(publish, "--header", options->headers, parse_header,
+               "Add a header to every message; may be repeated", "NAME=VALUE");
+  publish->add_option("--partition", options->partition, "Instead of the one the key decides");
+}
+
+void add_consume_command(CLI::App& app, CommandSink& sink) {
+  struct Both {
+    Consume consume;
+    Read read;
+    std::optional<GroupStart> from;
+  };
+  auto both = std::make_shared<Both>();
+  CLI::App* consume = app.add_subcommand(
+      "consume", "Take messages as a member of a group, or read a topic without one");
+  consume->fallthrough();
+  consume->footer(
+      "With --exec, a program runs per message: stdin is the value, WAYBILL_TOPIC, _PARTITION,\n"
+      "_OFFSET, _KEY, _DELIVERY, _FAILURES, _REDRIVE and WAYBILL_HEADER_<NAME> say the rest.\n"
+      "Exit 0 acks, 75 is a transient failure, 65 an invalid message (a dead letter at once),\n"
+      "anything else a failure. The end of stderr is its detail; 'code: …' there names its code.\n"
+      "With --worker, one program per --concurrency keeps running: a line of JSON in per message,\n"
+      R"(one out: {"id":…, "result":"ack|retry|dead_letter|release", "class", "code", "detail", "after_ms"}.)");
+  auto* group = consume->add_option("group", both->consume.group, "The group");
+  auto* topic = consume->add_option("--topic", both->read.topic, "Read this topic without a group")
+                    ->excludes(group);
+  WallTime now = sink.now;
+  auto* from = add_parsed(
+      consume, "--from", both->from,
+      [now](const std::string& text) { return parse_start(text, now); }, "Where to begin reading",
+      "earliest|latest|OFFSET|TIME");
+  from->needs(topic);
+  topic->needs(from);
+  auto* exec = consume->add_option("--exec", both->consume.exec, "Run this for every message")
+                   ->type_name("COMMAND")
+                   ->needs(group);
+  consume->add_option("--worker", both->consume.worker, "Keep this running, one line per message")
+      ->type_name("COMMAND")
+      ->needs(group)
+      ->excludes(exec);
+  consume->add_option("--concurrency", both->consume.concurrency, "Programs at a time")
+      ->check(CLI::Range(1, 1000))
+      ->needs(group)
+      ->capture_default_str();
+  consume->add_flag("--exit-at-end", both->consume.exit_at_end,
+                    "End when nothing is ready, leased or delayed (a group), or at the topic's "
+                    "end as it is now");
+  consume->callback([both, &sink] {
+    if (!both->from && both->consume.group.empty()) {
+      throw CLI::RequiredError("a group, or --topic and --from,");
+    }
+    both->read.exit_at_end = both->consume.exit_at_end;
+    if (both->from) {
+      both->read.from = *both->from;
+      sink.chosen = both->read;
+    } else {
+      sink.chosen = both->consume;
+    }
+  });
+}
+
+}  // namespace waybill::cli

@@ -1,0 +1,138 @@
+#include <fmt/format.h>
+
+#include <stop_token>
+#include <thread>
+
+#include "client/outbox/client_publisher.h"
+#include "client/outbox/ddl.h"
+#include "client/outbox/relay.h"
+#include "client/outbox/sqlite_store.h"
+#include "tools/broker_session.h"
+#include "tools/commands.h"
+#include "tools/escape.h"
+#include "tools/json_output.h"
+#include "tools/stop_signal.h"
+#include "tools/text_table.h"
+#include "tools/time_text.h"
+
+namespace waybill::cli {
+namespace {
+
+constexpr std::chrono::milliseconds kProgressEvery{500};
+constexpr std::chrono::milliseconds kDrainSlice{2'000};
+
+Result<std::unique_ptr<SqliteStore>, ExitCode> open_store(const std::string& file,
+                                                          BrokerSession& session) {
+  Reply<std::unique_ptr<SqliteStore>> store = SqliteStore::open(file);
+  if (!store) return session.report(store.error());
+  for (const std::string& warning : (*store)->warnings()) {
+    session.console().say("note: " + escaped_text(warning));
+  }
+  return std::move(*store);
+}
+
+std::string relay_line(const RelayStatus& status) {
+  return fmt::format("{}{}{}: {} published, {} of them again, {} held, {} dead", name(status.state),
+                     status.reason.empty() ? "" : ", ", escaped_line(status.reason),
+                     status.published, status.duplicates, status.held, status.dead);
+}
+
+std::string status_text(const OutboxStatus& status) {
+  TextTable lanes({">LANE", "MODE", ">PENDING", ">IN FLIGHT", "OLDEST", ">EPOCH", "OWNER", "NOTE"});
+  for (const LaneStatus& lane : status.lanes) {
+    lanes.add({fmt::to_string(lane.lane), std::string(name(lane.mode)),
+               fmt::to_string(lane.pending), fmt::to_string(lane.in_flight),
+               lane.pending > 0 ? duration_text(lane.oldest) : "-", fmt::to_string(lane.epoch),
+               lane.owner.empty() ? "-" : escaped_line(lane.owner), escaped_line(lane.note)});
+  }
+  std::string text = lanes.render();
+  text += fmt::format("{} rows held, {} rows given up (waybill_outbox_dead)\n", status.held_rows,
+                      status.dead_rows);
+  if (status.held.empty()) return text;
+  TextTable held({">ROW", "TOPIC", "KEY", ">ATTEMPTS", "WHY"});
+  for (const HeldStatus& row : status.held) {
+    held.add({fmt::to_string(row.row), escaped_line(row.topic), shown_bytes(row.key, 32),
+              fmt::to_string(row.attempts),
+              escaped_line(row.code) + ": " + shortened(row.explanation, 80)});
+  }
+  return text + held.render();
+}
+
+/// In slices, so that Ctrl-C is heard.
+bool drain(OutboxRelay& relay, std::chrono::milliseconds timeout) {
+  auto until = std::chrono::steady_clock::now() + timeout;
+  while (!StopSignal::requested()) {
+    if (relay.drain(kDrainSlice)) return true;
+    RelayState state = relay.status().state;
+    bool waits_for_person = state == RelayState::kPaused || state == RelayState::kHalted;
+    if (waits_for_person || std::chrono::steady_clock::now() >= until) break;
+  }
+  return false;
+}
+
+std::optional<OnRefused> on_refused_of(std::string_view text) {
+  if (text == "hold-key") return OnRefused::kHoldKey;
+  if (text == "halt-lane") return OnRefused::kHaltLane;
+  if (text == "to-dead") return OnRefused::kToDead;
+  return std::nullopt;
+}
+
+}  // namespace
+
+ExitCode run(const OutboxDdl& command, BrokerSession& session) {
+  Reply<OutboxDatabase> database = outbox_database_of_name(command.database);
+  if (!database) {
+    session.report(database.error());
+    return ExitCode::kUsage;
+  }
+  std::string ddl = outbox_ddl(*database);
+  session.console().print_one(ddl, done_json("ddl", ddl));
+  return ExitCode::kOk;
+}
+
+ExitCode run(const OutboxStatusShow& command, BrokerSession& session) {
+  Result<std::unique_ptr<SqliteStore>, ExitCode> store = open_store(command.file, session);
+  if (!store) return store.error();
+  Reply<OutboxStatus> status = (*store)->status();
+  if (!status) return session.report(status.error());
+  session.console().print_one(status_text(*status), to_json(*status));
+  return ExitCode::kOk;
+}
+
+ExitCode run(const OutboxRelayRun& command, BrokerSession& session) {
+  StopSignal::install();
+  std::optional<OnRefused> on_refused = on_refused_of(command.on_refused);
+  if (!on_refused) {
+    return session.usage(fmt::format("--on-refused is not '{}'", escaped_line(command.on_refused)),
+                         "write hold-key, halt-lane or to-dead");
+  }
+  Result<std::unique_ptr<SqliteStore>, ExitCode> store = open_store(command.file, session);
+  if (!store) return store.error();
+  Console& console = session.console();
+  ClientPublisher publisher(session.client());
+  RelayOptions options;
+  options.lane = command.lane;
+  options.batch_rows = command.batch_rows;
+  options.on_refused = *on_refused;
+  options.new_incarnation = command.new_incarnation;
+  options.on_event = [&console](const RelayEvent& event) {
+    console.say(fmt::format("{}: {}", name(event.code), escaped_text(event.what)));
+  };
+  OutboxRelay relay(**store, publisher, std::move(options));
+  console.say(fmt::format("relaying {} to {}, lane {}", escaped_line(command.file),
+                          escaped_line(session.endpoint()), command.lane));
+  bool complete = true;
+  if (command.exit_at_end) {
+    complete = drain(relay, command.timeout);
+  } else {
+    std::jthread running([&relay](const std::stop_token& stop) { relay.run(stop); });
+    while (!StopSignal::wait_for(kProgressEvery)) console.progress(relay_line(relay.status()));
+    running.request_stop();
+  }
+  console.progress({});
+  RelayStatus status = relay.status();
+  console.print_one(relay_line(status) + "\n", to_json(status));
+  return complete ? ExitCode::kOk : ExitCode::kPartly;
+}
+
+}  // namespace waybill::cli
