@@ -22,11 +22,7 @@ class Planner {
   BatchPlan plan() {
     for (const OutboxRow& row : input_.rows) {
       if (full_) break;
-      if (take(row)) {
-        if (!deferred_) plan_.scanned_to = row.id;
-      } else {
-        deferred_ = true;
-      }
+      take(row);
     }
     finish();
     return std::move(plan_);
@@ -39,9 +35,9 @@ class Planner {
     bool closed = false;
   };
 
-  /// False: the row waits for a later plan.
-  bool take(const OutboxRow& row) {
-    if (row.key && refused_keys_.contains({row.topic, *row.key})) return false;
+  /// Into a part, among the refused, or left for a later plan.
+  void take(const OutboxRow& row) {
+    if (row.key && refused_keys_.contains({row.topic, *row.key})) return;
     if (!row.defect.empty()) return refuse(row, row.defect_code, row.defect);
     const TopicInfo* topic = input_.catalog.topic(row.topic);
     if (topic == nullptr || topic->partitions.empty()) {
@@ -54,24 +50,24 @@ class Planner {
     TopicPartition place{topic->id, partition_of(row, count)};
     auto found = drafts_.find(place);
     if (found == drafts_.end()) {
-      if (drafts_.size() == limits::kMaxPublishParts) return false;
+      if (drafts_.size() == limits::kMaxPublishParts) return;
       found = drafts_.emplace(place, Draft{BatchBuilder(input_.codec), {}, false}).first;
     }
-    return add(place, found->second, row);
+    add(place, found->second, row);
   }
 
-  bool add(TopicPartition place, Draft& draft, const OutboxRow& row) {
+  void add(TopicPartition place, Draft& draft, const OutboxRow& row) {
     bool goes_alone = row.was_held && !draft.rows.empty();
     if (draft.closed || goes_alone) {
       draft.closed = true;
-      return false;
+      return;
     }
     std::size_t before = draft.builder.size();
     RecordDraft record = record_of(row);
     Result<void> added = draft.builder.add(record);
     if (!added && !draft.rows.empty()) {  // no room left: it begins the next batch
       draft.closed = true;
-      return false;
+      return;
     }
     if (!added) {
       return refuse(row, added.error().code, "it cannot be a message: " + to_string(added.error()));
@@ -82,13 +78,11 @@ class Planner {
     draft.closed = row.was_held || at_limit;
     bytes_ += draft.builder.size() - before;
     full_ = bytes_ + limits::kMaxMessage + limits::kMaxHeaderBytes > kMaxPublishBytes;
-    return true;
   }
 
-  bool refuse(const OutboxRow& row, Errc code, std::string explanation) {
+  void refuse(const OutboxRow& row, Errc code, std::string explanation) {
     if (row.key) refused_keys_.insert({row.topic, *row.key});
     plan_.refused.push_back({row.id, code, std::move(explanation)});
-    return true;
   }
 
   void finish() {
@@ -115,7 +109,6 @@ class Planner {
   std::map<TopicPartition, Draft> drafts_;
   std::set<std::pair<std::string, ByteVector>> refused_keys_;
   std::size_t bytes_ = 0;
-  bool deferred_ = false;
   bool full_ = false;
 };
 

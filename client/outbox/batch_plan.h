@@ -24,7 +24,6 @@ struct BatchPlan {
   std::vector<SharedBytes> batches;  ///< one for each part
   std::vector<RefusedRow> refused;   ///< cannot become messages, or their topic does not exist
   bool unknown_topic = false;        ///< a newer catalog may help
-  std::int64_t scanned_to = 0;       ///< all rows up to here are taken or refused
 };
 
 struct PlanInput {

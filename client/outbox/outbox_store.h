@@ -54,7 +54,8 @@ struct Lane {
 };
 
 struct LoadRequest {
-  std::int64_t after = 0;  ///< a hint to save work; 0 from time to time finds everything
+  /// Published already, their deletion is part of the next advance; rising.
+  std::vector<std::int64_t> except;
   std::size_t max_rows = 500;
   std::size_t max_bytes = 1 << 20;  ///< ends with the row that goes beyond
 };

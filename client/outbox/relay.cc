@@ -128,8 +128,6 @@ void OutboxRelay::forget_lane() {
   in_flight_ = {};
   batches_.clear();
   acknowledged_.clear();
-  floor_ = 0;
-  next_sweep_ = {};
 }
 
 void OutboxRelay::lose_lane(const RequestError& error) {
@@ -242,7 +240,6 @@ milliseconds OutboxRelay::went_back(const std::string& explanation) {
   batches_.clear();
   acknowledged_.clear();
   refused_.clear();
-  floor_ = 0;
   phase_ = Phase::kOpenProducer;
   return kNow;
 }
@@ -327,26 +324,17 @@ milliseconds OutboxRelay::fenced() {
 
 milliseconds OutboxRelay::load() {
   SteadyClock::time_point now = SteadyClock::now();
-  bool sweep = now >= next_sweep_;
-  std::int64_t last_acknowledged = 0;
-  for (const IntentPart& part : acknowledged_) {
-    last_acknowledged = std::max(last_acknowledged, part.rows.back());
-  }
-  // What is acknowledged but still in the table must not be loaded again.
-  if (!acknowledged_.empty() && (sweep || last_acknowledged > floor_)) {
-    return flush_acknowledged();
-  }
   if (now - renewed_at_ > options_.lease / 3) {
     Reply<LaneMode> renewed = store_.renew_lane(lane_.claim);
     if (!renewed) return database_failed(renewed.error());
     renewed_at_ = now;
   }
-  if (sweep) {
-    floor_ = 0;
-    next_sweep_ = now + options_.sweep;
+  LoadRequest request{{}, options_.batch_rows, options_.batch_bytes};
+  for (const IntentPart& part : acknowledged_) {
+    request.except.insert(request.except.end(), part.rows.begin(), part.rows.end());
   }
-  Reply<LoadedRows> loaded =
-      store_.load(lane_.claim, {floor_, options_.batch_rows, options_.batch_bytes});
+  std::ranges::sort(request.except);
+  Reply<LoadedRows> loaded = store_.load(lane_.claim, request);
   if (!loaded) return database_failed(loaded.error());
   if (loaded->mode != LaneMode::kRun) {
     return acknowledged_.empty() ? rest(loaded->mode) : flush_acknowledged();
@@ -392,7 +380,6 @@ milliseconds OutboxRelay::start_batch(BatchPlan plan) {
   }
   Reply<bool> advanced = store_.advance(lane_.claim, change);
   if (!advanced) return database_failed(advanced.error());
-  floor_ = *advanced ? std::max(floor_, plan.scanned_to) : 0;
   if (!*advanced) return kNow;  // a row was deleted by somebody: load again
   apply(change);
   batches_ = std::move(plan.batches);
@@ -523,10 +510,6 @@ bool OutboxRelay::drain(milliseconds timeout) {
   while (SteadyClock::now() < deadline) {
     milliseconds wait = step();
     RelayState state = status().state;
-    if (state == RelayState::kIdle && floor_ > 0) {  // look once more at everything
-      floor_ = 0;
-      continue;
-    }
     drained = state == RelayState::kIdle;
     if (drained || state == RelayState::kPaused || state == RelayState::kHalted) break;
     auto left = std::chrono::ceil<milliseconds>(deadline - SteadyClock::now());

@@ -152,8 +152,6 @@ class OutboxRelay {
   std::vector<IntentPart> acknowledged_;  ///< by the broker, not yet written to the database
   Catalog catalog_;
   bool catalog_fresh_ = false;  ///< asked for since rows were loaded last
-  std::int64_t floor_ = 0;      ///< rows up to here need not be loaded until the next sweep
-  std::chrono::steady_clock::time_point next_sweep_;
   std::chrono::steady_clock::time_point renewed_at_;
 
   // Survives the claim.

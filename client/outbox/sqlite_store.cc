@@ -35,14 +35,14 @@ constexpr std::string_view kBuryRow =
 /// of its key is: order wins over delay.
 constexpr std::string_view kLoadRows =
     "SELECT " WB_OUTBOX_COLUMNS
-    " WHERE o.lane = ?1 AND o.id > ?2 AND (o.not_before_us IS NULL OR o.not_before_us <= ?3)"
-    " AND NOT EXISTS (SELECT 1 FROM waybill_outbox d WHERE d.not_before_us > ?3"
+    " WHERE o.lane = ?1 AND (o.not_before_us IS NULL OR o.not_before_us <= ?2)"
+    " AND NOT EXISTS (SELECT 1 FROM waybill_outbox d WHERE d.not_before_us > ?2"
     "  AND d.topic = o.topic AND CAST(d.key AS BLOB) = CAST(o.key AS BLOB) AND d.id < o.id)"
     " AND NOT EXISTS (SELECT 1 FROM waybill_outbox_held h"
-    "  WHERE h.row_id = o.id AND h.retry_at_us > ?3)"
+    "  WHERE h.row_id = o.id AND h.retry_at_us > ?2)"
     " AND NOT EXISTS (SELECT 1 FROM waybill_outbox_held h WHERE h.topic = o.topic"
-    "  AND h.key = CAST(o.key AS BLOB) AND h.row_id < o.id AND h.retry_at_us > ?3)"
-    " ORDER BY o.id LIMIT ?4";
+    "  AND h.key = CAST(o.key AS BLOB) AND h.row_id < o.id AND h.retry_at_us > ?2)"
+    " ORDER BY o.id LIMIT ?3";
 constexpr std::string_view kLoadRow = "SELECT " WB_OUTBOX_COLUMNS " WHERE o.id = ?1";
 #undef WB_OUTBOX_COLUMNS
 
@@ -382,13 +382,14 @@ Reply<LoadedRows> SqliteStore::load(const LaneClaim& claim, const LoadRequest& r
   if (!now) return now.error();
   Reply<SqliteStatement> found = SqliteStatement::prepare(db_, kLoadRows);
   if (!found) return found.error();
-  found->bind(claim.lane).bind(request.after).bind(*now);
-  found->bind(static_cast<std::int64_t>(request.max_rows));
+  found->bind(claim.lane).bind(*now);
+  found->bind(static_cast<std::int64_t>(request.max_rows + request.except.size()));
   std::size_t size = 0;
-  while (size < request.max_bytes) {
+  while (size < request.max_bytes && loaded.rows.size() < request.max_rows) {
     Reply<bool> row = found->step();
     if (!row) return row.error();
     if (!*row) break;
+    if (std::ranges::binary_search(request.except, found->integer(0))) continue;
     loaded.rows.push_back(read_row(db_, *found));
     size += loaded.rows.back().size();
   }

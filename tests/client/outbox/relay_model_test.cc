@@ -278,7 +278,10 @@ class Schedule {
                                 " waybill_outbox o ON o.id = h.row_id"
                                 " WHERE o.payload <> CAST('poison' AS BLOB)"),
               0)
-        << "an innocent row is held";
+        << "an innocent row is held: "
+        << database_.text(
+               "SELECT group_concat(row_id || ' ' || topic || ' ' || coalesce(key, '-') || ' ' ||"
+               " explanation, '; ') FROM waybill_outbox_held");
     EXPECT_EQ(database_.integer("SELECT count(*) FROM waybill_outbox_dead WHERE payload <>"
                                 " CAST('poison' AS BLOB) AND topic <> 'late'"),
               0)
