@@ -383,8 +383,10 @@ void MessagePublisher::flush(Completion<void> completion) {
 
 void MessagePublisher::finish_flush() {
   if (buffered_bytes_ > 0 || !waiting_.empty()) return;
-  auto flushes = std::exchange(flushes_, {});
-  for (Completion<void>& flushed : flushes) flushed(Reply<void>());
+  // After this turn: whoever waits may close the client, and a flight is being landed here.
+  for (Completion<void>& flushed : std::exchange(flushes_, {})) {
+    core_.post([flushed = std::move(flushed)]() mutable { flushed(Reply<void>()); });
+  }
 }
 
 void MessagePublisher::fail_all(const RequestError& error) {
