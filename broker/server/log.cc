@@ -1,5 +1,6 @@
 #include "broker/server/log.h"
 
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -24,18 +25,21 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
   return spdlog::level::info;
 }
 
+spdlog::logger* make_logger() {
+  auto sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  auto* logger = new spdlog::logger("waybill", std::move(sink));
+  auto formatter = std::make_unique<spdlog::pattern_formatter>("%Y-%m-%dT%H:%M:%S.%eZ %l %v",
+                                                               spdlog::pattern_time_type::utc);
+  logger->set_formatter(std::move(formatter));
+  logger->set_level(spdlog::level::warn);
+  logger->flush_on(spdlog::level::critical);
+  return logger;
+}
+
 spdlog::logger& logger() {
-  static spdlog::logger& instance = [&]() -> spdlog::logger& {
-    // Never destroyed: threads may log while the process ends.
-    auto* made = new spdlog::logger("waybill", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    auto formatter = std::make_unique<spdlog::pattern_formatter>("%Y-%m-%dT%H:%M:%S.%eZ %l %v",
-                                                                 spdlog::pattern_time_type::utc);
-    made->set_formatter(std::move(formatter));
-    made->set_level(spdlog::level::warn);
-    made->flush_on(spdlog::level::critical);
-    return *made;
-  }();
-  return instance;
+  // Never destroyed: threads may log while the process ends.
+  static spdlog::logger* const kLogger = make_logger();
+  return *kLogger;
 }
 
 void write(spdlog::level::level_enum level, std::string_view event, LogFields fields) {
