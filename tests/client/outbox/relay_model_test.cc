@@ -9,9 +9,11 @@
 
 #include <array>
 #include <cstdlib>
+#include <functional>
 #include <iostream>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "client/outbox/outbox.h"
 #include "client/outbox/relay.h"
@@ -29,12 +31,15 @@ constexpr int kActions = 400;
 
 struct Crash {};
 
-/// Counts boundaries down and then crashes whoever is at one.
-struct CrashPlan {
+/// What happens at a boundary (before and after every database call and request) that a random
+/// countdown picked: the relay crashes there, or hangs while others go on.
+struct Interruption {
   int countdown = -1;
+  std::function<void()> hang;  ///< empty: crash
   void boundary() {
     if (countdown < 0 || countdown-- > 0) return;
-    throw Crash{};
+    if (!hang) throw Crash{};
+    std::exchange(hang, {})();
   }
 };
 
@@ -42,14 +47,15 @@ struct CrashPlan {
 class CrashingStore final : public OutboxStore {
   template <class Call>
   auto around(Call call) {
-    plan_.boundary();
+    interruption_.boundary();
     auto result = call();
-    plan_.boundary();
+    interruption_.boundary();
     return result;
   }
 
  public:
-  CrashingStore(OutboxStore& store, CrashPlan& plan) : store_(store), plan_(plan) {}
+  CrashingStore(OutboxStore& store, Interruption& interruption)
+      : store_(store), interruption_(interruption) {}
 
   Reply<Lane> take_lane(const LaneRequest& request) override {
     return around([&] { return store_.take_lane(request); });
@@ -86,7 +92,7 @@ class CrashingStore final : public OutboxStore {
 
  private:
   OutboxStore& store_;
-  CrashPlan& plan_;
+  Interruption& interruption_;
 };
 
 struct Enqueued {
@@ -100,7 +106,7 @@ class Schedule {
   explicit Schedule(std::uint64_t seed) : random_(seed) {
     broker_.create_topic("one", 1);
     broker_.create_topic("three", 3);
-    broker_.on_boundary = [this] { crash_.boundary(); };
+    broker_.on_boundary = [this] { interruption_.boundary(); };
     broker_.fault = [this] { return chaos_ ? random_fault() : FakeBroker::Fault::kNone; };
     broker_.refuses = [](const LoggedRecord& record) -> std::optional<Errc> {
       if (record.value.starts_with("poison")) return Errc::kInvalidBatch;
@@ -151,7 +157,7 @@ class Schedule {
         }
         break;
       default:
-        step_relay(relays_[random_.below(relays_.size())], 1 + random_.below(8));
+        step_relay(random_.below(relays_.size()), 1 + random_.below(8));
     }
   }
 
@@ -184,20 +190,30 @@ class Schedule {
     if (random_.below(2) == 0) begin_or_end_transaction();  // else the relays meet a busy database
   }
 
-  void step_relay(Running& slot, std::uint64_t steps) {
+  void step_relay(std::size_t index, std::uint64_t steps) {
+    Running& slot = relays_[index];
     if (slot.relay == nullptr) start(slot);
-    crash_.countdown = random_.below(4) == 0 ? static_cast<int>(random_.below(10)) : -1;
+    interruption_ = {};
+    if (random_.below(2) == 0) interruption_.countdown = static_cast<int>(random_.below(12));
+    if (random_.below(2) == 0) interruption_.hang = [this, index] { others_go_on(index); };
     try {
       for (; steps > 0; --steps) slot.relay->step();
     } catch (const Crash&) {
       slot = {};
     }
-    crash_.countdown = -1;
+    interruption_ = {};
+  }
+
+  void others_go_on(std::size_t hanging) {
+    std::size_t other = (hanging + 1 + random_.below(relays_.size() - 1)) % relays_.size();
+    Running& slot = relays_[other];
+    if (slot.relay == nullptr) start(slot);
+    for (std::uint64_t steps = 1 + random_.below(10); steps > 0; --steps) slot.relay->step();
   }
 
   void start(Running& slot) {
     slot.store = std::move(SqliteStore::open(database_.path(), {milliseconds(0)})).value();
-    slot.crashing = std::make_unique<CrashingStore>(*slot.store, crash_);
+    slot.crashing = std::make_unique<CrashingStore>(*slot.store, interruption_);
     RelayOptions options = options_;
     options.owner = "relay " + std::to_string(++started_);
     slot.relay = std::make_unique<OutboxRelay>(*slot.crashing, broker_, options);
@@ -298,7 +314,7 @@ class Schedule {
   TestDatabase database_;
   FakeBroker broker_;
   RelayOptions options_;
-  CrashPlan crash_;
+  Interruption interruption_;
   std::array<Running, 3> relays_;
   int started_ = 0;
   bool chaos_ = true;

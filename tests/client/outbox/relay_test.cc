@@ -411,6 +411,34 @@ TEST_F(RelayTest, ARelayThatLostItsLaneChangesNothingT7) {
   EXPECT_EQ(database_.pending(), 1);
 }
 
+TEST_F(RelayTest, TheStoreRefusesEveryWriteUnderAnOldEpochT7) {
+  insert("a", "1");
+  auto store = open_store();
+  LaneRequest request{0, "one", milliseconds(0)};
+  LaneClaim old = store->take_lane(request)->claim;
+  LaneClaim claim = store->take_lane(request)->claim;
+  IntentPart part{{1}, {0}, 0, 1, 0, {1}};
+  LaneAdvance change;
+  change.intent.parts.push_back(part);
+  ASSERT_TRUE(store->advance(claim, change).ok());
+  std::string dump =
+      "SELECT hex(intent) || epoch || owner || lease_until_us || state || note ||"
+      " hex(producer_id) FROM waybill_outbox_lane";
+  std::string before = database_.text(dump);
+  LaneAdvance done;
+  done.acknowledged.push_back(part);
+  EXPECT_EQ(store->advance(old, done).error().code, Errc::kLaneOwned);
+  EXPECT_EQ(store->renew_lane(old).error().code, Errc::kLaneOwned);
+  EXPECT_EQ(store->release_lane(old).error().code, Errc::kLaneOwned);
+  EXPECT_EQ(store->halt_lane(old, "no").error().code, Errc::kLaneOwned);
+  EXPECT_EQ(store->new_incarnation(old).error().code, Errc::kLaneOwned);
+  EXPECT_EQ(store->forget_position(old, part.place()).error().code, Errc::kLaneOwned);
+  EXPECT_EQ(store->load(old, {}).error().code, Errc::kLaneOwned);
+  EXPECT_EQ(database_.text(dump), before);
+  EXPECT_EQ(database_.pending(), 1);
+  EXPECT_EQ(database_.integer("SELECT count(*) FROM waybill_outbox_position"), 1);
+}
+
 TEST_F(RelayTest, HoldsNoTransactionWhileItPublishesT13) {
   insert("a", "1");
   bool wrote = false;
