@@ -26,7 +26,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::uint64_t kSchedules = 150;
+constexpr std::uint64_t kSchedules = 100;
 constexpr int kActions = 400;
 
 struct Crash {};
@@ -283,6 +283,10 @@ class Schedule {
                             database_.integer("SELECT count(*) FROM waybill_outbox" + where) +
                             database_.integer("SELECT count(*) FROM waybill_outbox_dead" + where);
       EXPECT_EQ(places, 1) << "row " << row.row << " is in " << places << " places";
+      bool waits = database_.integer("SELECT count(*) FROM waybill_outbox" + where) > 0;
+      auto last = newest.find({row.topic, row.key});
+      if (!waits || row.key.empty() || last == newest.end()) continue;
+      EXPECT_LT(last->second, row.row) << "a row overtook a waiting row of its key";
     }
     EXPECT_EQ(
         database_.integer("SELECT count(*) FROM waybill_outbox o WHERE NOT EXISTS (SELECT 1 FROM"
