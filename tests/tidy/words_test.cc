@@ -1,0 +1,179 @@
+// Goal: what the project decided not to use does not come back by accident.
+// Method: each banned word is looked for in code without comments and literals, outside its named
+// homes; marks and names of machines in all text. Planted violations go through the same functions.
+#include <regex>
+
+#include "tests/tidy/source_tree.h"
+
+namespace waybill::tidy {
+namespace {
+
+struct Ban {
+  std::string word;
+  std::string instead;
+  Paths homes;         ///< beginnings of the paths that may use it
+  Paths scope = {""};  ///< and of those that are looked at
+};
+
+const std::string kSpawn = "spawn() of protocol/async/spawn.h, which reports exceptions";
+const std::string kWait = "wait for what must happen: a future, a descriptor, a ManualClock";
+const std::string kThread = "the threads there are: post to their executors, or name a new home";
+const std::string kPrint = "return an Error, or log through broker/server/log.h";
+const std::string kText = "std::string, std::from_chars or fmt::format";
+const Paths kLibraries = {"protocol/", "storage/", "broker/", "client/"};
+/// Waits for another process, or for a signal, before there is anything else to wait on.
+const Paths kSleepers = {"storage/io/data_directory_lock.cc", "tools/stop_signal.cc"};
+const Paths kThreads = {"storage/io/pool_disk.",
+                        "broker/server/shard_thread.",
+                        "broker/server/http.cc",
+                        "broker/server/main.cc",
+                        "client/blocking_client.cc",
+                        "tools/consume_command.cc",
+                        "tools/outbox_commands.cc",
+                        "client/examples/",
+                        "tests/",
+                        "bench/"};
+/// The last words of a program that aborts, and programs themselves.
+const Paths kPrinters = {"protocol/base/assert.cc", "protocol/async/spawn.cc",
+                         "broker/server/main.cc", "client/examples/"};
+
+const std::vector<Ban> kBans = {
+    {"co_spawn", kSpawn, {"protocol/async/spawn.h"}},
+    {"detached", kSpawn, {}},
+    {".detach()", "a thread that somebody joins", {"broker/server/main.cc"}},
+    {"sleep_for", kWait, kSleepers},
+    {"sleep_until", kWait, kSleepers},
+    {"sleep(", kWait, {}},
+    {"usleep(", kWait, {}},
+    {"nanosleep(", kWait, {}},
+    {"std::thread", kThread, kThreads},
+    {"std::jthread", kThread, kThreads},
+    {"std::async", kThread, kThreads},
+    {"using namespace std;", "std:: in front of the name", {}},
+    {"std::cout", kPrint, kPrinters, kLibraries},
+    {"std::cerr", kPrint, kPrinters, kLibraries},
+    {"printf(", kPrint, kPrinters, kLibraries},
+    {"fprintf(", kPrint, kPrinters, kLibraries},
+    {"puts(", kPrint, kPrinters, kLibraries},
+    {"fputs(", kPrint, kPrinters, kLibraries},
+    {"strcpy(", kText, {}},
+    {"strcat(", kText, {}},
+    {"sprintf(", kText, {}},
+    {"vsprintf(", kText, {}},
+    {"strtok(", kText, {}},
+    {"atoi(", kText, {}},
+    {"atol(", kText, {}},
+    {"atof(", kText, {}},
+};
+
+/// Where `word` stands in `code` as a whole word, not as a part of a longer name.
+std::vector<std::size_t> whole_words(const std::string& code, const std::string& word) {
+  std::vector<std::size_t> all;
+  for (std::size_t at = code.find(word); at != std::string::npos; at = code.find(word, at + 1)) {
+    std::size_t end = at + word.size();
+    bool joined_before = at > 0 && is_word_char(word.front()) && is_word_char(code[at - 1]);
+    bool joined_after = end < code.size() && is_word_char(word.back()) && is_word_char(code[end]);
+    if (!joined_before && !joined_after) all.push_back(at);
+  }
+  return all;
+}
+
+Findings check_bans(const SourceFile& file) {
+  if (!file.is_cpp()) return {};
+  Findings found;
+  for (const Ban& ban : kBans) {
+    if (!below(file.path, ban.scope) || below(file.path, ban.homes)) continue;
+    for (std::size_t at : whole_words(file.code, ban.word))
+      found.push_back({file.path, file.line_at(at), ban.word + " is not used; " + ban.instead});
+  }
+  return found;
+}
+
+/// `new` stands only where a unique_ptr takes it at once, because the constructor is private.
+Findings check_new(const SourceFile& file) {
+  // The log and the signal thread live until the process ends, whatever still uses them.
+  if (!file.is_cpp() || below(file.path, {"broker/server/log.cc", "broker/server/main.cc"}))
+    return {};
+  Findings found;
+  for (std::size_t at : whole_words(file.code, "new")) {
+    std::size_t begin = file.code.find_last_of(";{}", at) + 1;
+    std::string statement = file.code.substr(begin, at - begin);
+    if (statement.find("unique_ptr") != std::string::npos || statement.ends_with("operator "))
+      continue;
+    found.push_back({file.path, file.line_at(at),
+                     "raw new; std::make_unique, or a unique_ptr "
+                     "around it in the same statement"});
+  }
+  return found;
+}
+
+/// Everything but this test may hold no marks for later and no traces of the machine it was made
+/// on.
+Findings check_text(const SourceFile& file) {
+  if (file.path.starts_with("tests/tidy/")) return {};
+  static const std::regex kAbsolute(R"((^|[^\w.}/-])/(home|work|root)(/|\b))");
+  static const std::regex kRegistry(
+      R"(artifactory|pypi\.|npmjs|crates\.io|docker\.io|ghcr\.io|gcr\.io|quay\.io|)"
+      R"(proxy\.golang|\b[\w-]+\.(internal|corp|lan|localdomain)\b)");
+  Findings found;
+  std::size_t number = 0;
+  for (const std::string& line : file.lines()) {
+    ++number;
+    for (const char* mark : {"TODO", "FIXME", "XXX", "HACK"}) {
+      if (!whole_words(line, mark).empty())
+        found.push_back({file.path, number, std::string(mark) + "; do it, or say the limit"});
+    }
+    if (line.find('/') != std::string::npos && std::regex_search(line, kAbsolute))
+      found.push_back({file.path, number, "a path of one machine; a path from the root"});
+    if (line.find('.') != std::string::npos && std::regex_search(line, kRegistry))
+      found.push_back({file.path, number, "the name of a registry or of a host; leave it out"});
+  }
+  return found;
+}
+
+TEST(Words, BannedCallsStayInTheirHomes) {
+  expect_none(SourceTree::instance().check(check_bans));
+}
+
+TEST(Words, NewIsOwnedAtOnce) {
+  expect_none(SourceTree::instance().check(check_new));
+}
+
+TEST(Words, NoMarksForLaterAndNoTracesOfMachines) {
+  expect_none(SourceTree::instance().check(check_text));
+}
+
+TEST(Words, HomesExist) {
+  for (const Ban& ban : kBans) {
+    for (const std::string& home : ban.homes) {
+      bool there =
+          home == "bench/" || home == "client/examples/" || SourceTree::instance().has_prefix(home);
+      EXPECT_TRUE(there) << "home of " << ban.word << " is not there: " << home;
+    }
+  }
+}
+
+TEST(Words, PlantedViolationsAreFound) {
+  auto bans = [](std::string path, std::string text) {
+    return check_bans(planted(std::move(path), std::move(text))).size();
+  };
+  EXPECT_EQ(bans("client/a.cc", "asio::co_spawn(e, f(), asio::detached);"), 2U);
+  EXPECT_EQ(bans("tests/a_test.cc", "std::this_thread::sleep_for(1s); ::usleep(1);"), 2U);
+  EXPECT_EQ(bans("storage/a.cc", "std::thread thread; std::printf(\"\");"), 2U);
+  EXPECT_EQ(bans("tools/a.cc", "std::printf(\"\");"), 0U);
+  EXPECT_EQ(bans("storage/a.cc", "// std::thread\nauto t = \"atoi(\"; x.std_sleep(); snprintf(b);"),
+            0U);
+  EXPECT_EQ(bans("storage/a.cc", "auto r = R\"x(sleep( \" )x\"; c = '\"'; n = 1'000; atoi(s);"),
+            1U);
+  auto raw_new = [](std::string text) { return check_new(planted("storage/a.cc", text)).size(); };
+  EXPECT_EQ(raw_new("auto* x = new X;"), 1U);
+  EXPECT_EQ(raw_new("return std::unique_ptr<X>(\n    new X(1));"), 0U);
+  auto text = [](std::string line) { return check_text(planted("storage/A.md", line)).size(); };
+  EXPECT_EQ(text("// TODO: later"), 1U);
+  EXPECT_EQ(text("in /home/somebody/waybill"), 1U);
+  EXPECT_EQ(text("`tests/work/x`, mkdtemp(\"XXXXXX\"), tools/worker_line.h"), 0U);
+  EXPECT_EQ(text("fetched from mirror.corp"), 1U);
+}
+
+}  // namespace
+}  // namespace waybill::tidy
