@@ -47,6 +47,7 @@ struct Arguments {
 };
 
 void describe(CLI::App& app, Arguments& arguments) {
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option("--data", arguments.data, "The data directory")->required()->type_name("DIR");
   app.add_option("--listen", arguments.listen, "Where clients connect; port 0 takes a free one")
       ->type_name("IP:PORT")
@@ -60,8 +61,9 @@ void describe(CLI::App& app, Arguments& arguments) {
   app.add_option("--disk", arguments.disk, "Disk engine: auto, uring or pool")
       ->type_name("ENGINE")
       ->capture_default_str();
-  app.add_option("--journal-file-size", arguments.journal_file_size,
-                 "Size of a new journal file; smaller ones suit tests and small machines")
+  app.add_option(
+         "--journal-file-size", arguments.journal_file_size,
+         "Size of a new journal file; a batch must fit into one. Smaller ones suit small disks")
       ->type_name("SIZE")
       ->capture_default_str();
   app.add_flag(

@@ -2,6 +2,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -54,7 +55,9 @@ class MetricsGathering {
     std::lock_guard lock(mutex_);
     snapshot_.subscriptions += subscriptions;
     for (auto& shard : shards) snapshot_.shards.push_back(std::move(shard));
-    if (--missing_ == 0) done_(std::move(snapshot_));
+    if (--missing_ > 0) return;
+    std::ranges::sort(snapshot_.shards, {}, [](const auto& shard) { return shard.first; });
+    done_(std::move(snapshot_));
   }
 
  private:

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <sstream>
 
 #include "broker/server/start_error.h"
 #include "protocol/base/checksum.h"
@@ -65,6 +66,22 @@ TEST(Superblock, GoldenBytesOfVersionOne) {
   EXPECT_EQ(load_little<std::uint64_t>(bytes.data()), xxh3_64(Bytes(bytes).subspan(8)));
   for (std::size_t i = 48; i < bytes.size(); ++i) ASSERT_EQ(bytes[i], std::byte{0});
   EXPECT_EQ(decode_superblock(bytes).value(), sample());
+}
+
+TEST(Superblock, TheExampleOnThePageIsRead) {
+  std::ifstream in(WAYBILL_SOURCE_DIR "/storage/FORMAT.md");
+  std::string page((std::istreambuf_iterator<char>(in)), {});
+  std::size_t begin = page.find("```hex\n", page.find("## Superblock")) + 7;
+  std::istringstream lines(page.substr(begin, page.find("```", begin) - begin));
+  ByteVector bytes;
+  std::string word;
+  while (lines >> word) {
+    if (!word.ends_with(":"))
+      bytes.push_back(static_cast<std::byte>(std::stoul(word, nullptr, 16)));
+  }
+  bytes.resize(kSuperblockSize);
+  ASSERT_TRUE(decode_superblock(bytes).ok());
+  EXPECT_EQ(*decode_superblock(bytes), sample());
 }
 
 TEST(Superblock, EveryFlippedBitAndEveryMissingByteIsNoticed) {

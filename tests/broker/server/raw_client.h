@@ -174,7 +174,7 @@ class LocalBroker {
     config_.listen.port = 0;
     if (config_.http) config_.http->port = 0;
     if (!config_.shards) config_.shards = 2;
-    config_.journal_file_size = 1024 * 1024;
+    config_.journal_file_size = 16 * 1024 * 1024;
     start();
   }
   void start() {
