@@ -170,7 +170,7 @@ int import(const std::string& db_path, const std::vector<std::string>& logs) {
   for (std::string line; std::getline(std::cin, line);) {
     std::size_t tab = line.find('\t');
     if (tab == std::string::npos) continue;
-    importer.add("before the log", "status", "installed", line.substr(0, tab), "",
+    importer.add("before the log", "snapshot", "installed", line.substr(0, tab), "",
                  line.substr(tab + 1));
   }
   for (const std::string& path : logs) {
@@ -202,26 +202,35 @@ std::optional<Failure> refuse(bool knows_all_states, const std::string& package,
   return std::nullopt;
 }
 
+// Messages may come again and, in this group, in any order: the newest line decides, for the state
+// and for the version apart.
+constexpr const char* kFoldState =
+    "INSERT INTO packages(package, state, state_seq) VALUES (?1, ?2, CAST(?3 AS INTEGER)) "
+    "ON CONFLICT(package) DO UPDATE SET state = excluded.state, state_seq = excluded.state_seq "
+    "WHERE excluded.state_seq > packages.state_seq";
+constexpr const char* kFoldVersion =
+    "INSERT INTO packages(package, version, version_seq) VALUES (?1, ?2, CAST(?3 AS INTEGER)) "
+    "ON CONFLICT(package) DO UPDATE SET version = excluded.version, "
+    "version_seq = excluded.version_seq WHERE excluded.version_seq > packages.version_seq";
+
 std::optional<Failure> fold(Database& model, bool knows_all_states, const std::string& event) {
   std::vector<std::string> fields =
       model
           .rows(
               "SELECT json_extract(?1, '$.package'), json_extract(?1, '$.state'), "
               "json_extract(?1, '$.old'), json_extract(?1, '$.version'), "
-              "json_extract(?1, '$.seq')",
+              "json_extract(?1, '$.seq'), json_extract(?1, '$.action')",
               {event})
           .at(0);
-  if (auto refusal = refuse(knows_all_states, fields[0], fields[1], fields[2], fields[3])) {
-    return refusal;
+  const std::string& package = fields[0];
+  const std::string& state = fields[1];
+  const std::string& version = fields[3];
+  const std::string& action = fields[5];
+  if (auto refusal = refuse(knows_all_states, package, state, fields[2], version)) return refusal;
+  if (!state.empty()) model.rows(kFoldState, {package, state, fields[4]});
+  if (action == "install" || action == "upgrade" || action == "snapshot") {
+    model.rows(kFoldVersion, {package, version, fields[4]});
   }
-  if (fields[1].empty()) return std::nullopt;  // an action; the status lines around it say the rest
-  // Messages may come again and, in this group, in any order: the newest line decides.
-  model.rows(
-      "INSERT INTO packages(package, state, version, seq) "
-      "VALUES (?1, ?2, ?3, CAST(?4 AS INTEGER)) ON CONFLICT(package) DO UPDATE SET "
-      "state = excluded.state, version = excluded.version, seq = excluded.seq "
-      "WHERE excluded.seq > packages.seq",
-      {fields[0], fields[1], fields[3], fields[4]});
   return std::nullopt;
 }
 
@@ -240,8 +249,9 @@ int consume(const std::string& db_path, const std::string& group, bool knows_all
   Database model(db_path);
   model.run("PRAGMA synchronous=NORMAL");
   model.run(
-      "CREATE TABLE IF NOT EXISTS packages(package TEXT PRIMARY KEY, state TEXT NOT NULL, "
-      "version TEXT NOT NULL, seq INTEGER NOT NULL)");
+      "CREATE TABLE IF NOT EXISTS packages(package TEXT PRIMARY KEY, "
+      "state TEXT NOT NULL DEFAULT '?', state_seq INTEGER NOT NULL DEFAULT 0, "
+      "version TEXT NOT NULL DEFAULT '?', version_seq INTEGER NOT NULL DEFAULT 0)");
   BlockingClient client(client_options());
   int done = 0;
   std::map<std::string, int> failed;
