@@ -1,5 +1,7 @@
 #include "tools/command_line.h"
 
+#include <charconv>
+
 #include "protocol/model/catalog.h"
 #include "tools/command_options.h"
 
@@ -21,9 +23,9 @@ Exit codes:
 constexpr const char* kVersion = "waybill 0.1.0";
 
 void add_global_options(CLI::App& app, GlobalOptions& global) {
-  app.add_option("--broker", global.broker, "The broker's address; also WAYBILL_BROKER")
-      ->type_name("HOST:PORT")
-      ->capture_default_str();
+  app.add_option("--broker", global.broker,
+                 "The broker's address; also WAYBILL_BROKER; default 127.0.0.1:7450")
+      ->type_name("HOST:PORT");
   add_choice<OutputFormat, OutputFormat>(&app, "-o,--output", global.format,
                                          {{"text", OutputFormat::kText},
                                           {"json", OutputFormat::kJson},
@@ -31,6 +33,18 @@ void add_global_options(CLI::App& app, GlobalOptions& global) {
                                          "How results are printed");
   app.add_flag("-q,--quiet", global.quiet, "Say nothing but errors on stderr");
   app.set_version_flag("--version", kVersion);
+}
+
+/// "host:port" or "[::1]:port".
+bool is_address(std::string_view text) {
+  std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return false;
+  std::string_view port = text.substr(colon + 1);
+  std::uint16_t number = 0;
+  auto parsed = std::from_chars(port.data(), port.data() + port.size(), number);
+  bool spaces = text.find_first_of(" \t\r\n") != std::string_view::npos;
+  return parsed.ec == std::errc() && parsed.ptr == port.data() + port.size() && number > 0 &&
+         !spaces;
 }
 
 /// The deepest command that was named, and its full name.
@@ -106,6 +120,12 @@ std::variant<CommandLine, CommandLineEnd> parse_command_line(
     return CommandLineEnd{ExitCode::kOk, std::string(kVersion) + "\n"};
   } catch (const CLI::ParseError& error) {
     return CommandLineEnd{ExitCode::kUsage, usage_text(app, error.what())};
+  }
+  if (!is_address(line.global.broker)) {
+    return CommandLineEnd{ExitCode::kUsage,
+                          fmt::format("error: '{}' is no address of a broker\n"
+                                      "  write --broker HOST:PORT, for example 127.0.0.1:7450\n",
+                                      escaped_line(line.global.broker))};
   }
   line.command = std::move(*sink.chosen);
   return line;

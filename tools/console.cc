@@ -92,7 +92,7 @@ void Console::say(std::string_view line) {
   std::lock_guard lock(mutex_);
   if (quiet_) return;
   clear_progress_locked();
-  streams_.err(std::string(line) + "\n");
+  streams_.err(line.ends_with('\n') ? std::string(line) : std::string(line) + "\n");
 }
 
 void Console::complain(std::string_view what, std::string_view next) {

@@ -35,10 +35,10 @@ MessagePlace place_of(const Delivery& delivery) {
 /// What settlements became, counted from the client's thread; outlives the command's stack.
 class SettlementCount {
  public:
-  void add(SettleVerb verb, const Reply<void>& reply) {
+  void add(std::string_view outcome, const Reply<void>& reply) {
     std::lock_guard lock(mutex_);
     if (reply) {
-      ++settled_[verb];
+      ++settled_[outcome];
     } else {
       ++lost_;
     }
@@ -46,8 +46,8 @@ class SettlementCount {
   std::string text() const {
     std::lock_guard lock(mutex_);
     std::string text;
-    for (const auto& [verb, count] : settled_) {
-      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, verb_name(verb));
+    for (const auto& [outcome, count] : settled_) {
+      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, outcome);
     }
     if (lost_ > 0) {
       text += fmt::format("{}{} came too late and will be delivered again",
@@ -58,7 +58,7 @@ class SettlementCount {
 
  private:
   mutable std::mutex mutex_;
-  std::map<SettleVerb, std::uint64_t> settled_;
+  std::map<std::string_view, std::uint64_t> settled_;
   std::uint64_t lost_ = 0;
 };
 
@@ -157,15 +157,17 @@ class ConsumeRun {
     bool failing = options.verb == SettleVerb::kRetry || options.verb == SettleVerb::kDeadLetter;
     if (failing) {
       console_.say(fmt::format("{}: {} ({}): {}", message_id(place_of(delivery)),
-                               verb_name(options.verb), escaped_line(options.failure.code),
+                               settle_name(options), escaped_line(options.failure.code),
                                shortened(options.failure.detail, 200)));
     }
     // The console outlives the client, which ends every settlement before it goes.
-    delivery.async_settle(options, [count = count_, verb = options.verb, json = std::move(json),
-                                    &console = console_](const Reply<void>& reply) {
-      count->add(verb, reply);
-      if (reply && !json.empty() && !console.text()) console.print_item({}, json);
-    });
+    delivery.async_settle(options,
+                          [count = count_, outcome = settle_name(options), json = std::move(json),
+                           &console = console_](const Reply<void>& reply) {
+                            count->add(outcome, reply);
+                            if (reply && !json.empty() && !console.text())
+                              console.print_item({}, json);
+                          });
   }
 
   /// Nothing is ready, leased or delayed in any partition, and no thread has a delivery.

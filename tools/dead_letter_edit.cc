@@ -6,6 +6,7 @@
 
 #include "tools/broker_session.h"
 #include "tools/commands.h"
+#include "tools/counted.h"
 #include "tools/dead_letter_choice.h"
 #include "tools/dead_letter_name.h"
 #include "tools/editor.h"
@@ -81,9 +82,11 @@ class EditRun {
     console.say(summary);
     if (command_.dry_run || plans_.empty()) {
       if (!console.text()) console.finish_items();
-      return refused_ == 0 ? ExitCode::kOk : ExitCode::kPartly;
+      if (refused_ == 0) return ExitCode::kOk;
+      return plans_.empty() ? ExitCode::kFailed : ExitCode::kPartly;
     }
-    if (!console.confirm(fmt::format("save {} new versions?", plans_.size()), command_.yes)) {
+    if (!console.confirm(fmt::format("save {}?", counted(plans_.size(), "new version")),
+                         command_.yes)) {
       return ExitCode::kFailed;
     }
     return apply();

@@ -15,17 +15,16 @@
 namespace waybill::cli {
 namespace {
 
-constexpr std::size_t kKeyColumns = 32;
 constexpr std::size_t kDetailColumns = 80;
 
 std::string list_text(const ListDeadLettersReply& reply, const std::string& group) {
-  TextTable table({"DEAD LETTER", "STATE", ">OFFSET", "KEY", ">FAILURES", "DIED", "WHY"});
+  TextTable table({"DEAD LETTER", "STATE", ">OFFSET", ">FAILURES", "DIED", "WHY"});
   for (const DeadLetterSummary& one : reply.dead_letters) {
     std::string why = one.last_failure.code.empty() ? std::string(name(one.reason))
                                                     : escaped_line(one.last_failure.code);
     table.add({dead_letter_name(group, one.id), std::string(name(one.state)),
-               fmt::to_string(one.offset.value), shown_bytes(one.key, kKeyColumns),
-               fmt::to_string(one.failures), time_text(one.died_at),
+               fmt::to_string(one.offset.value), fmt::to_string(one.failures),
+               time_text(one.died_at),
                why + ": " + shortened(one.last_failure.detail, kDetailColumns)});
   }
   std::string text = fingerprint_table(reply.fingerprints) + "\n" + table.render();
@@ -68,7 +67,7 @@ std::string show_text(const ShowDeadLetterReply& reply, const std::string& group
   std::string text = fmt::format(
       "{}  {}\n"
       "  from         {}, partition {}, offset {}\n"
-      "  died         {}, {} after {} failures in {} deliveries, redriven {} times\n"
+      "  died         {}, {} (failures {}, deliveries {}, redrives {})\n"
       "  fingerprint  {}\n"
       "  key          {}\n",
       dead_letter_name(group, summary.id), name(summary.state), escaped_line(reply.topic),

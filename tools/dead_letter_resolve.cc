@@ -3,6 +3,7 @@
 
 #include "tools/broker_session.h"
 #include "tools/commands.h"
+#include "tools/counted.h"
 #include "tools/dead_letter_choice.h"
 #include "tools/escape.h"
 #include "tools/json_output.h"
@@ -22,7 +23,7 @@ std::optional<ExitCode> confirm_plan(std::string_view verb, const DeadLetterSele
     bool named = !selection.ids.empty();
     return named ? ExitCode::kNotFound : ExitCode::kOk;
   }
-  console.say(fmt::format("{} {} dead letters of {}:\n{}", verb, count, selection.group,
+  console.say(fmt::format("{} {} of {}:\n{}", verb, counted(count, "dead letter"), selection.group,
                           fingerprint_table(reply->fingerprints)));
   if (!console.confirm("do it?", yes)) return ExitCode::kFailed;
   return std::nullopt;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "protocol/base/limits.h"
+#include "protocol/record/reserved_headers.h"
 #include "tools/escape.h"
 #include "tools/time_text.h"
 
@@ -65,7 +66,6 @@ SettleOptions settle_for(const ProcessEnd& end, std::string_view error_output) {
     failure.failure_class = FailureClass::kTransient;
   } else if (end.signal == 0 && end.exit_code == kExitInvalid) {
     failure.failure_class = FailureClass::kInvalid;
-    settle.verb = SettleVerb::kDeadLetter;
   }
   failure.detail = detail_of(error_output);
   if (end.signal != 0) {
@@ -105,7 +105,8 @@ std::vector<std::string> message_environment(const Delivery& delivery) {
 std::vector<std::string> header_environment(const std::vector<Header>& headers) {
   std::vector<std::string> environment;
   for (const Header& header : headers) {
-    if (!is_text(as_text(header.value))) continue;
+    bool reserved = header.key.starts_with(reserved_headers::kPrefix);
+    if (reserved || !is_text(as_text(header.value))) continue;
     std::string name = "WAYBILL_HEADER_";
     for (char letter : header.key) {
       bool digit = letter >= '0' && letter <= '9';

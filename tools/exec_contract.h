@@ -32,9 +32,10 @@ struct ProcessEnd {
 /// "exit 3", "signal 9"
 std::string process_end_text(const ProcessEnd& end);
 
-/// `error_output` is the tail of the program's stderr; it becomes the failure's detail. The code is
-/// the word before a colon that begins its last line ("ValueError: bad date" → "ValueError"), a
-/// line that is one word, or else "exit_<n>".
+/// Everything but an ack is a retry with a failure: what an invalid one leads to (a dead letter at
+/// once) is for the group's policy to say. `error_output` is the tail of the program's stderr; it
+/// becomes the failure's detail. The code is the word before a colon that begins its last line
+/// ("ValueError: bad date" → "ValueError"), a line that is one word, or else "exit_<n>".
 SettleOptions settle_for(const ProcessEnd& end, std::string_view error_output);
 
 /// The environment a program gets about its message: WAYBILL_TOPIC, _GROUP, _PARTITION, _OFFSET,

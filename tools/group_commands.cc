@@ -2,6 +2,7 @@
 
 #include "tools/broker_session.h"
 #include "tools/commands.h"
+#include "tools/counted.h"
 #include "tools/escape.h"
 #include "tools/json_output.h"
 #include "tools/text_table.h"
@@ -148,8 +149,8 @@ ExitCode run(const GroupDescribe& command, BrokerSession& session) {
   bool adds_up = true;
   std::string table = accounting_text(*reply, adds_up);
   session.console().print_one(
-      fmt::format("group {} on topic {}, {} consumers\n{}{}{}", command.name, reply->topic,
-                  reply->consumers, policy_text(reply->group.policy), table,
+      fmt::format("group {} on topic {}, {}\n{}{}{}", command.name, reply->topic,
+                  counted(reply->consumers, "consumer"), policy_text(reply->group.policy), table,
                   adds_up ? "every message is in exactly one column: the sums agree with the log\n"
                           : "THE SUMS DO NOT AGREE WITH THE LOG: please report this\n"),
       to_json(*reply));
@@ -168,9 +169,8 @@ ExitCode run(const GroupDelete& command, BrokerSession& session) {
   }
   Console& console = session.console();
   console.say(fmt::format(
-      "this deletes group {} of topic {} with its position: {} messages not done yet, {} open dead "
-      "letters{}",
-      command.name, group->topic, open, dead,
+      "this deletes group {} of topic {} with its position: {} not done yet, {} open{}",
+      command.name, group->topic, counted(open, "message"), counted(dead, "dead letter"),
       dead > 0 && command.discard_dead_letters ? ", which are discarded" : ""));
   if (!console.confirm("delete it?", command.yes)) return ExitCode::kFailed;
   Reply<DeleteGroupReply> reply =

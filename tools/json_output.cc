@@ -94,7 +94,7 @@ json::object summary_object(const DeadLetterSummary& dead_letter, std::string_vi
                       {"version_count", dead_letter.versions},
                       {"died_at", time_text(dead_letter.died_at)},
                       {"last_failure", failure_object(dead_letter.last_failure)}};
-  add_bytes(object, "key", dead_letter.key);
+  if (dead_letter.key) add_bytes(object, "key", dead_letter.key);
   return object;
 }
 
@@ -263,12 +263,12 @@ std::string count_json(std::string_view verb, std::uint64_t count, std::uint64_t
   return json::serialize(json::object{{verb, count}, {"skipped", skipped}});
 }
 
-std::string_view verb_name(SettleVerb verb) {
-  switch (verb) {
+std::string_view settle_name(const SettleOptions& settle) {
+  switch (settle.verb) {
     case SettleVerb::kAck:
       return "ack";
     case SettleVerb::kRetry:
-      return "retry";
+      return settle.failure.failure_class == FailureClass::kInvalid ? "invalid" : "retry";
     case SettleVerb::kDeadLetter:
       return "dead_letter";
     case SettleVerb::kRelease:
@@ -279,9 +279,8 @@ std::string_view verb_name(SettleVerb verb) {
 
 std::string settled_json(const Delivery& delivery, const SettleOptions& settle) {
   MessagePlace place{delivery.topic(), delivery.partition(), delivery.offset(), 0, 0, 0};
-  json::object object{{"id", message_id(place)},
-                      {"delivery", delivery.number()},
-                      {"result", verb_name(settle.verb)}};
+  json::object object{
+      {"id", message_id(place)}, {"delivery", delivery.number()}, {"result", settle_name(settle)}};
   bool failing = settle.verb == SettleVerb::kRetry || settle.verb == SettleVerb::kDeadLetter;
   if (failing) {
     for (auto& member : failure_object(settle.failure)) object[member.key()] = member.value();

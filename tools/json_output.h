@@ -40,7 +40,7 @@ std::string count_json(std::string_view verb, std::uint64_t count, std::uint64_t
 /// How one message was settled.
 std::string settled_json(const Delivery& delivery, const SettleOptions& settle);
 
-/// "ack", "retry", "dead_letter", "release".
-std::string_view verb_name(SettleVerb verb);
+/// What a settlement means to a person: "ack", "retry", "invalid", "dead_letter", "release".
+std::string_view settle_name(const SettleOptions& settle);
 
 }  // namespace waybill::cli

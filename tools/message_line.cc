@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 
 #include "protocol/model/catalog.h"
+#include "protocol/record/reserved_headers.h"
 #include "tools/base64.h"
 #include "tools/escape.h"
 #include "tools/json_tokens.h"
@@ -17,8 +18,8 @@ namespace {
 using Tokens = std::vector<JsonToken>;
 
 const std::vector<std::string> kFields{"key", "key_base64", "value", "value_base64", "headers"};
-constexpr std::string_view kIgnored[] = {"id",   "topic",    "partition", "offset",
-                                         "time", "delivery", "failures",  "redrive"};
+constexpr std::string_view kIgnored[] = {"id",   "message_id", "topic",    "partition", "offset",
+                                         "time", "delivery",   "failures", "redrive"};
 
 bool is_null(const Tokens& value) {
   return value.size() == 1 && value[0].text == "null";
@@ -115,6 +116,7 @@ void add_bytes(boost::json::object& object, const std::string& name,
 std::string headers_json(const std::vector<Header>& headers) {
   std::string out = "{";
   for (const Header& header : headers) {
+    if (header.key.starts_with(reserved_headers::kPrefix)) continue;
     if (out.size() > 1) out += ',';
     out += boost::json::serialize(boost::json::string(header.key)) + ":";
     if (is_utf8(as_text(header.value))) {
@@ -160,6 +162,14 @@ std::string message_json(const MessagePlace& place, const Message& message) {
   object["partition"] = place.partition.value;
   object["offset"] = place.offset.value;
   object["time"] = time_text(message.timestamp);
+  for (const Header& header : message.headers) {
+    bool is_id = header.key == reserved_headers::kMessageId &&
+                 header.value.size() == reserved_headers::kMessageIdSize;
+    if (!is_id) continue;
+    Uuid id;
+    std::copy(header.value.begin(), header.value.end(), id.bytes.begin());
+    object["message_id"] = to_string(id);
+  }
   add_bytes(object, "key", message.key);
   add_bytes(object, "value", message.value);
   if (place.delivery > 0) {

@@ -18,8 +18,9 @@
 
 namespace waybill::cli {
 
-/// The fields that only say where a printed message came from (id, topic, partition, offset, time,
-/// delivery, failures, redrive) are accepted and ignored; any other unknown field is an error.
+/// The fields that only say where a printed message came from (id, message_id, topic, partition,
+/// offset, time, delivery, failures, redrive) are accepted and ignored; any other unknown field is
+/// an error.
 Checked<Message> parse_message_line(std::string_view line);
 
 /// Where a message stands in the log, and its delivery's numbers if it was delivered.
@@ -34,7 +35,8 @@ struct MessagePlace {
 
 /// "<topic>/<partition>/<offset>": a message's default identity, and its id to a worker.
 std::string message_id(const MessagePlace& place);
-/// One line without its newline.
+/// One line without its newline. The broker's own headers (S26) are left out; a message id given by
+/// the publisher is the field "message_id".
 std::string message_json(const MessagePlace& place, const Message& message);
 
 }  // namespace waybill::cli

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "protocol/record/reserved_headers.h"
 #include "tools/escape.h"
 #include "tools/json_tokens.h"
 
@@ -38,6 +39,7 @@ std::string payload_text(const std::optional<ByteVector>& value) {
 std::string message_text(const Message& message) {
   std::string text = fmt::format("key: {}\n", shown_bytes(message.key, kShownColumns));
   for (const Header& header : message.headers) {
+    if (header.key.starts_with(reserved_headers::kPrefix)) continue;
     text += fmt::format("header {}: {}\n", escaped_line(header.key),
                         shown_bytes(header.value, kShownColumns));
   }

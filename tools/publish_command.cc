@@ -2,6 +2,7 @@
 
 #include "tools/broker_session.h"
 #include "tools/commands.h"
+#include "tools/counted.h"
 #include "tools/json_output.h"
 #include "tools/line_source.h"
 #include "tools/message_maker.h"
@@ -47,7 +48,8 @@ class PublishRun {
     console.progress({});
     if (!console.text()) console.finish_items();
     std::string failures = failed_ > 0 ? fmt::format(", {} failed", failed_) : "";
-    console.say(fmt::format("published {} messages to {}{}", published_, command_.topic, failures));
+    console.say(fmt::format("published {} to {}{}", counted(published_, "message"), command_.topic,
+                            failures));
     if (failed_ == 0) return ExitCode::kOk;
     return published_ > 0 ? ExitCode::kPartly : worst_;
   }
@@ -68,7 +70,7 @@ class PublishRun {
       ++published_;
       if (!console.text()) console.print_item({}, to_json(*replies[index], command_.topic));
     }
-    console.progress(fmt::format("{} messages published", published_));
+    console.progress(counted(published_, "message") + " published");
     return going;
   }
 

@@ -2,6 +2,7 @@
 
 #include "tools/broker_session.h"
 #include "tools/commands.h"
+#include "tools/counted.h"
 #include "tools/json_output.h"
 #include "tools/text_table.h"
 
@@ -12,8 +13,8 @@ ExitCode run(const TopicCreate& command, BrokerSession& session) {
       session.request(CreateTopicRequest{command.name, command.partitions});
   if (!reply) return session.report(reply.error());
   session.console().print_one(
-      fmt::format("{} {} ({} partitions)\n", reply->created ? "created" : "exists", command.name,
-                  reply->topic.partitions.size()),
+      fmt::format("{} {} ({})\n", reply->created ? "created" : "exists:", command.name,
+                  counted(reply->topic.partitions.size(), "partition")),
       to_json(reply->topic));
   return ExitCode::kOk;
 }
@@ -60,8 +61,9 @@ ExitCode run(const TopicDelete& command, BrokerSession& session) {
   std::int64_t messages = 0;
   for (const PartitionStatus& status : topic->partitions) messages += status.end - status.start;
   Console& console = session.console();
-  console.say(fmt::format("this deletes topic {} with its {} messages in {} partitions, for ever",
-                          command.name, messages, topic->partitions.size()));
+  console.say(fmt::format("this deletes topic {} with its {} in {}, for ever", command.name,
+                          counted(static_cast<std::uint64_t>(messages), "message"),
+                          counted(topic->partitions.size(), "partition")));
   if (!console.confirm("delete it?", command.yes)) return ExitCode::kFailed;
   Reply<DeleteTopicReply> reply = session.request(DeleteTopicRequest{command.name});
   if (!reply) return session.report(reply.error(), command.name);

@@ -94,9 +94,6 @@ Checked<WorkerAnswer> parse_worker_answer(std::string_view line) {
   Checked<Failure> failure = failure_of(object);
   if (!failure) return failure.error();
   answer.settle.failure = std::move(*failure);
-  if (answer.settle.failure.failure_class == FailureClass::kInvalid) {
-    answer.settle.verb = SettleVerb::kDeadLetter;
-  }
   Checked<std::optional<std::chrono::milliseconds>> after = after_of(object);
   if (!after) return after.error();
   if (answer.settle.verb == SettleVerb::kRetry) answer.settle.retry_after = *after;

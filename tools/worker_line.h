@@ -4,8 +4,8 @@
 //   {"id": "orders/0/18", "result": "retry", "class": "transient", "code": "db_down", "after_ms":
 //   500}
 //
-// result: ack, retry, dead_letter or release. class: transient, failed (the default) or invalid,
-// which makes a retry a dead letter.
+// result: ack, retry, dead_letter or release. class: transient, failed (the default) or invalid: a
+// retry that is invalid becomes a dead letter at once, by the group's policy.
 #pragma once
 
 #include <string>
