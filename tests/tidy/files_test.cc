@@ -35,24 +35,29 @@ const Build& build() {
   return found;
 }
 
-/// True if `name` stands in `text` from its first letter on, not as the end of a longer path.
+/// True if `name` stands in `text` from its first letter to its last, not inside a longer path.
 bool mentions(const std::string& text, const std::string& name) {
   for (std::size_t at = text.find(name); at != std::string::npos; at = text.find(name, at + 1)) {
-    if (at == 0 || (!is_word_char(text[at - 1]) && text[at - 1] != '/')) return true;
+    char after = at + name.size() < text.size() ? text[at + name.size()] : ' ';
+    bool begins = at == 0 || (!is_word_char(text[at - 1]) && text[at - 1] != '/');
+    if (begins && !is_word_char(after) && after != '/') return true;
   }
   return false;
 }
 
-/// Some CMake file at or above the source names it, or every .cc of its folder, from its own place.
+/// Some CMake file at or above the source names it from its own place: as it is, by *.cc of its
+/// folder, or as an item of a foreach whose body has "folder/${item}.cc".
 bool named_in_cmake(const SourceFile& file) {
   for (std::string folder = file.folder();; folder = folder_of(folder)) {
     std::string here = folder.empty() ? "" : folder + "/";
     std::string name = file.path.substr(here.size());
-    std::string beside = folder_of(name);
-    std::string all = beside.empty() ? "*.cc" : beside + "/*.cc";
-    const SourceFile* cmake = SourceTree::instance().find(here + "CMakeLists.txt");
-    if (cmake != nullptr && (mentions(cmake->text, name) || mentions(cmake->text, all)))
-      return true;
+    std::string beside = folder_of(name).empty() ? "" : folder_of(name) + "/";
+    std::string stem = std::filesystem::path(name).stem().string();
+    if (const SourceFile* cmake = SourceTree::instance().find(here + "CMakeLists.txt")) {
+      bool is_item = mentions(cmake->text, beside + "$") && mentions(cmake->text, stem);
+      if (is_item || mentions(cmake->text, name) || mentions(cmake->text, beside + "*.cc"))
+        return true;
+    }
     if (folder.empty()) return false;
   }
 }
@@ -102,7 +107,7 @@ Findings check_opening(const SourceFile& file) {
   if (file.is_header()) {
     if (file.text.find("\n#pragma once\n") == std::string::npos)
       found.push_back({file.path, 1, "no #pragma once behind the opening comment"});
-    if (top.size() < 40) {
+    if (top.size() < 20) {
       found.push_back({file.path, 1,
                        "does not open with a paragraph; say what this is, who owns "
                        "it, which thread"});

@@ -130,7 +130,8 @@ Findings check_sizes(const SourceFile& file) {
   for (const std::string& line : file.lines()) {
     ++number;
     if (columns(line) > kColumns)
-      found.push_back({file.path, number, "longer than 100 columns; clang-format-19 -i"});
+      found.push_back({file.path, number,
+                       "longer than 100 columns; clang-format-19 -i, and raw literals in pieces"});
   }
   if (number > kFileLines) {
     found.push_back({file.path, number,
