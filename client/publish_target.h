@@ -1,4 +1,5 @@
-// Where a message goes.
+// Where a message goes: a topic, and a partition if the caller wants to choose it. A plain value
+// that the caller makes; a topic's name turns into one by itself.
 #pragma once
 
 #include <optional>

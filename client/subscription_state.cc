@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "protocol/base/limits.h"
 #include "protocol/record/batch_view.h"
 #include "protocol/record/record_batch.h"
 
@@ -49,7 +50,8 @@ SubscriptionState::SubscriptionState(std::shared_ptr<ClientCore> core, std::uint
     : core_(std::move(core)),
       number_(number),
       group_name_(std::move(group)),
-      options_(options),
+      options_{std::min(options.credit_messages, limits::kMaxCreditMessages),
+               std::min(options.credit_bytes, limits::kMaxCreditBytes)},
       settle_timer_(core_->strand()),
       extension_timer_(core_->strand()),
       rejoin_timer_(core_->strand()) {}
@@ -308,7 +310,11 @@ void SubscriptionState::settle(const std::shared_ptr<HeldDelivery>& held, Settle
   settlement.token = held->token;
   settlement.range = {held->offset, held->offset};
   settlement.verb = options.verb;
-  settlement.retry_after = options.retry_after;
+  if (options.retry_after) {
+    // Out of range, the broker would refuse the request, and with it its neighbours.
+    settlement.retry_after =
+        std::clamp<Milliseconds>(*options.retry_after, Milliseconds(0), limits::kMaxRetryAfter);
+  }
   settlement.failure = bounded(std::move(options.failure));
   forget(*held);
   bool in_order = group_.policy.ordering == Ordering::kPartition;
