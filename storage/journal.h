@@ -132,7 +132,8 @@ class Journal {
   [[nodiscard]] virtual bool poisoned() const = 0;
   /// Why it is poisoned. Requires poisoned().
   [[nodiscard]] virtual Error poison() const = 0;
-  /// Called from Disk::reap() whenever durable() rose or the journal was poisoned.
+  /// Called from Disk::reap() whenever durable() rose, the journal was poisoned, or admit() may say
+  /// more than before; from pump() only if taking a new file into use poisoned it.
   virtual void on_progress(std::move_only_function<void()> callback) = 0;
 
   /// When pump() wants to be called again without traffic (idle mark, spare file), if at all.

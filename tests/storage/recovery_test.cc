@@ -289,6 +289,35 @@ TEST(Recovery, AFinishedSpareIsUsedAndAnUnfinishedOneIsNot) {
   EXPECT_TRUE(decode_file_header(block).ok()) << "the very file that was the spare";
 }
 
+TEST(Recovery, ASpareOfAnotherFileSizeIsNotUsed) {
+  SimDisk disk;
+  JournalRig small(disk);
+  ASSERT_TRUE(small.open().ok());
+  small.settle_all();
+  ASSERT_TRUE(small.write("small").ok());
+  ASSERT_TRUE(small.close().ok());
+  JournalOptions options = small_journal();
+  options.file_size *= 2;
+  JournalRig large(disk, options);
+  for (int run = 0; run < 2; ++run) {
+    ASSERT_TRUE(large.open().ok()) << large.explanation;
+    EXPECT_EQ(large.bodies(), std::vector<string>{"small"});
+    large.settle_all();
+    ASSERT_TRUE(large.close().ok());
+  }
+  EXPECT_EQ(header_of(disk, 2).file_size, options.file_size);
+}
+
+TEST(Recovery, TheFirstFrameOfARunSaysThatItsStartFrameWasDurable) {  // S9
+  SimDisk disk;
+  JournalRig rig(disk);
+  ASSERT_TRUE(rig.open().ok());
+  ASSERT_TRUE(rig.write("a").ok());
+  rig.journal.reset();
+  disk.flip_bit(journal_path(1), 4096);
+  EXPECT_EQ(refusal(disk, journal_path(1)), Errc::kDamaged);
+}
+
 TEST(Recovery, ForeignFilesAreMovedAsideAndNeverDeleted) {  // S10
   SimDisk disk(closed_journal({"a"}));
   const string directory = string(kJournalDirectory) + "/";
