@@ -9,8 +9,9 @@
 //
 // Bounds: one frame in memory before it is checked; kMaxPendingRequests unanswered requests, more
 // are refused; while more than kMaxOutputBuffer bytes wait to be sent or belong to unanswered
-// requests, nothing is read, so TCP stops the client. Pushes beyond twice that can only come from a
-// client that granted more credit than it reads: it is disconnected.
+// requests (and to the answers of reads), nothing is read, so TCP stops the client. Pushes beyond
+// twice that can only come from a client that granted more credit than it reads: it is
+// disconnected.
 //
 // Ends: a client that vanishes (end of stream, error) is a lost connection for the core (D10); a
 // client that breaks the protocol is told why, then disconnected; at a clean stop what was begun is
@@ -100,7 +101,7 @@ class Connection final : public PushSink, public std::enable_shared_from_this<Co
   std::unique_ptr<ClientSession> session_;
 
   std::size_t pending_ = 0;        ///< unanswered requests
-  std::size_t pending_bytes_ = 0;  ///< of their frames
+  std::size_t pending_bytes_ = 0;  ///< of their frames, and of the answers they ask for
   std::size_t pending_waits_ = 0;  ///< reads that wait at the end; not waited for at a stop
   std::deque<OutFrame> output_;
   std::size_t output_bytes_ = 0;  ///< in output_ and in the write under way

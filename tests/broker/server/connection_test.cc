@@ -3,6 +3,8 @@
 // Method: a real broker in this process, clients that speak raw frames; transcripts are compared.
 #include <gtest/gtest.h>
 
+#include "tests/broker/server/http_talk.h"
+#include "tests/broker/server/metrics_parser.h"
 #include "tests/broker/server/raw_client.h"
 
 namespace waybill {
@@ -250,8 +252,9 @@ TEST_F(ConnectionTest, TooManyUnansweredRequestsAreRefusedOneByOne) {
   }
 }
 
-TEST_F(ConnectionTest, ASlowReaderGetsEverythingLaterAndBlocksNobody) {
-  RawClient slow(broker_.port());
+TEST(SlowReader, GetsEverythingLaterBlocksNobodyAndIsNotReadFromMeanwhile) {
+  LocalBroker broker;
+  RawClient slow(broker.port());
   ASSERT_TRUE(slow.hello().ok());
   TopicInfo topic = make_topic(slow, "large");
   constexpr std::size_t kSize = 1024 * 1024;
@@ -261,12 +264,14 @@ TEST_F(ConnectionTest, ASlowReaderGetsEverythingLaterAndBlocksNobody) {
   for (std::uint32_t i = 0; i < kReads; ++i) {
     ASSERT_TRUE(slow.request(100 + i, read_from(topic.id)));
   }
-  RawClient other(broker_.port());
+  RawClient other(broker.port());
   ASSERT_TRUE(other.hello().ok());
   for (int i = 0; i < 50; ++i) {
     Reply<PublishReply> reply = other.ask(publish_to(topic.id, batch_of(10)));
     ASSERT_TRUE(reply.ok()) << to_string(reply.error());
   }
+  auto samples = parse_metrics(http_body(http_request(broker.http_port(), "GET", "/metrics")));
+  EXPECT_LT(samples.at("waybill_requests_total"), kReads) << "the bound on unsent bytes holds";
   for (std::uint32_t i = 0; i < kReads; ++i) {
     Reply<ReadReply> read = slow.receive_answer<ReadRequest>();
     ASSERT_TRUE(read.ok()) << to_string(read.error());
