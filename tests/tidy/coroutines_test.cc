@@ -9,12 +9,12 @@
 namespace waybill::tidy {
 namespace {
 
-const std::string kNameIt = "; name it in a local before, and move the local";
+constexpr const char* kNameIt = "; name it in a local before, and move the local";
 
 /// The position behind the bracket that closes the one at `open`.
 std::size_t behind_closing(const std::string& code, std::size_t open) {
-  static const std::string kOpen = "([{";
-  static const std::string kClose = ")]}";
+  constexpr std::string_view kOpen = "([{";
+  constexpr std::string_view kClose = ")]}";
   std::size_t depth = 0;
   for (std::size_t at = open; at < code.size(); ++at) {
     if (kOpen.find(code[at]) != std::string::npos) ++depth;
@@ -42,7 +42,8 @@ Findings check_awaited(const SourceFile& file, std::size_t at) {
     if (c == ';') return {};
     if (c == '[' && begins_lambda(code, at)) {
       std::size_t end = behind_closing(code, at);
-      if (end - at > 2) return {{file.path, file.line_at(at), "capture in co_await" + kNameIt}};
+      if (end - at > 2)
+        return {{file.path, file.line_at(at), std::string("capture in co_await") + kNameIt}};
       at = behind_closing(code, code.find('{', end));  // without captures it is harmless
       continue;
     }
@@ -51,7 +52,7 @@ Findings check_awaited(const SourceFile& file, std::size_t at) {
     if (c == '{') {
       bool is_block = depth < 0;  // the body of an if or a loop that awaits in its condition
       if (is_block) return {};
-      return {{file.path, file.line_at(at), "aggregate in co_await" + kNameIt}};
+      return {{file.path, file.line_at(at), std::string("aggregate in co_await") + kNameIt}};
     }
     if (c == '}') return {};
     ++at;
@@ -77,8 +78,8 @@ Findings check_lambda_coroutines(const SourceFile& file) {
     std::size_t body = code.find('{', end);
     if (body == std::string::npos) continue;
     std::string head = code.substr(end, body - end);
-    static const std::regex kReturnsTask(R"(->\s*(asio::|boost::asio::)?(Task|awaitable)\s*<)");
-    if (std::regex_search(head, kReturnsTask)) {
+    static const std::regex returns_task(R"(->\s*(asio::|boost::asio::)?(Task|awaitable)\s*<)");
+    if (std::regex_search(head, returns_task)) {
       found.push_back({file.path, file.line_at(at),
                        "a coroutine lambda that captures; a named function with parameters"});
     }

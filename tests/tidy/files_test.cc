@@ -16,10 +16,10 @@ struct Build {
 
 Build read_build(const SourceTree& tree) {
   Build build;
-  static const std::regex kCall(R"(\b(wb_library|wb_tests)\((\w+) ([\w/]+))");
+  static const std::regex call(R"(\b(wb_library|wb_tests)\((\w+) ([\w/]+))");
   for (const SourceFile& file : tree.files()) {
     if (!file.path.ends_with("CMakeLists.txt")) continue;
-    for (std::sregex_iterator at(file.text.begin(), file.text.end(), kCall), end; at != end; ++at) {
+    for (std::sregex_iterator at(file.text.begin(), file.text.end(), call), end; at != end; ++at) {
       if ((*at)[1] == "wb_library") {
         build.libraries.insert((*at)[3]);
       } else {
@@ -71,7 +71,7 @@ Findings check_place(const SourceFile& file) {
     return {{file.path, 1, "no wb_tests() in tests/CMakeLists.txt builds this folder"}};
   }
   if (file.is_header()) {
-    if (built || build().tests.contains(file.folder()) || below(file.path, {"bench/"})) return {};
+    if (built || build().tests.contains(file.folder()) || below(file.path, "bench/")) return {};
     return {{file.path, 1, "a header outside the folders that are built"}};
   }
   if (built && !file.path.ends_with("main.cc")) return {};
@@ -81,8 +81,8 @@ Findings check_place(const SourceFile& file) {
 
 /// tests/<folder>/x_test.cc is about <folder>, unless it is about all of them.
 Findings check_mirror(const SourceFile& file) {
-  static const Paths kOwnKinds = {"tests/sim/",  "tests/e2e/",  "tests/crash/",
-                                  "tests/fuzz/", "tests/tidy/", "tests/support/"};
+  constexpr std::string_view kOwnKinds =
+      "tests/sim/ tests/e2e/ tests/crash/ tests/fuzz/ tests/tidy/ tests/support/";
   if (!file.path.starts_with("tests/") || !file.path.ends_with("_test.cc")) return {};
   if (below(file.path, kOwnKinds)) return {};
   std::string source = file.folder().substr(std::string("tests/").size());

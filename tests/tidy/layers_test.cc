@@ -1,7 +1,6 @@
 // Goal: dependencies point one way, and each third-party library has its home (DESIGN 13).
 // Method: every #include of the tree against two tables; planted violations against the same
 // functions. Headers of the client are followed through everything that they include.
-#include <map>
 #include <set>
 
 #include "tests/tidy/source_tree.h"
@@ -9,66 +8,76 @@
 namespace waybill::tidy {
 namespace {
 
-/// What the files right in a folder may include, besides each other. A new folder gets a line.
-const std::map<std::string, std::set<std::string>> kLayers = {
-    {"protocol/base", {}},
-    {"protocol/model", {"protocol/base"}},
-    {"protocol/record", {"protocol/base"}},
-    {"protocol/wire", {"protocol/base", "protocol/model", "protocol/record"}},
-    {"protocol/async", {"protocol/base"}},
-    {"storage/io", {"protocol/base"}},
-    {"storage", {"protocol/base", "protocol/record", "storage/io"}},
-    {"broker/core",
-     {"protocol/base", "protocol/model", "protocol/record", "storage", "storage/io"}},
+struct Layer {
+  std::string_view folder;  ///< of the files right in it; a new folder gets a line
+  std::string_view sees;    ///< what they may include, besides each other
+};
+
+constexpr Layer kLayers[] = {
+    {"protocol/base", ""},
+    {"protocol/model", "protocol/base"},
+    {"protocol/record", "protocol/base"},
+    {"protocol/wire", "protocol/base protocol/model protocol/record"},
+    {"protocol/async", "protocol/base"},
+    {"storage/io", "protocol/base"},
+    {"storage", "protocol/base protocol/record storage/io"},
+    {"broker/core", "protocol/base protocol/model protocol/record storage storage/io"},
     {"broker/server",
-     {"protocol/base", "protocol/model", "protocol/record", "protocol/wire", "protocol/async",
-      "storage", "storage/io", "broker/core"}},
-    {"client",
-     {"protocol/base", "protocol/model", "protocol/record", "protocol/wire", "protocol/async"}},
+     "protocol/base protocol/model protocol/record protocol/wire protocol/async storage storage/io "
+     "broker/core"},
+    {"client", "protocol/base protocol/model protocol/record protocol/wire protocol/async"},
     {"client/outbox",
-     {"protocol/base", "protocol/model", "protocol/record", "protocol/wire", "protocol/async",
-      "client"}},
-    {"client/examples", {"protocol/base", "protocol/model", "client", "client/outbox"}},
+     "protocol/base protocol/model protocol/record protocol/wire protocol/async client"},
+    {"client/examples", "protocol/base protocol/model client client/outbox"},
     {"tools",
-     {"protocol/base", "protocol/model", "protocol/record", "protocol/wire", "protocol/async",
-      "storage", "client", "client/outbox"}},
+     "protocol/base protocol/model protocol/record protocol/wire protocol/async storage client "
+     "client/outbox"},
 };
 
 struct Home {
-  std::string header;  ///< beginning of the included name
-  Paths homes;         ///< beginnings of the paths that may include it, besides tests and bench
+  std::string_view header;  ///< beginning of the included name
+  std::string_view homes;   ///< who may include it, besides tests and bench
 };
 
 /// Heavy or replaceable libraries: few files see them, so few files change or compile with them.
-const std::vector<Home> kHomes = {
-    {"liburing.h", {"storage/io/"}},
-    {"xxhash.h", {"protocol/base/"}},
-    {"isa-l", {"protocol/base/"}},
-    {"zstd", {"protocol/record/"}},
-    {"lz4", {"protocol/record/"}},
-    {"snappy", {"protocol/record/"}},
-    {"zlib.h", {"protocol/record/"}},
-    {"google/protobuf/", {"protocol/wire/"}},
-    {"waybill.pb.h", {"protocol/wire/"}},
-    {"boost/asio", {"protocol/async/", "broker/server/", "client/", "tools/"}},
-    {"boost/beast", {"broker/server/http.cc"}},
-    {"boost/json", {"tools/"}},
-    {"CLI/", {"broker/server/main.cc", "tools/command_line", "tools/command_options.h"}},
-    {"tools/command_options.h", {"tools/command_line"}},
-    {"spdlog/", {"broker/server/log.cc"}},
-    {"fmt/", {"broker/server/", "tools/"}},
-    {"sqlite3.h", {"client/outbox/", "client/examples/", "tools/"}},
-    {"jq.h", {"tools/jq_rule.cc"}},
-    {"jv.h", {"tools/jq_rule.cc"}},
+constexpr Home kHomes[] = {
+    {"liburing.h", "storage/io/"},
+    {"xxhash.h", "protocol/base/"},
+    {"isa-l", "protocol/base/"},
+    {"zstd", "protocol/record/"},
+    {"lz4", "protocol/record/"},
+    {"snappy", "protocol/record/"},
+    {"zlib.h", "protocol/record/"},
+    {"google/protobuf/", "protocol/wire/"},
+    {"waybill.pb.h", "protocol/wire/"},
+    {"boost/asio", "protocol/async/ broker/server/ client/ tools/"},
+    {"boost/beast", "broker/server/http.cc"},
+    {"boost/json", "tools/"},
+    {"CLI/", "broker/server/main.cc tools/command_line tools/command_options.h"},
+    {"tools/command_options.h", "tools/command_line"},
+    {"spdlog/", "broker/server/log.cc"},
+    {"fmt/", "broker/server/ tools/"},
+    {"sqlite3.h", "client/outbox/ client/examples/ tools/"},
+    {"jq.h", "tools/jq_rule.cc"},
+    {"jv.h", "tools/jq_rule.cc"},
 };
 /// These stay out of every header, wherever they are used.
-const std::vector<std::string> kOnlyInSources = {
-    "google/protobuf/", "waybill.pb.h", "boost/beast", "boost/json", "spdlog/", "liburing.h",
-    "xxhash.h",         "isa-l",        "sqlite3.h",   "jq.h",       "jv.h"};
+constexpr std::string_view kOnlyInSources =
+    "google/protobuf/ waybill.pb.h boost/beast boost/json spdlog/ liburing.h xxhash.h isa-l "
+    "sqlite3.h jq.h jv.h";
 /// An application that includes the client must not need these.
-const std::vector<std::string> kNotInClientHeaders = {
-    "google/protobuf/", "waybill.pb.h", "fmt/", "spdlog/",
-    "boost/json",       "boost/beast",  "CLI/", "sqlite3.h"};
+constexpr std::string_view kNotInClientHeaders =
+    "google/protobuf/ waybill.pb.h fmt/ spdlog/ boost/json boost/beast CLI/ sqlite3.h";
+
+const Layer* layer_of(std::string_view folder) {
+  const Layer* found = std::ranges::find(kLayers, folder, &Layer::folder);
+  return found == std::end(kLayers) ? nullptr : found;
+}
+
+bool sees(const Layer& layer, std::string_view folder) {
+  std::vector<std::string_view> allowed = words_of(layer.sees);
+  return std::ranges::find(allowed, folder) != allowed.end();
+}
 
 struct Include {
   std::string name;
@@ -88,30 +97,25 @@ std::vector<Include> includes(const SourceFile& file) {
 }
 
 bool is_ours(const std::string& included) {
-  return below(included,
-               {"protocol/", "storage/", "broker/", "client/", "tools/", "tests/", "bench/"});
+  return below(included, "protocol/ storage/ broker/ client/ tools/ tests/ bench/");
 }
 
 bool is_free(const SourceFile& file) {
-  return below(file.path, {"tests/", "bench/"});
-}
-
-bool begins_with_any(const std::string& name, const std::vector<std::string>& beginnings) {
-  return below(name, beginnings);
+  return below(file.path, "tests/ bench/");
 }
 
 Findings check_layers(const SourceFile& file) {
   if (!file.is_cpp() || file.path.starts_with("tests/")) return {};
   Findings found;
-  auto layer = kLayers.find(file.folder());
-  if (layer == kLayers.end() && !is_free(file))
+  const Layer* layer = layer_of(file.folder());
+  if (layer == nullptr && !is_free(file))
     return {{file.path, 1, "no layer for this folder; add a line to kLayers in layers_test.cc"}};
   for (const auto& [name, line] : includes(file)) {
     if (!is_ours(name)) continue;
     std::string target = folder_of(name);
     if (target.starts_with("tests")) {
       found.push_back({file.path, line, "includes " + name + "; only tests include tests"});
-    } else if (!is_free(file) && target != file.folder() && !layer->second.contains(target)) {
+    } else if (!is_free(file) && target != file.folder() && !sees(*layer, target)) {
       found.push_back({file.path, line,
                        "includes " + name + ", but " + file.folder() + " may not see " + target +
                            "; move what is shared down, or call through a seam"});
@@ -126,13 +130,11 @@ Findings check_homes(const SourceFile& file) {
   for (const auto& [name, line] : includes(file)) {
     for (const Home& home : kHomes) {
       if (!name.starts_with(home.header) || is_free(file) || below(file.path, home.homes)) continue;
-      std::string places;
-      for (const std::string& place : home.homes) places += " " + place;
-      found.push_back(
-          {file.path, line,
-           "includes " + name + ", whose home is" + places + "; use what is offered there"});
+      found.push_back({file.path, line,
+                       "includes " + name + ", whose home is " + std::string(home.homes) +
+                           "; use what is offered there"});
     }
-    if (file.is_header() && !is_free(file) && begins_with_any(name, kOnlyInSources)) {
+    if (file.is_header() && !is_free(file) && below(name, kOnlyInSources)) {
       found.push_back({file.path, line,
                        "a header includes " + name +
                            "; include it in the .cc and declare what the "
@@ -156,7 +158,7 @@ Findings check_existence(const SourceFile& file) {
 void follow(const SourceFile& header, const SourceFile& from, std::set<std::string>& seen,
             Findings& found) {
   for (const auto& [name, line] : includes(from)) {
-    if (begins_with_any(name, kNotInClientHeaders)) {
+    if (below(name, kNotInClientHeaders)) {
       found.push_back({header.path, 1,
                        "brings " + name + " to applications, by " + from.path + ":" +
                            std::to_string(line) + "; hide it behind a .cc"});
@@ -191,11 +193,13 @@ TEST(Layers, ClientHeadersBringNoHeavyLibraries) {
 }
 
 TEST(Layers, TheTableHasNoCyclesAndNoDeadLines) {
-  for (const auto& [folder, allowed] : kLayers) {
-    EXPECT_TRUE(SourceTree::instance().has_folder(folder)) << folder << " is not there";
-    for (const std::string& target : allowed) {
-      ASSERT_TRUE(kLayers.contains(target)) << target << " has no line";
-      EXPECT_FALSE(kLayers.at(target).contains(folder)) << folder << " and " << target;
+  for (const Layer& layer : kLayers) {
+    EXPECT_TRUE(SourceTree::instance().has_folder(std::string(layer.folder))) << layer.folder;
+    for (std::string_view target : words_of(layer.sees)) {
+      // Each line sees only lines above it, so there can be no cycle.
+      const Layer* seen = layer_of(target);
+      ASSERT_NE(seen, nullptr) << target << " has no line";
+      EXPECT_LT(seen, &layer) << layer.folder << " stands above " << target;
     }
   }
 }

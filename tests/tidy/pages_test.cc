@@ -19,13 +19,13 @@ std::string resolve(const SourceFile& page, std::string target) {
 }
 
 Findings check_links(const SourceFile& page) {
-  static const std::regex kLink(R"(\]\(([^)\s]+)\))");
-  static const std::regex kElsewhere(R"(^(https?|mailto):)");
+  static const std::regex link(R"(\]\(([^)\s]+)\))");
+  static const std::regex elsewhere(R"(^(https?|mailto):)");
   if (!page.is_page()) return {};
   Findings found;
-  for (std::sregex_iterator at(page.text.begin(), page.text.end(), kLink), end; at != end; ++at) {
+  for (std::sregex_iterator at(page.text.begin(), page.text.end(), link), end; at != end; ++at) {
     std::string target = (*at)[1];
-    if (target.starts_with("#") || std::regex_search(target, kElsewhere)) continue;
+    if (target.starts_with("#") || std::regex_search(target, elsewhere)) continue;
     if (SourceTree::instance().has(resolve(page, target))) continue;
     found.push_back({page.path, page.line_at(static_cast<std::size_t>(at->position())),
                      "the link " + target + " leads nowhere; correct it"});
@@ -48,17 +48,18 @@ bool names_something(const SourceFile& page, const std::string& name) {
 
 /// A name is a path of ours if it begins with one of our folders or ends like one of our files.
 bool is_path(const std::string& name) {
-  static const std::regex kShape(R"([\w.-]+(/[\w.*<>{},-]*)+)");
-  static const std::regex kFile(R"(.*\.(h|cc|md|proto|cmake|txt|py|bash))");
-  static const Paths kFolders = {"protocol/", "storage/", "broker/", "client/",
-                                 "tools/",    "tests/",   "bench/",  ".ci/"};
-  return std::regex_match(name, kShape) && (below(name, kFolders) || std::regex_match(name, kFile));
+  static const std::regex shape(R"([\w.-]+(/[\w.*<>{},-]*)+)");
+  static const std::regex file_name(R"(.*\.(h|cc|md|proto|cmake|txt|py|bash))");
+  constexpr std::string_view kFolders =
+      "protocol/ storage/ broker/ client/ tools/ tests/ bench/ .ci/";
+  return std::regex_match(name, shape) &&
+         (below(name, kFolders) || std::regex_match(name, file_name));
 }
 
 /// Names in backticks, and words of the commands and trees between ``` fences.
 Findings check_names(const SourceFile& page) {
-  static const std::regex kQuoted("`([^`]+)`");
-  static const std::regex kWord(R"([^\s"'()=;:]+)");
+  static const std::regex quoted("`([^`]+)`");
+  static const std::regex word(R"([^\s"'()=;:]+)");
   if (!page.is_page()) return {};
   Findings found;
   bool fenced = false;
@@ -69,7 +70,7 @@ Findings check_names(const SourceFile& page) {
       fenced = !fenced;
       continue;
     }
-    const std::regex& pattern = fenced ? kWord : kQuoted;
+    const std::regex& pattern = fenced ? word : quoted;
     for (std::sregex_iterator at(line.begin(), line.end(), pattern), end; at != end; ++at) {
       std::string name = (*at)[fenced ? 0 : 1];
       if (name.starts_with("./")) name.erase(0, 2);
@@ -82,7 +83,7 @@ Findings check_names(const SourceFile& page) {
 
 /// The first cells of the table below the heading that has `word` in it, without backticks.
 std::set<std::string> first_column(const SourceFile& page, const std::string& word) {
-  static const std::regex kCell(R"(^\|\s*\[?`([^`]+)`)");
+  static const std::regex cell_pattern(R"(^\|\s*\[?`([^`]+)`)");
   std::set<std::string> cells;
   bool here = false;
   for (const std::string& line : page.lines()) {
@@ -90,7 +91,7 @@ std::set<std::string> first_column(const SourceFile& page, const std::string& wo
     std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
     if (line.starts_with("#")) here = lower.find(word) != std::string::npos;
     std::smatch cell;
-    if (here && std::regex_search(line, cell, kCell)) cells.insert(cell[1]);
+    if (here && std::regex_search(line, cell, cell_pattern)) cells.insert(cell[1]);
   }
   return cells;
 }
@@ -128,12 +129,12 @@ Findings check_folder_table(const SourceFile& readme) {
 
 /// The programs of tests/CMakeLists.txt whose folder has tests.
 std::set<std::string> programs() {
-  static const std::regex kCall(R"(\nwb_tests\((\w+) ([\w/]+))");
+  static const std::regex call(R"(\nwb_tests\((\w+) ([\w/]+))");
   std::set<std::string> found;
   const SourceFile* cmake = SourceTree::instance().find("tests/CMakeLists.txt");
   if (cmake == nullptr) return found;
   const std::string& text = cmake->text;
-  for (std::sregex_iterator at(text.begin(), text.end(), kCall), end; at != end; ++at) {
+  for (std::sregex_iterator at(text.begin(), text.end(), call), end; at != end; ++at) {
     std::string folder = "tests/" + (*at)[2].str();
     bool has_tests =
         std::ranges::any_of(SourceTree::instance().files(), [&](const SourceFile& file) {

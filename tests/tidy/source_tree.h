@@ -18,8 +18,6 @@
 
 namespace waybill::tidy {
 
-using Paths = std::vector<std::string>;
-
 /// One violation, printed as "file:line: what is wrong; what to do instead".
 struct Finding {
   std::string path;
@@ -39,9 +37,21 @@ inline std::string print(const Findings& findings) {
   return text;
 }
 
-/// True if `path` begins with one of the prefixes: a file, or a folder with its slash.
-inline bool below(std::string_view path, const Paths& prefixes) {
-  return std::ranges::any_of(prefixes, [&](const auto& one) { return path.starts_with(one); });
+/// The words of a list that is written with spaces, as the tables of these tests are.
+inline std::vector<std::string_view> words_of(std::string_view list) {
+  std::vector<std::string_view> words;
+  while (!list.empty()) {
+    std::size_t end = std::min(list.find(' '), list.size());
+    if (end > 0) words.push_back(list.substr(0, end));
+    list.remove_prefix(std::min(end + 1, list.size()));
+  }
+  return words;
+}
+
+/// True if `path` begins with one of the prefixes: files, or folders with their slash.
+inline bool below(std::string_view path, std::string_view prefixes) {
+  return std::ranges::any_of(words_of(prefixes),
+                             [&](std::string_view one) { return path.starts_with(one); });
 }
 
 inline std::string folder_of(const std::string& path) {

@@ -9,65 +9,61 @@ namespace waybill::tidy {
 namespace {
 
 struct Ban {
-  std::string word;
-  std::string instead;
-  Paths homes;         ///< beginnings of the paths that may use it
-  Paths scope = {""};  ///< and of those that are looked at
+  std::string_view word;
+  std::string_view instead;
+  std::string_view homes;       ///< who may use it
+  std::string_view scope = "";  ///< who is looked at; empty: everybody
 };
 
-const std::string kSpawn = "spawn() of protocol/async/spawn.h, which reports exceptions";
-const std::string kWait = "wait for what must happen: a future, a descriptor, a ManualClock";
-const std::string kThread = "the threads there are: post to their executors, or name a new home";
-const std::string kPrint = "return an Error, or log through broker/server/log.h";
-const std::string kText = "std::string, std::from_chars or fmt::format";
-const Paths kLibraries = {"protocol/", "storage/", "broker/", "client/"};
+constexpr std::string_view kSpawn = "spawn() of protocol/async/spawn.h, which reports exceptions";
+constexpr std::string_view kWait =
+    "wait for what must happen: a future, a descriptor, a ManualClock";
+constexpr std::string_view kThread =
+    "the threads there are: post to their executors, or name a new home";
+constexpr std::string_view kPrint = "return an Error, or log through broker/server/log.h";
+constexpr std::string_view kText = "std::string, std::from_chars or fmt::format";
+constexpr std::string_view kLibraries = "protocol/ storage/ broker/ client/";
 /// Waits for another process, or for a signal, before there is anything else to wait on.
-const Paths kSleepers = {"storage/io/data_directory_lock.cc", "tools/stop_signal.cc"};
-const Paths kThreads = {"storage/io/pool_disk.",
-                        "broker/server/shard_thread.",
-                        "broker/server/http.cc",
-                        "broker/server/main.cc",
-                        "client/blocking_client.cc",
-                        "tools/consume_command.cc",
-                        "tools/outbox_commands.cc",
-                        "client/examples/",
-                        "tests/",
-                        "bench/"};
+constexpr std::string_view kSleepers = "storage/io/data_directory_lock.cc tools/stop_signal.cc";
+constexpr std::string_view kThreads =
+    "storage/io/pool_disk. broker/server/shard_thread. broker/server/http.cc broker/server/main.cc "
+    "client/blocking_client.cc client/examples/ tools/consume_command.cc tools/outbox_commands.cc "
+    "tests/ bench/";
 /// The last words of a program that aborts, and programs themselves.
-const Paths kPrinters = {"protocol/base/assert.cc", "protocol/async/spawn.cc",
-                         "broker/server/main.cc", "client/examples/"};
+constexpr std::string_view kPrinters =
+    "protocol/base/assert.cc protocol/async/spawn.cc broker/server/main.cc client/examples/";
 
-const std::vector<Ban> kBans = {
-    {"co_spawn", kSpawn, {"protocol/async/spawn.h"}},
-    {"detached", kSpawn, {}},
-    {".detach()", "a thread that somebody joins", {"broker/server/main.cc"}},
+constexpr Ban kBans[] = {
+    {"co_spawn", kSpawn, "protocol/async/spawn.h"},
+    {"detached", kSpawn, ""},
+    {".detach()", "a thread that somebody joins", "broker/server/main.cc"},
     {"sleep_for", kWait, kSleepers},
     {"sleep_until", kWait, kSleepers},
-    {"sleep(", kWait, {}},
-    {"usleep(", kWait, {}},
-    {"nanosleep(", kWait, {}},
+    {"sleep(", kWait, ""},
+    {"usleep(", kWait, ""},
+    {"nanosleep(", kWait, ""},
     {"std::thread", kThread, kThreads},
     {"std::jthread", kThread, kThreads},
     {"std::async", kThread, kThreads},
-    {"using namespace std;", "std:: in front of the name", {}},
+    {"using namespace std;", "std:: in front of the name", ""},
     {"std::cout", kPrint, kPrinters, kLibraries},
     {"std::cerr", kPrint, kPrinters, kLibraries},
     {"printf(", kPrint, kPrinters, kLibraries},
     {"fprintf(", kPrint, kPrinters, kLibraries},
     {"puts(", kPrint, kPrinters, kLibraries},
     {"fputs(", kPrint, kPrinters, kLibraries},
-    {"strcpy(", kText, {}},
-    {"strcat(", kText, {}},
-    {"sprintf(", kText, {}},
-    {"vsprintf(", kText, {}},
-    {"strtok(", kText, {}},
-    {"atoi(", kText, {}},
-    {"atol(", kText, {}},
-    {"atof(", kText, {}},
+    {"strcpy(", kText, ""},
+    {"strcat(", kText, ""},
+    {"sprintf(", kText, ""},
+    {"vsprintf(", kText, ""},
+    {"strtok(", kText, ""},
+    {"atoi(", kText, ""},
+    {"atol(", kText, ""},
+    {"atof(", kText, ""},
 };
 
 /// Where `word` stands in `code` as a whole word, not as a part of a longer name.
-std::vector<std::size_t> whole_words(const std::string& code, const std::string& word) {
+std::vector<std::size_t> whole_words(const std::string& code, std::string_view word) {
   std::vector<std::size_t> all;
   for (std::size_t at = code.find(word); at != std::string::npos; at = code.find(word, at + 1)) {
     std::size_t end = at + word.size();
@@ -82,9 +78,11 @@ Findings check_bans(const SourceFile& file) {
   if (!file.is_cpp()) return {};
   Findings found;
   for (const Ban& ban : kBans) {
-    if (!below(file.path, ban.scope) || below(file.path, ban.homes)) continue;
+    if (!ban.scope.empty() && !below(file.path, ban.scope)) continue;
+    if (below(file.path, ban.homes)) continue;
     for (std::size_t at : whole_words(file.code, ban.word))
-      found.push_back({file.path, file.line_at(at), ban.word + " is not used; " + ban.instead});
+      found.push_back({file.path, file.line_at(at),
+                       std::string(ban.word) + " is not used; " + std::string(ban.instead)});
   }
   return found;
 }
@@ -92,8 +90,7 @@ Findings check_bans(const SourceFile& file) {
 /// `new` stands only where a unique_ptr takes it at once, because the constructor is private.
 Findings check_new(const SourceFile& file) {
   // The log and the signal thread live until the process ends, whatever still uses them.
-  if (!file.is_cpp() || below(file.path, {"broker/server/log.cc", "broker/server/main.cc"}))
-    return {};
+  if (!file.is_cpp() || below(file.path, "broker/server/log.cc broker/server/main.cc")) return {};
   Findings found;
   for (std::size_t at : whole_words(file.code, "new")) {
     std::size_t begin = file.code.find_last_of(";{}", at) + 1;
@@ -111,8 +108,8 @@ Findings check_new(const SourceFile& file) {
 /// on.
 Findings check_text(const SourceFile& file) {
   if (file.path.starts_with("tests/tidy/")) return {};
-  static const std::regex kAbsolute(R"((^|[^\w.}/-])/(home|work|root)(/|\b))");
-  static const std::regex kRegistry(
+  static const std::regex absolute(R"((^|[^\w.}/-])/(home|work|root)(/|\b))");
+  static const std::regex registry(
       R"(artifactory|pypi\.|npmjs|crates\.io|docker\.io|ghcr\.io|gcr\.io|quay\.io|)"
       R"(proxy\.golang|\b[\w-]+\.(internal|corp|lan|localdomain)\b)");
   Findings found;
@@ -123,9 +120,9 @@ Findings check_text(const SourceFile& file) {
       if (!whole_words(line, mark).empty())
         found.push_back({file.path, number, std::string(mark) + "; do it, or say the limit"});
     }
-    if (line.find('/') != std::string::npos && std::regex_search(line, kAbsolute))
+    if (line.find('/') != std::string::npos && std::regex_search(line, absolute))
       found.push_back({file.path, number, "a path of one machine; a path from the root"});
-    if (line.find('.') != std::string::npos && std::regex_search(line, kRegistry))
+    if (line.find('.') != std::string::npos && std::regex_search(line, registry))
       found.push_back({file.path, number, "the name of a registry or of a host; leave it out"});
   }
   return found;
@@ -145,7 +142,7 @@ TEST(Words, NoMarksForLaterAndNoTracesOfMachines) {
 
 TEST(Words, HomesExist) {
   for (const Ban& ban : kBans) {
-    for (const std::string& home : ban.homes) {
+    for (std::string_view home : words_of(ban.homes)) {
       bool there =
           home == "bench/" || home == "client/examples/" || SourceTree::instance().has_prefix(home);
       EXPECT_TRUE(there) << "home of " << ban.word << " is not there: " << home;
