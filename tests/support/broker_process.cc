@@ -71,7 +71,7 @@ bool BrokerProcess::spawn() {
                                  "--data",
                                  options_.data_directory.string(),
                                  "--listen",
-                                 "127.0.0.1:0",
+                                 options_.keep_port ? address() : "127.0.0.1:0",
                                  "--http",
                                  "127.0.0.1:0",
                                  "--ready-file",

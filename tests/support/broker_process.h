@@ -43,6 +43,7 @@ class BrokerProcess {
     std::filesystem::path data_directory;
     std::vector<std::string> arguments;  ///< more of them: {"--shards", "2"}
     std::filesystem::path program;       ///< empty: bin/waybilld of this build
+    bool keep_port = false;              ///< later starts listen where the first one did
     std::chrono::seconds patience{60};   ///< for start and stop
   };
 
