@@ -1,4 +1,4 @@
-// Goal: dependencies point one way, and each third-party library has its home (DESIGN 13).
+// Goal: dependencies point one way, and each third-party library has its home (tools/STYLE.md).
 // Method: every #include of the tree against two tables; planted violations against the same
 // functions. Headers of the client are followed through everything that they include.
 #include <set>
