@@ -14,11 +14,11 @@ namespace waybill {
 
 /// Calls ask(shard, reply) on the thread of each shard in `shards`; each calls reply(answer) once,
 /// then or later. When all have, done(answers) runs on the thread of `home`, with the answers in
-/// the order of `shards`. A shard whose queue is full gives no answer (nullopt). Requires that
-/// `shards` is not empty.
+/// the order of `shards`. A shard whose queue is full gives no answer (nullopt); `kind` kAnswer is
+/// never refused, for what must arrive once it was decided. Requires that `shards` is not empty.
 template <class Answer, class Ask, class Finish>
 void ask_shards(Mailbox& mailbox, ShardIndex home, const std::vector<ShardIndex>& shards, Ask ask,
-                Finish done) {
+                Finish done, Mailbox::Kind kind = Mailbox::Kind::kRequest) {
   struct Call {
     std::vector<std::optional<Answer>> answers;
     std::size_t missing = 0;
@@ -41,7 +41,7 @@ void ask_shards(Mailbox& mailbox, ShardIndex home, const std::vector<ShardIndex>
             Mailbox::Kind::kAnswer);
       });
     };
-    if (!mailbox.post(shards[i], std::move(question), Mailbox::Kind::kRequest)) {
+    if (!mailbox.post(shards[i], std::move(question), kind)) {
       mailbox.post(
           home, [i, answered](Shard&) { answered(i, std::nullopt); }, Mailbox::Kind::kAnswer);
     }

@@ -58,31 +58,40 @@ void CatalogOwner::answer(Done<R> done, Reply<R> reply) {
 
 // --- the fold ---
 
+void CatalogOwner::apply_to(Catalog& catalog, const CatalogChange& change) {
+  std::uint64_t version = 0;
+  if (const auto* put_topic = std::get_if<PutTopic>(&change)) {
+    const TopicInfo& topic = put_topic->topic;
+    std::erase_if(catalog.topics, [&](const TopicInfo& t) { return t.id == topic.id; });
+    catalog.topics.push_back(topic);
+    version = topic.version;
+  } else if (const auto* put_group = std::get_if<PutGroup>(&change)) {
+    const GroupInfo& group = put_group->group;
+    std::erase_if(catalog.groups, [&](const GroupInfo& g) { return g.id == group.id; });
+    catalog.groups.push_back(group);
+    version = group.version;
+  } else if (const auto* drop_topic = std::get_if<DropTopic>(&change)) {
+    std::erase_if(catalog.topics, [&](const TopicInfo& t) { return t.id == drop_topic->topic; });
+    version = drop_topic->version;
+  } else {
+    const auto& drop_group = std::get<DropGroup>(change);
+    std::erase_if(catalog.groups, [&](const GroupInfo& g) { return g.id == drop_group.group; });
+    version = drop_group.version;
+  }
+  catalog.version = std::max(catalog.version, version);
+}
+
 Result<void> CatalogOwner::apply(const CatalogChange& change) {
   auto seen = [this](std::uint64_t id) { next_id_ = std::max(next_id_, id + 1); };
   if (const auto* put_topic = std::get_if<PutTopic>(&change)) {
-    const TopicInfo& topic = put_topic->topic;
-    seen(topic.id.value);
-    for (const PartitionPlace& place : topic.partitions) {
+    seen(put_topic->topic.id.value);
+    for (const PartitionPlace& place : put_topic->topic.partitions) {
       seen(place.stream.value & 0xffff'ffff'ffff);
     }
-    std::erase_if(catalog_.topics, [&](const TopicInfo& t) { return t.id == topic.id; });
-    catalog_.topics.push_back(topic);
-    catalog_.version = topic.version;
   } else if (const auto* put_group = std::get_if<PutGroup>(&change)) {
-    const GroupInfo& group = put_group->group;
-    seen(group.id.value);
-    std::erase_if(catalog_.groups, [&](const GroupInfo& g) { return g.id == group.id; });
-    catalog_.groups.push_back(group);
-    catalog_.version = group.version;
-  } else if (const auto* drop_topic = std::get_if<DropTopic>(&change)) {
-    std::erase_if(catalog_.topics, [&](const TopicInfo& t) { return t.id == drop_topic->topic; });
-    catalog_.version = drop_topic->version;
-  } else {
-    const auto& drop_group = std::get<DropGroup>(change);
-    std::erase_if(catalog_.groups, [&](const GroupInfo& g) { return g.id == drop_group.group; });
-    catalog_.version = drop_group.version;
+    seen(put_group->group.id.value);
   }
+  apply_to(catalog_, change);
   return {};
 }
 
@@ -96,14 +105,19 @@ void CatalogOwner::change(CatalogChange change, Answered done) {
   log_.stage(EntryType::kCatalog, bytes);
   Result<void> applied = apply(change);
   WB_ASSERT(applied.ok(), "a catalog change was checked before it is staged");
-  log_.when_durable([this, change = std::move(change),
-                     done = std::move(done)](bool durable) mutable {
-    if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
-    adopt_everywhere(std::move(change), [this, done = std::move(done)](Reply<void> reply) mutable {
-      show();
-      done(std::move(reply));
-    });
-  });
+  log_.when_durable(
+      [this, change = std::move(change), done = std::move(done)](bool durable) mutable {
+        if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+        // What other changes have staged meanwhile is not shown with this one (S13).
+        auto adopted = [this, change, done = std::move(done)](Reply<void> reply) mutable {
+          if (reply) {
+            apply_to(shown_, change);
+            show();
+          }
+          done(std::move(reply));
+        };
+        adopt_everywhere(change, std::move(adopted));
+      });
 }
 
 void CatalogOwner::adopt_everywhere(CatalogChange change, Answered done) {
@@ -120,11 +134,12 @@ void CatalogOwner::adopt_everywhere(CatalogChange change, Answered done) {
           if (!*adopted) return done(RequestError(Errc::kOutcomeUnknown, "a shard stopped"));
         }
         done({});
-      });
+      },
+      Mailbox::Kind::kAnswer);  // it is journaled: it has to arrive
 }
 
 void CatalogOwner::show() {
-  auto snapshot = std::make_shared<const Catalog>(catalog_);
+  auto snapshot = std::make_shared<const Catalog>(shown_);
   for (ShardIndex shard : all_shards(log_.mailbox())) {
     log_.mailbox().post(
         shard, [snapshot](Shard& s) { s.show_catalog(snapshot); }, Mailbox::Kind::kAnswer);
@@ -132,6 +147,7 @@ void CatalogOwner::show() {
 }
 
 void CatalogOwner::start(std::move_only_function<void()> ready) {
+  shown_ = catalog_;  // nothing is staged yet that recovery did not find
   // One after the other, topics before the groups that need them.
   auto changes = std::make_shared<std::vector<CatalogChange>>();
   for (const TopicInfo& topic : catalog_.topics) changes->push_back(PutTopic{topic});
@@ -144,7 +160,12 @@ void CatalogOwner::start(std::move_only_function<void()> ready) {
     (*all_ready)();
   };
   for (CatalogChange& change : *changes) adopt_everywhere(std::move(change), adopted);
-  adopted({});
+  ask_shards<bool>(
+      log_.mailbox(), log_.options().shard, all_shards(log_.mailbox()),
+      [catalog = std::make_shared<const Catalog>(catalog_)](Shard& shard, auto reply) {
+        shard.drop_missing(*catalog, std::move(reply));
+      },
+      [adopted](const std::vector<std::optional<bool>>&) { adopted({}); }, Mailbox::Kind::kAnswer);
 }
 
 // --- requests ---
@@ -161,7 +182,13 @@ void CatalogOwner::create_topic(CreateTopicRequest request, Done<CreateTopicRepl
   }
   if (const TopicInfo* known = catalog_.topic(request.name)) {
     if (known->partitions.size() == request.partitions) {
-      return answer<CreateTopicReply>(std::move(done), CreateTopicReply{*known, false});
+      // Perhaps not adopted everywhere yet: then this waits for it too (S13).
+      adopt_everywhere(PutTopic{*known},
+                       [this, topic = *known, done = std::move(done)](Reply<void> all) mutable {
+                         if (!all) return answer<CreateTopicReply>(std::move(done), all.error());
+                         answer<CreateTopicReply>(std::move(done), CreateTopicReply{topic, false});
+                       });
+      return;
     }
     return answer<CreateTopicReply>(
         std::move(done),
@@ -219,7 +246,12 @@ void CatalogOwner::create_group(CreateGroupRequest request, Done<CreateGroupRepl
   }
   if (const GroupInfo* known = catalog_.group(request.name)) {
     if (known->topic == topic->id && known->policy == request.policy) {
-      return answer<CreateGroupReply>(std::move(done), CreateGroupReply{*known, false});
+      adopt_everywhere(PutGroup{*known},
+                       [this, group = *known, done = std::move(done)](Reply<void> all) mutable {
+                         if (!all) return answer<CreateGroupReply>(std::move(done), all.error());
+                         answer<CreateGroupReply>(std::move(done), CreateGroupReply{group, false});
+                       });
+      return;
     }
     return answer<CreateGroupReply>(
         std::move(done),
@@ -296,7 +328,7 @@ void CatalogOwner::check_group_unused(const GroupInfo& group, bool discard_dead_
         for (const GroupPartitionStatus& status : shard.delivery().status(id)) {
           use.dead += status.accounting.dead;
         }
-        reply(use);
+        shard.when_durable([use, reply = std::move(reply)](bool) mutable { reply(use); });
       },
       [name = group.name, discard_dead_letters,
        done = std::move(done)](std::vector<std::optional<Use>> uses) mutable {

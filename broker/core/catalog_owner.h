@@ -36,6 +36,7 @@ class CatalogOwner {
   /// What all shards said to a question.
   using Answered = std::move_only_function<void(Reply<void>)>;
 
+  static void apply_to(Catalog& catalog, const CatalogChange& change);
   void change(CatalogChange change, Answered done);
   void adopt_everywhere(CatalogChange change, Answered done);
   void show();
@@ -44,7 +45,8 @@ class CatalogOwner {
   void check_group_unused(const GroupInfo& group, bool discard_dead_letters, Answered done);
 
   ShardLog& log_;
-  Catalog catalog_;
+  Catalog catalog_;  ///< with what is only staged
+  Catalog shown_;    ///< what every shard has adopted durably
   std::uint64_t next_id_ = 1;
 };
 

@@ -143,7 +143,8 @@ void ClientSession::handle(DescribeTopicRequest request, Done<DescribeTopicReply
           if (topic.partitions[i].shard != shard.index()) continue;
           if (auto status = shard.partitions().status(topic.id, {i})) statuses.push_back(*status);
         }
-        answered(std::move(statuses));
+        shard.when_durable([statuses = std::move(statuses), answered = std::move(answered)](
+                               bool) mutable { answered(std::move(statuses)); });
       },
       [reply = std::move(reply),
        done = std::move(done)](std::vector<std::optional<Statuses>> parts) mutable {
@@ -260,7 +261,9 @@ void ClientSession::handle(DescribeGroupRequest request, Done<DescribeGroupReply
   ask_shards<Status>(
       gateway_.mailbox_, gateway_.home_.index(), all_shards(gateway_.mailbox_),
       [id = group->id](Shard& shard, auto answered) {
-        answered(Status{shard.delivery().status(id), shard.delivery().consumer_count(id)});
+        Status status{shard.delivery().status(id), shard.delivery().consumer_count(id)};
+        shard.when_durable([status = std::move(status), answered = std::move(answered)](
+                               bool) mutable { answered(std::move(status)); });
       },
       [reply = std::move(reply),
        done = std::move(done)](std::vector<std::optional<Status>> parts) mutable {
@@ -458,6 +461,14 @@ void ClientSession::handle(ExtendRequest request, Done<ExtendReply> done) {
 
 // --- dead letters ---
 
+template <class R>
+static bool merged_something(const R&) {
+  return false;
+}
+static bool merged_something(const RedriveReply& reply) {
+  return reply.redriven > 0;
+}
+
 /// Asks every shard about the group's dead letters and merges the answers into the first.
 template <class Request, class R, class Call, class Merge>
 void ClientSession::ask_group_shards(Request request, Done<R> done, Call call, Merge merge) {
@@ -479,7 +490,9 @@ void ClientSession::ask_group_shards(Request request, Done<R> done, Call call, M
             merge(merged, std::move(**part));
           }
         }
-        if (error) return done(*error);
+        // Where some were redriven, those at the limit are only skipped.
+        bool only_limit = error && *error == Errc::kRedriveLimit && merged_something(merged);
+        if (error && !only_limit) return done(*error);
         done(std::move(merged));
       });
 }

@@ -44,6 +44,7 @@ struct GroupPartition {
 
   // Of this run.
   std::vector<DeliveryOp> unstaged;  ///< applied in this turn; one entry at its end
+  std::size_t unstaged_size = 0;     ///< about as many bytes
   std::set<Offset> ready;            ///< tracked messages that may go now
   std::map<LeaseToken, LeaseWatch> watches;
   std::set<Offset> dying;  ///< on the way to the dead letters: the payload is being read

@@ -119,12 +119,19 @@ RequestError unknown(DeadLetterId id) {
                                         std::to_string(id.number) + " in this group"};
 }
 
+/// An id of an earlier group of the same name means another dead letter (D1). People may leave the
+/// group's id out.
+bool of_this_group(const DeadLetterId& id, GroupId group) {
+  return id.group == GroupId{} || id.group == group;
+}
+
 bool matches(const GroupPartition& partition, std::uint64_t number, const DeadLetter& letter,
              const DeadLetterSelection& selection) {
   if (!selection.ids.empty()) {
     DeadLetterId id{partition.group, partition.index, number};
     bool named = std::ranges::any_of(selection.ids, [&](const DeadLetterId& wanted) {
-      return wanted.partition == id.partition && wanted.number == id.number;
+      return wanted.partition == id.partition && wanted.number == id.number &&
+             of_this_group(wanted, id.group);
     });
     if (!named) return false;
   }
@@ -152,8 +159,10 @@ void DeadLetterDesk::for_each(GroupId group_id, const DeadLetterSelection& selec
 
 template <class R>
 void DeadLetterDesk::refuse(Done<R> done, RequestError error) {
-  log_.when_durable(
-      [done = std::move(done), error = std::move(error)](bool) mutable { done(std::move(error)); });
+  log_.when_durable([done = std::move(done), error = std::move(error)](bool durable) mutable {
+    if (!durable) error = {Errc::kOutcomeUnknown, "the shard stopped"};
+    done(std::move(error));
+  });
 }
 
 void DeadLetterDesk::list(GroupId group, ListDeadLettersRequest request,
@@ -178,15 +187,23 @@ void DeadLetterDesk::list(GroupId group, ListDeadLettersRequest request,
              }
            });
   for (auto& [fingerprint, count] : counts) reply.fingerprints.push_back(std::move(count));
-  log_.when_durable(
-      [done = std::move(done), reply = std::move(reply)](bool) mutable { done(std::move(reply)); });
+  log_.when_durable([done = std::move(done), reply = std::move(reply)](bool durable) mutable {
+    if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+    done(std::move(reply));
+  });
+}
+
+std::pair<GroupPartition*, const DeadLetter*> DeadLetterDesk::find(GroupId group_id,
+                                                                   const DeadLetterId& id) {
+  ConsumerGroup* group = delivery_.find(group_id);
+  if (group == nullptr || !of_this_group(id, group_id)) return {nullptr, nullptr};
+  GroupPartition* partition = group->find(id.partition);
+  if (partition == nullptr) return {nullptr, nullptr};
+  return {partition, partition->dead_letters.find(id.number)};
 }
 
 void DeadLetterDesk::show(GroupId group_id, DeadLetterId id, Done<ShowDeadLetterReply> done) {
-  ConsumerGroup* group = delivery_.find(group_id);
-  GroupPartition* partition = group == nullptr ? nullptr : group->find(id.partition);
-  const DeadLetter* letter =
-      partition == nullptr ? nullptr : partition->dead_letters.find(id.number);
+  auto [partition, letter] = find(group_id, id);
   if (letter == nullptr) return refuse(std::move(done), unknown(id));
   auto call = std::make_shared<ShowCall>(log_, partition->dead_stream.id());
   call->records = letter->records;
@@ -201,57 +218,61 @@ void DeadLetterDesk::show(GroupId group_id, DeadLetterId id, Done<ShowDeadLetter
 
 void DeadLetterDesk::edit(GroupId group_id, EditDeadLetterRequest request,
                           Done<EditDeadLetterReply> done) {
-  // The number of versions stands in the records: they are read first, then checked again.
-  show(group_id, request.id,
-       [this, group_id, request, done = std::move(done)](Reply<ShowDeadLetterReply> shown) mutable {
+  // The timestamp stands in the original record: it is read first, and everything checked then.
+  DeadLetterId id = request.id;
+  show(group_id, id,
+       [this, group_id, request = std::move(request),
+        done = std::move(done)](Reply<ShowDeadLetterReply> shown) mutable {
          if (!shown) return done(shown.error());
-         ConsumerGroup* group = delivery_.find(group_id);
-         GroupPartition* partition = group == nullptr ? nullptr : group->find(request.id.partition);
-         const DeadLetter* letter =
-             partition == nullptr ? nullptr : partition->dead_letters.find(request.id.number);
-         if (letter == nullptr) return refuse(std::move(done), unknown(request.id));
-         if (letter->state != DeadLetterState::kDead) {
-           return refuse(std::move(done),
-                         {Errc::kDeadLetterState, "it is " + std::string(name(letter->state)) +
-                                                      "; only a dead one can be fixed"});
-         }
-         auto newest = static_cast<std::uint32_t>(shown->versions.size() - 1);
-         if (request.base_version != newest) {
-           return refuse(std::move(done),
-                         {Errc::kDeadLetterState,
-                          "version " + std::to_string(newest) + " is newer than the version " +
-                              std::to_string(request.base_version) +
-                              " that was edited; look at it and edit again"});
-         }
-         ByteVector facts = encode(FixFacts{log_.clock().wall(), request.by, request.note});
-         RecordDraft draft;
-         const Message& message = request.message;
-         if (message.key) draft.key = *message.key;
-         if (message.value) draft.value = *message.value;
-         for (const Header& header : message.headers) {
-           if (header.key == kFixHeader || header.key == kDeathHeader) continue;
-           draft.headers.emplace_back(header.key, header.value);
-         }
-         draft.headers.emplace_back(kFixHeader, facts);
-         draft.timestamp = shown->versions.front().message.timestamp;
-         BatchBuilder builder;
-         if (Result<void> added = builder.add(draft); !added) {
-           return refuse(std::move(done), RequestError(added.error()));
-         }
-         ByteVector batch = builder.build();
-         if (log_.admit(batch.size() + 4096, true) != Admission::kAdmitted) {
-           return refuse(std::move(done),
-                         {Errc::kDiskFull, "no room for the fix; try again later"});
-         }
-         Offset record = partition->dead_stream.end();
-         stamp_base_offset(batch, record);
-         stamp_leader_epoch(batch, 0);
-         delivery_.stage(*partition, request.id.number, FixedOp{record}, batch);
-         log_.when_durable([done = std::move(done), newest](bool durable) mutable {
-           if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
-           done(EditDeadLetterReply{newest + 1});
-         });
+         WallTime timestamp = shown->versions.front().message.timestamp;
+         add_version(group_id, request, timestamp, std::move(done));
        });
+}
+
+void DeadLetterDesk::add_version(GroupId group, const EditDeadLetterRequest& request,
+                                 WallTime timestamp, Done<EditDeadLetterReply> done) {
+  auto [partition, letter] = find(group, request.id);
+  if (letter == nullptr) return refuse(std::move(done), unknown(request.id));
+  if (letter->state != DeadLetterState::kDead) {
+    return refuse(std::move(done),
+                  {Errc::kDeadLetterState,
+                   "it is " + std::string(name(letter->state)) + "; only a dead one can be fixed"});
+  }
+  std::uint32_t newest = summary_of(*partition, request.id.number, *letter).versions - 1;
+  if (request.base_version != newest) {
+    return refuse(
+        std::move(done),
+        {Errc::kDeadLetterState,
+         "version " + std::to_string(newest) + " is newer than the version " +
+             std::to_string(request.base_version) + " that was edited; look at it and edit again"});
+  }
+  ByteVector facts = encode(FixFacts{log_.clock().wall(), request.by, request.note});
+  RecordDraft draft;
+  const Message& message = request.message;
+  if (message.key) draft.key = *message.key;
+  if (message.value) draft.value = *message.value;
+  for (const Header& header : message.headers) {
+    if (header.key == kFixHeader || header.key == kDeathHeader) continue;
+    draft.headers.emplace_back(header.key, header.value);
+  }
+  draft.headers.emplace_back(kFixHeader, facts);
+  draft.timestamp = timestamp;
+  BatchBuilder builder;
+  if (Result<void> added = builder.add(draft); !added) {
+    return refuse(std::move(done), RequestError(added.error()));
+  }
+  ByteVector batch = builder.build();
+  if (log_.admit(batch.size() + 4096, true) != Admission::kAdmitted) {
+    return refuse(std::move(done), {Errc::kDiskFull, "no room for the fix; try again later"});
+  }
+  Offset record = partition->dead_stream.end();
+  stamp_base_offset(batch, record);
+  stamp_leader_epoch(batch, 0);
+  delivery_.stage(*partition, request.id.number, FixedOp{record}, batch);
+  log_.when_durable([done = std::move(done), newest](bool durable) mutable {
+    if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+    done(EditDeadLetterReply{newest + 1});
+  });
 }
 
 void DeadLetterDesk::redrive(GroupId group, RedriveRequest request, Done<RedriveReply> done) {

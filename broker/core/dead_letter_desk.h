@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "broker/core/delivery.h"
@@ -27,6 +28,10 @@ class DeadLetterDesk {
   /// Calls found() for each that matches, in order of partition and number. Nothing may be changed
   /// inside.
   void for_each(GroupId group, const DeadLetterSelection& selection, const Found& found);
+  /// The dead letter, or {null, null}.
+  std::pair<GroupPartition*, const DeadLetter*> find(GroupId group, const DeadLetterId& id);
+  void add_version(GroupId group, const EditDeadLetterRequest& request, WallTime timestamp,
+                   Done<EditDeadLetterReply> done);
   template <class R>
   void refuse(Done<R> done, RequestError error);
 

@@ -15,11 +15,20 @@ constexpr std::int64_t kMaxLeaseMessages = 1024;
 constexpr std::int64_t kMaxLeaseBytes = 1024 * 1024;
 /// Journal room that a lease's possible dead letters need (D14), beside their payloads.
 constexpr std::size_t kRoomPerLease = 64 * 1024;
-/// Retries and back-offs never wait longer, whatever a clock or a client says (D11).
-constexpr std::chrono::hours kMaxWait{12};
+/// Operations of one entry at most, about: a turn may bring more than a frame holds.
+constexpr std::size_t kMaxEntryBytes = 32 * 1024;
+/// How long messages wait whose payload could not be read: devices recover, or somebody looks.
+constexpr std::chrono::seconds kUnreadableWait{60};
 
 Error misfit(const char* where) {
   return {Errc::kBadFormat, 0, where};
+}
+
+/// Not less than the operation takes in an entry.
+std::size_t size_bound(const DeliveryOp& op) {
+  const auto* wait = std::get_if<WaitOp>(&op);
+  const Failure* failure = wait == nullptr ? nullptr : &wait->attempt.failure;
+  return 96 + (failure == nullptr ? 0 : failure->code.size() + failure->detail.size());
 }
 
 }  // namespace
@@ -124,6 +133,7 @@ void Delivery::drop(GroupId id) {
     log_.drop_stream(partition->dead_stream.id());
   }
   std::erase(dirty_, id);
+  std::erase(starved_, id);
   groups_.erase(id);
 }
 
@@ -153,13 +163,18 @@ void Delivery::record(GroupPartition& partition, DeliveryOp op) {
   DeliveryEntry entry{partition.group, partition.log.id(), {op}};
   Result<void> applied = apply(entry);
   WB_ASSERT(applied.ok(), "an operation was checked before it is recorded");
+  partition.unstaged_size += size_bound(op);
   partition.unstaged.push_back(std::move(op));
+  if (partition.unstaged_size >= kMaxEntryBytes && !log_.journal().poisoned()) {
+    stage_ops(partition);
+  }
 }
 
 void Delivery::stage_ops(GroupPartition& partition) {
   if (partition.unstaged.empty()) return;
   DeliveryEntry entry{partition.group, partition.log.id(), std::move(partition.unstaged)};
   partition.unstaged.clear();
+  partition.unstaged_size = 0;
   log_.stage(EntryType::kDelivery, encode(entry));
 }
 
@@ -176,11 +191,11 @@ void Delivery::attach(GroupId id, ShardConsumer consumer) {
       watch.orphaned = false;
       watch.consumer = consumer.id;
       watch.deadline = until;
+      watch_until(*partition, token, until);
     }
   }
   group->consumers.push_back(consumer);
-  if (!group->dirty) dirty_.push_back(id);
-  group->dirty = true;
+  mark_dirty(*group);
 }
 
 void Delivery::detach(GroupId id, ConsumerId consumer, bool clean) {
@@ -202,14 +217,27 @@ void Delivery::detach(GroupId id, ConsumerId consumer, bool clean) {
     }
     for (LeaseToken token : released) {
       std::vector<OffsetRange> open = partition->delivery.find_lease(token)->open;
-      for (OffsetRange range : open) {
-        record(*partition, ReleaseOp{token, range, false});
-        for (Offset o = range.first; o <= range.last; ++o) partition->ready.insert(o);
-      }
-      partition->watches.erase(token);
+      for (OffsetRange range : open) release(*partition, token, range);
+      if (partition->delivery.find_lease(token) == nullptr) partition->watches.erase(token);
     }
     touch(*partition);
   }
+}
+
+void Delivery::release(GroupPartition& partition, LeaseToken token, OffsetRange range) {
+  auto give = [&](Offset first, Offset last) {
+    if (last < first) return;
+    record(partition, ReleaseOp{token, {first, last}, false});
+    for (Offset o = first; o <= last; ++o) partition.ready.insert(o);
+  };
+  Offset first = range.first;
+  std::vector<Offset> dying(partition.dying.lower_bound(range.first),
+                            partition.dying.upper_bound(range.last));
+  for (Offset offset : dying) {
+    give(first, offset - 1);
+    first = offset + 1;
+  }
+  give(first, range.last);
 }
 
 void Delivery::lend(GroupId id, ConsumerId consumer, Credit credit) {
@@ -218,9 +246,9 @@ void Delivery::lend(GroupId id, ConsumerId consumer, Credit credit) {
   if (found == nullptr) return;
   found->credit.messages += credit.messages;
   found->credit.bytes += credit.bytes;
-  if (found->has_credit()) found->wanting = false;
-  if (!group->dirty) dirty_.push_back(id);
-  group->dirty = true;
+  // Even if it is too little: then it asks again.
+  found->wanting = false;
+  mark_dirty(*group);
 }
 
 void Delivery::recall(GroupId id, ConsumerId consumer) {
@@ -247,10 +275,13 @@ std::size_t Delivery::consumer_count(GroupId id) const {
 // --- leasing ---
 
 void Delivery::touch(GroupPartition& partition) {
-  ConsumerGroup* group = find(partition.group);
-  if (group == nullptr || group->dirty) return;
-  group->dirty = true;
-  dirty_.push_back(partition.group);
+  if (ConsumerGroup* group = find(partition.group)) mark_dirty(*group);
+}
+
+void Delivery::mark_dirty(ConsumerGroup& group) {
+  if (group.dirty) return;
+  group.dirty = true;
+  dirty_.push_back(group.info.id);
 }
 
 void Delivery::appended(const Stream& stream) {
@@ -285,7 +316,8 @@ void Delivery::grant(ConsumerGroup& group) {
     if (partition == nullptr) return;
     ShardConsumer* consumer = next_consumer();
     if (consumer == nullptr) return ask_for_credit(group);
-    if (!grant_one(group, *partition, *consumer)) return;
+    // The journal's next file, or free space, comes with a later turn.
+    if (!grant_one(group, *partition, *consumer)) return starved_.push_back(group.info.id);
   }
 }
 
@@ -369,8 +401,11 @@ void Delivery::send(GroupId group_id, StreamId stream, LeaseToken token, Credit 
   auto done = [this, group_id, stream, token, used](Result<std::vector<SharedBytes>> batches) {
     ConsumerGroup* g = find(group_id);
     GroupPartition* p = g == nullptr ? nullptr : g->find(stream);
-    // Unreadable: the lease stays unsent and its consumer's departure frees it; the shard says why.
-    if (p == nullptr || !batches || p->delivery.find_lease(token) == nullptr) return;
+    if (p == nullptr || p->delivery.find_lease(token) == nullptr) return;
+    if (!batches) {
+      give_back(*g, *p, token, used);
+      return end_unreadable(*p, token);
+    }
     push(*g, *p, token, used, std::move(*batches));
   };
   if (partition->delivery.find_tracked(range.first) != nullptr) {
@@ -384,6 +419,44 @@ void Delivery::send(GroupId group_id, StreamId stream, LeaseToken token, Credit 
   std::size_t first = partition->log.index_of(range.first);
   std::size_t last = partition->log.index_of(range.last);
   log_.read(partition->log, first, last - first + 1, std::move(done));
+}
+
+void Delivery::give_back(ConsumerGroup& group, GroupPartition& partition, LeaseToken token,
+                         Credit credit) {
+  auto watch = partition.watches.find(token);
+  ShardConsumer* consumer =
+      watch == partition.watches.end() ? nullptr : group.find_consumer(watch->second.consumer);
+  if (consumer == nullptr || (credit.messages == 0 && credit.bytes == 0)) return;
+  consumer->credit.messages += credit.messages;
+  consumer->credit.bytes += credit.bytes;
+  mark_dirty(group);
+}
+
+/// The payload could not be read: the messages wait, each by itself from now on, so that one bad
+/// batch does not hold up its neighbours. Nobody is charged.
+void Delivery::end_unreadable(GroupPartition& partition, LeaseToken token) {
+  const OpenLease* lease = partition.delivery.find_lease(token);
+  WallTime now = log_.clock().wall();
+  std::vector<OffsetRange> open = lease->open;
+  InstanceId instance = lease->instance;
+  for (OffsetRange range : open) {
+    for (Offset offset = range.first; offset <= range.last; ++offset) {
+      if (partition.dying.contains(offset)) continue;
+      const TrackedMessage* tracked = partition.delivery.find_tracked(offset);
+      Attempt attempt{now,
+                      tracked != nullptr ? tracked->deliveries : 1,
+                      0,
+                      instance,
+                      {FailureClass::kUnexplained, "unreadable",
+                       "the broker could not read the message back from its journal"}};
+      bool alone = open.size() == 1 && range.count() == 1;
+      std::chrono::milliseconds wait = alone ? kUnreadableWait : std::chrono::milliseconds(0);
+      record(partition,
+             WaitOp{token, offset, false, {now.milliseconds + wait.count()}, std::move(attempt)});
+      timers_.emplace(log_.clock().monotonic() + wait, Timer{&partition, {}, offset});
+    }
+  }
+  if (partition.delivery.find_lease(token) == nullptr) partition.watches.erase(token);
 }
 
 void Delivery::push(ConsumerGroup& group, GroupPartition& partition, LeaseToken token, Credit used,
@@ -406,6 +479,11 @@ void Delivery::push(ConsumerGroup& group, GroupPartition& partition, LeaseToken 
   deliver.lease = group.info.policy.lease;
   deliver.ranges.push_back(granted);
   deliver.batches = std::move(batches);
+  // A single record is smaller than the batch that was reckoned with; a fixed one may be larger.
+  std::int64_t sent = 0;
+  for (const SharedBytes& batch : deliver.batches) sent += static_cast<std::int64_t>(batch.size());
+  give_back(group, partition, token, {0, used.bytes - sent});
+  used.bytes = sent;
   watch->second.sent = true;
   watch->second.deadline = log_.clock().monotonic() + group.info.policy.lease;
   watch_until(partition, token, watch->second.deadline);
@@ -433,7 +511,9 @@ void Delivery::resume() {
         if (message.leased) continue;
         // A clock that jumped while we were down must not park a message for days (D11).
         std::chrono::milliseconds wait(message.ready_at.milliseconds - wall.milliseconds);
-        wait = std::min<std::chrono::milliseconds>(wait, kMaxWait);
+        std::chrono::milliseconds whole(message.ready_at.milliseconds -
+                                        message.last_end.milliseconds);
+        wait = std::min(wait, whole);
         if (wait.count() <= 0) {
           partition->ready.insert(offset);
         } else {
@@ -456,6 +536,9 @@ void Delivery::turn() {
     Timer timer = timers_.begin()->second;
     timers_.erase(timers_.begin());
     run_timer(timer);
+  }
+  for (GroupId id : std::exchange(starved_, {})) {
+    if (ConsumerGroup* group = find(id)) mark_dirty(*group);
   }
   std::vector<GroupId> dirty = std::exchange(dirty_, {});
   for (GroupId id : dirty) {

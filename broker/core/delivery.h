@@ -80,6 +80,8 @@ class Delivery {
   /// Lets run out what is due, grants leases, stages what gathered in this turn.
   void turn();
   [[nodiscard]] std::optional<MonotonicTime> deadline() const;
+  /// Whether something waits for the end of a turn.
+  [[nodiscard]] bool wants_turn() const { return !dirty_.empty() || !unstaged_.empty(); }
   void appended(const Stream& stream);
 
  private:
@@ -105,6 +107,10 @@ class Delivery {
   void stage_ops(GroupPartition& partition);
   void watch_until(GroupPartition& partition, LeaseToken token, MonotonicTime when);
 
+  /// Makes the messages ready again, except those on their way to the dead letters.
+  void release(GroupPartition& partition, LeaseToken token, OffsetRange range);
+  void mark_dirty(ConsumerGroup& group);
+
   void grant(ConsumerGroup& group);
   bool grant_one(ConsumerGroup& group, GroupPartition& partition, ShardConsumer& consumer);
   OffsetRange next_range(const GroupPartition& partition, const ShardConsumer& consumer,
@@ -113,6 +119,8 @@ class Delivery {
   void send(GroupId group, StreamId stream, LeaseToken token, Credit used);
   void push(ConsumerGroup& group, GroupPartition& partition, LeaseToken token, Credit used,
             std::vector<SharedBytes> batches);
+  void give_back(ConsumerGroup& group, GroupPartition& partition, LeaseToken token, Credit credit);
+  void end_unreadable(GroupPartition& partition, LeaseToken token);
 
   void run_timer(const Timer& timer);
   void expire(GroupPartition& partition, LeaseToken token);
@@ -123,6 +131,7 @@ class Delivery {
   void fail(ConsumerGroup& group, GroupPartition& partition, LeaseToken token, Offset offset,
             const Settlement& settlement, std::move_only_function<void(Reply<SettleOutcome>)> done);
   void kill(GroupPartition& partition, Death death);
+  void survive(GroupPartition& partition, Death& death, const Error& error);
   void read_payload(GroupPartition& partition, Offset offset,
                     std::move_only_function<void(Result<SharedBytes>)> done);
   Result<void> bury(GroupPartition& partition, const Death& death, const SharedBytes& batch);
@@ -133,6 +142,7 @@ class Delivery {
   std::map<GroupId, std::unique_ptr<ConsumerGroup>> groups_;
   std::unordered_map<StreamId, std::vector<GroupPartition*>> by_stream_;
   std::vector<GroupId> dirty_;
+  std::vector<GroupId> starved_;  ///< they have work, and the journal had no room for a lease
   std::vector<std::pair<GroupId, StreamId>> unstaged_;
   std::multimap<MonotonicTime, Timer> timers_;
   std::uint64_t next_lease_ = 1;

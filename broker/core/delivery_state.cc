@@ -118,6 +118,7 @@ Result<void> DeliveryState::apply(const WaitOp& op) {
   if (message.leased) --tracked_leased_;
   message.leased = false;
   message.ready_at = op.ready_at;
+  message.last_end = op.attempt.at;
   if (op.charged) {
     ++message.failures;
     ++failure_count_;

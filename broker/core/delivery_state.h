@@ -28,6 +28,7 @@ struct TrackedMessage {
   std::uint32_t redrive = 0;
   bool leased = false;
   WallTime ready_at;              ///< not leased: when it may go again; 0: at once
+  WallTime last_end;              ///< when its last failed attempt ended; 0: none
   WallTime first_transient;       ///< of its `transient` failures; 0: none (D11)
   std::uint64_t dead_letter = 0;  ///< its number, if it was redriven: the payload is the fixed one
   std::vector<Attempt> attempts;  ///< the newest kMaxAttemptHistory, since birth or redrive

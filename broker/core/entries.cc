@@ -1,6 +1,8 @@
 #include "broker/core/entries.h"
 
 #include <bit>
+#include <type_traits>
+#include <utility>
 
 #include "protocol/base/limits.h"
 
@@ -23,6 +25,23 @@ std::size_t read_count(ByteReader& in) {
 }
 
 // --- building blocks, written and read side by side ---
+
+/// Reads past the end, which a reader does not forgive: what comes next cannot be trusted.
+void refuse(ByteReader& in) {
+  in.read_bytes(in.remaining() + 1);
+}
+
+template <class Enum>
+Enum get_enum(ByteReader& in, Enum first, Enum last) {
+  auto value = in.read<std::underlying_type_t<Enum>>();
+  if (value < std::to_underlying(first) || value > std::to_underlying(last)) refuse(in);
+  return Enum{value};
+}
+bool get_bool(ByteReader& in) {
+  auto value = in.read<std::uint8_t>();
+  if (value > 1) refuse(in);
+  return value == 1;
+}
 
 void put(ByteWriter& out, const Uuid& uuid) {
   out.write_bytes(uuid.bytes);
@@ -53,7 +72,11 @@ OffsetRange get_range(ByteReader& in) {
   OffsetRange range;
   range.first.value = in.read<std::int64_t>();
   std::uint64_t more = in.read_varint();
-  range.last = range.first + static_cast<std::int64_t>(more & 0xffff'ffff'ffff);
+  if (range.first.value < 0 || more > static_cast<std::uint64_t>(INT64_MAX - range.first.value)) {
+    refuse(in);
+    return {};
+  }
+  range.last = range.first + static_cast<std::int64_t>(more);
   return range;
 }
 
@@ -71,7 +94,7 @@ void put(ByteWriter& out, const Failure& failure) {
 }
 Failure get_failure(ByteReader& in) {
   Failure failure;
-  failure.failure_class = in.read<FailureClass>();
+  failure.failure_class = get_enum(in, FailureClass::kTransient, FailureClass::kUnexplained);
   failure.code = in.read_text(kMaxText);
   failure.detail = in.read_text(kMaxText);
   return failure;
@@ -147,18 +170,18 @@ GroupInfo get_group(ByteReader& in) {
   group.version = in.read<std::uint64_t>();
   group.name = in.read_text(kMaxText);
   GroupPolicy& policy = group.policy;
-  policy.ordering = in.read<Ordering>();
-  policy.on_dead_letter = in.read<OnDeadLetter>();
-  policy.attempts = in.read<Attempts>();
+  policy.ordering = get_enum(in, Ordering::kUnset, Ordering::kPartition);
+  policy.on_dead_letter = get_enum(in, OnDeadLetter::kSkip, OnDeadLetter::kHold);
+  policy.attempts = get_enum(in, Attempts::kExact, Attempts::kRelaxed);
   policy.max_failures = in.read<std::uint32_t>();
   policy.window = in.read<std::uint32_t>();
   policy.lease = std::chrono::milliseconds(in.read<std::int64_t>());
-  policy.backoff.kind = in.read<BackoffKind>();
-  policy.backoff.jitter = in.read<Jitter>();
+  policy.backoff.kind = get_enum(in, BackoffKind::kFixed, BackoffKind::kExponential);
+  policy.backoff.jitter = get_enum(in, Jitter::kNone, Jitter::kEqual);
   policy.backoff.base = std::chrono::milliseconds(in.read<std::int64_t>());
   policy.backoff.cap = std::chrono::milliseconds(in.read<std::int64_t>());
   policy.backoff.factor = std::bit_cast<double>(in.read<std::uint64_t>());
-  group.start.kind = in.read<StartKind>();
+  group.start.kind = get_enum(in, StartKind::kUnset, StartKind::kTime);
   group.start.offset.value = in.read<std::int64_t>();
   group.start.time = get_time(in);
   return group;
@@ -250,7 +273,7 @@ DeliveryOp get_delivery_op(ByteReader& in, bool& known) {
       WaitOp op;
       op.token = get_token(in);
       op.offset.value = in.read<std::int64_t>();
-      op.charged = in.read<std::uint8_t>() != 0;
+      op.charged = get_bool(in);
       op.ready_at = get_time(in);
       op.attempt = get_attempt(in);
       return op;
@@ -259,7 +282,7 @@ DeliveryOp get_delivery_op(ByteReader& in, bool& known) {
       ReleaseOp op;
       op.token = get_token(in);
       op.range = get_range(in);
-      op.unexplained = in.read<std::uint8_t>() != 0;
+      op.unexplained = get_bool(in);
       return op;
     }
     default:
@@ -273,7 +296,7 @@ DiedOp get_died(ByteReader& in) {
   op.token = get_token(in);
   op.offset.value = in.read<std::int64_t>();
   op.record.value = in.read<std::int64_t>();
-  op.reason = in.read<DeadLetterReason>();
+  op.reason = get_enum(in, DeadLetterReason::kMaxFailures, DeadLetterReason::kExpired);
   op.fingerprint = in.read<std::uint64_t>();
   op.failures = in.read<std::uint32_t>();
   op.deliveries = in.read<std::uint32_t>();
@@ -365,7 +388,7 @@ Result<AppendHead> decode_append(Bytes body, std::size_t* batch_offset) {
   if ((flags & kHasProducer) != 0) {
     ProducerStamp stamp;
     stamp.id.uuid = get_uuid(in);
-    stamp.kind = in.read<ProducerKind>();
+    stamp.kind = get_enum(in, ProducerKind::kSession, ProducerKind::kDurable);
     stamp.epoch = in.read<std::uint32_t>();
     stamp.previous = in.read<std::uint64_t>();
     stamp.base_sequence = in.read<std::uint64_t>();
@@ -381,6 +404,7 @@ ByteVector encode(const DeliveryEntry& entry) {
   ByteWriter out(bytes);
   out.write(entry.group.value);
   out.write(entry.stream.value);
+  out.write_varint(entry.ops.size());
   for (const DeliveryOp& op : entry.ops) put_variant(out, op);
   return bytes;
 }
@@ -391,7 +415,8 @@ Result<DeliveryEntry> decode_delivery(Bytes body) {
   entry.group.value = in.read<std::uint64_t>();
   entry.stream.value = in.read<std::uint64_t>();
   bool known = true;
-  while (in.ok() && in.remaining() > 0) {
+  std::size_t count = read_count(in);
+  for (std::size_t i = 0; in.ok() && i < count; ++i) {
     entry.ops.push_back(get_delivery_op(in, known));
     if (!known) return bad("delivery entry: operation");
   }
@@ -499,7 +524,7 @@ Result<DeathFacts> decode_death(Bytes bytes) {
   ByteReader in(bytes);
   DeathFacts facts;
   facts.at = get_time(in);
-  facts.reason = in.read<DeadLetterReason>();
+  facts.reason = get_enum(in, DeadLetterReason::kMaxFailures, DeadLetterReason::kExpired);
   std::size_t count = read_count(in);
   for (std::size_t i = 0; in.ok() && i < count; ++i) facts.attempts.push_back(get_attempt(in));
   if (!in.finished()) return bad("death facts");

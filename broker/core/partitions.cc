@@ -59,6 +59,9 @@ Partition* Partitions::judge(const PublishPart& part, Done<PublishResult>& done,
     if (stamp.kind == ProducerKind::kSession && stamp.base_sequence != stamp.previous + 1) {
       return refuse({Errc::kInvalidRequest, "a session producer's sequences have no gaps"});
     }
+    if (stamp.base_sequence > UINT64_MAX - count) {
+      return refuse({Errc::kInvalidRequest, "the sequence is beyond all numbers"});
+    }
     if (stamp.kind == ProducerKind::kDurable) {
       if (auto refusal = durable_producers_.refuse_publish(stamp)) return refuse(*refusal);
     }
@@ -162,15 +165,27 @@ void Partitions::drop(TopicId topic, const std::function<void(StreamId)>& forget
     StreamId stream = it->second->log->id();
     it = by_name_.erase(it);
     forget(stream);
+    for (;;) {
+      auto next = waiting_reads_.lower_bound({stream, 0});
+      if (next == waiting_reads_.end() || next->first.first != stream) break;
+      WaitingRead read = take_waiting(next->first);
+      read.done(no_partition(read.request.topic, read.request.partition));
+    }
     by_stream_.erase(stream);
     log_.drop_stream(stream);
   }
 }
 
 void Partitions::open_producer(OpenProducerRequest request, Done<OpenProducerReply> done) {
-  if (auto refusal = durable_producers_.refuse_open(request)) {
-    log_.when_durable(
-        [done = std::move(done), refusal = *refusal](bool) mutable { done(std::move(refusal)); });
+  auto refusal = durable_producers_.refuse_open(request);
+  if (!refusal && log_.admit(request.name.size() + 4096, true) != Admission::kAdmitted) {
+    refusal.emplace(Errc::kDiskFull, "no room to record the producer; try again later");
+  }
+  if (refusal) {
+    log_.when_durable([done = std::move(done), refusal = *refusal](bool durable) mutable {
+      if (!durable) refusal = {Errc::kOutcomeUnknown, "the shard stopped"};
+      done(std::move(refusal));
+    });
     return;
   }
   ProducerEntry entry{request.id, request.epoch, request.name};
@@ -233,7 +248,9 @@ void Partitions::read(ReadRequest request, Done<ReadReply> done) {
   }
   if (from == log.visible_end() && request.wait.count() > 0) {
     MonotonicTime until = log_.clock().monotonic() + request.wait;
-    waiting_reads_.emplace(until, WaitingRead{std::move(request), std::move(done)});
+    WaitingKey key{log.id(), next_waiting_++};
+    waiting_reads_.emplace(key, WaitingRead{std::move(request), std::move(done), until});
+    read_deadlines_.emplace(until, key);
     return;
   }
   answer(*partition, request, from, std::move(done));
@@ -265,37 +282,42 @@ void Partitions::answer(Partition& partition, const ReadRequest& request, Offset
             });
 }
 
+Partitions::WaitingRead Partitions::take_waiting(WaitingKey key) {
+  auto found = waiting_reads_.find(key);
+  WaitingRead read = std::move(found->second);
+  waiting_reads_.erase(found);
+  read_deadlines_.erase({read.until, key});
+  return read;
+}
+
 void Partitions::revealed(const Stream& stream) {
   Partition* partition = find(stream.id());
-  if (partition == nullptr) return;
-  for (auto it = waiting_reads_.begin(); it != waiting_reads_.end();) {
-    const ReadRequest& request = it->second.request;
-    if (request.topic != partition->topic || request.partition != partition->index) {
-      ++it;
-      continue;
-    }
-    WaitingRead read = std::move(it->second);
-    it = waiting_reads_.erase(it);
+  for (;;) {
+    auto next = waiting_reads_.lower_bound({stream.id(), 0});
+    if (next == waiting_reads_.end() || next->first.first != stream.id()) return;
+    WaitingRead read = take_waiting(next->first);
     answer(*partition, read.request, read.request.from, std::move(read.done));
   }
 }
 
 void Partitions::expire(MonotonicTime now) {
-  while (!waiting_reads_.empty() && waiting_reads_.begin()->first <= now) {
-    WaitingRead read = std::move(waiting_reads_.begin()->second);
-    waiting_reads_.erase(waiting_reads_.begin());
-    Partition* partition = find(read.request.topic, read.request.partition);
-    if (partition == nullptr) {
-      read.done(no_partition(read.request.topic, read.request.partition));
-    } else {
-      answer(*partition, read.request, read.request.from, std::move(read.done));
-    }
+  while (!read_deadlines_.empty() && read_deadlines_.begin()->first <= now) {
+    WaitingKey key = read_deadlines_.begin()->second;
+    WaitingRead read = take_waiting(key);
+    answer(*find(key.first), read.request, read.request.from, std::move(read.done));
+  }
+}
+
+void Partitions::abandon_reads() {
+  while (!waiting_reads_.empty()) {
+    take_waiting(waiting_reads_.begin()->first)
+        .done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
   }
 }
 
 std::optional<MonotonicTime> Partitions::deadline() const {
-  if (waiting_reads_.empty()) return std::nullopt;
-  return waiting_reads_.begin()->first;
+  if (read_deadlines_.empty()) return std::nullopt;
+  return read_deadlines_.begin()->first;
 }
 
 }  // namespace waybill

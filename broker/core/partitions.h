@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -57,17 +58,23 @@ class Partitions {
   void revealed(const Stream& stream);
   /// Answers waiting reads whose time is up.
   void expire(MonotonicTime now);
+  /// The shard stopped: nothing more will come.
+  void abandon_reads();
   [[nodiscard]] std::optional<MonotonicTime> deadline() const;
 
  private:
   struct WaitingRead {
     ReadRequest request;
     Done<ReadReply> done;
+    MonotonicTime until;
   };
+  /// By stream, then by a number of its own.
+  using WaitingKey = std::pair<StreamId, std::uint64_t>;
 
   /// The partition if this publish may be appended; else answers `done` and gives null.
   Partition* judge(const PublishPart& part, Done<PublishResult>& done, std::uint32_t& count);
   void append(Partition& partition, const PublishPart& part, const AppendHead& head);
+  WaitingRead take_waiting(WaitingKey key);
   void answer(Partition& partition, const ReadRequest& request, Offset from, Done<ReadReply> done);
 
   ShardLog& log_;
@@ -76,8 +83,9 @@ class Partitions {
   std::unordered_map<StreamId, std::unique_ptr<Partition>> by_stream_;
   DurableProducers durable_producers_;
   std::move_only_function<void(const Stream&)> appended_;
-  /// By when they give up waiting.
-  std::multimap<MonotonicTime, WaitingRead> waiting_reads_;
+  std::map<WaitingKey, WaitingRead> waiting_reads_;
+  std::set<std::pair<MonotonicTime, WaitingKey>> read_deadlines_;
+  std::uint64_t next_waiting_ = 1;
 };
 
 }  // namespace waybill

@@ -15,6 +15,10 @@ SequenceVerdict ProducerTable::judge(const ProducerStamp& stamp, std::uint32_t c
   auto found = producers_.find(stamp.id);
   std::uint64_t last = found == producers_.end() ? 0 : found->second.last_sequence;
   if (found != producers_.end()) {
+    // Else a session under a durable producer's id would pass its fence (D21).
+    if (found->second.kind != stamp.kind) {
+      return refuse(Errc::kInvalidRequest, "this producer id is of another kind of producer");
+    }
     for (const RecentBatch& batch : found->second.recent) {
       if (batch.base_sequence == stamp.base_sequence && batch.count == count) {
         return {SequenceVerdict::Kind::kDuplicate, batch.base_offset, {}};

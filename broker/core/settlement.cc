@@ -14,7 +14,8 @@
 namespace waybill {
 namespace {
 
-constexpr std::chrono::hours kMaxWait{12};
+/// How long a message waits that should become a dead letter while its payload cannot be read.
+constexpr std::chrono::seconds kUnreadableWait{60};
 
 std::uint32_t saturated_ms(std::int64_t milliseconds) {
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(milliseconds, 0, UINT32_MAX));
@@ -122,8 +123,7 @@ void Delivery::settle_one(ConsumerGroup& group, InstanceId instance, const Settl
       done(SettleOutcome::kDone);
       break;
     case SettleVerb::kRelease:
-      record(*partition, ReleaseOp{token, range, false});
-      for (Offset o = range.first; o <= range.last; ++o) partition->ready.insert(o);
+      release(*partition, token, range);
       done(SettleOutcome::kReleased);
       break;
     case SettleVerb::kRetry:
@@ -158,12 +158,15 @@ void Delivery::extend(GroupId id, InstanceId instance, std::vector<LeaseExtensio
     }
     // Deadlines are of this run only: after a restart every lease has its full time again (D5).
     LeaseWatch& watch = partition->watches[extension.token];
+    watch.orphaned = false;  // its instance is there after all, on another connection
     watch.deadline = log_.clock().monotonic() + group->info.policy.lease;
     watch.started = watch.started || extension.started;
     reply.outcomes.emplace_back();
   }
-  log_.when_durable(
-      [done = std::move(done), reply = std::move(reply)](bool) mutable { done(std::move(reply)); });
+  log_.when_durable([done = std::move(done), reply = std::move(reply)](bool durable) mutable {
+    if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+    done(std::move(reply));
+  });
 }
 
 // --- failing ---
@@ -196,7 +199,7 @@ void Delivery::fail(ConsumerGroup& group, GroupPartition& partition, LeaseToken 
     reason = DeadLetterReason::kRequested;
   } else if (failure_class == FailureClass::kInvalid) {
     reason = DeadLetterReason::kInvalid;
-  } else if (failures >= group.info.policy.max_failures) {
+  } else if (charged && failures >= group.info.policy.max_failures) {
     reason = DeadLetterReason::kMaxFailures;
   }
   if (reason) {
@@ -209,7 +212,8 @@ void Delivery::fail(ConsumerGroup& group, GroupPartition& partition, LeaseToken 
   }
   std::chrono::milliseconds wait =
       settlement.retry_after
-          ? std::min<std::chrono::milliseconds>(*settlement.retry_after, kMaxWait)
+          ? std::clamp<std::chrono::milliseconds>(*settlement.retry_after, {},
+                                                  limits::kMaxRetryAfter)
           : backoff_delay(group.info.policy.backoff, std::max<std::uint32_t>(failures, 1),
                           log_.random().next());
   WaitOp op{token, offset, charged, {now.milliseconds + wait.count()}, std::move(attempt)};
@@ -241,8 +245,7 @@ void Delivery::expire(GroupPartition& partition, LeaseToken token) {
   std::vector<OffsetRange> open = lease->open;
   for (OffsetRange range : open) {
     if (!watch.started) {  // nobody had begun: no failure (D6)
-      record(partition, ReleaseOp{token, range, false});
-      for (Offset o = range.first; o <= range.last; ++o) partition.ready.insert(o);
+      release(partition, token, range);
       continue;
     }
     Settlement timeout;
@@ -320,16 +323,39 @@ void Delivery::kill(GroupPartition& partition, Death death) {
                  death = std::move(death)](Result<SharedBytes> batch) mutable {
     ConsumerGroup* group = find(group_id);
     GroupPartition* p = group == nullptr ? nullptr : group->find(stream);
-    if (p == nullptr) return;
+    auto answer = [&death](Reply<SettleOutcome> outcome) {
+      if (death.done) death.done(std::move(outcome));
+    };
+    if (p == nullptr) return answer(RequestError(Errc::kUnknownGroup, "the group was deleted"));
+    if (log_.journal().poisoned()) {
+      return answer(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+    }
     p->dying.erase(death.offset);
     Result<void> done = batch ? bury(*p, death, *batch) : Result<void>(batch.error());
-    if (done && p->delivery.find_lease(death.token) == nullptr) p->watches.erase(death.token);
+    if (!done) survive(*p, death, done.error());
+    if (p->delivery.find_lease(death.token) == nullptr) p->watches.erase(death.token);
     touch(*p);
-    if (!death.done) return;
-    if (!done) return death.done(RequestError(done.error()));
-    death.done(SettleOutcome::kDead);
+    answer(done ? SettleOutcome::kDead : SettleOutcome::kDelayed);
   };
   read_payload(partition, offset, std::move(buried));
+}
+
+/// Its payload could not be copied, so it cannot die yet: it waits, and dies at its next end.
+void Delivery::survive(GroupPartition& partition, Death& death, const Error& error) {
+  MonotonicTime again = log_.clock().monotonic() + kUnreadableWait;
+  timers_.emplace(again, Timer{&partition, {}, death.offset});
+  if (death.token == LeaseToken{}) return;
+  const OpenLease* lease = partition.delivery.find_lease(death.token);
+  WallTime now = log_.clock().wall();
+  Attempt attempt{
+      now, 0, 0, lease->instance, {FailureClass::kUnexplained, "unreadable", to_string(error)}};
+  if (death.attempt) attempt = std::move(*death.attempt);
+  std::chrono::milliseconds wait(kUnreadableWait);
+  record(partition, WaitOp{death.token,
+                           death.offset,
+                           death.charged,
+                           {now.milliseconds + wait.count()},
+                           std::move(attempt)});
 }
 
 Result<void> Delivery::bury(GroupPartition& partition, const Death& death,

@@ -113,6 +113,7 @@ Result<void> Shard::apply(const AdoptEntry& entry) {
 
 void Shard::adopt(const CatalogChange& change, const TopicInfo& topic,
                   std::move_only_function<void(bool durable)> done) {
+  if (poisoned()) return log_.when_durable([done = std::move(done)](bool) mutable { done(false); });
   AdoptEntry entry;
   entry.change = change;
   bool news = true;
@@ -140,15 +141,33 @@ void Shard::adopt(const CatalogChange& change, const TopicInfo& topic,
   log_.when_durable(std::move(done));
 }
 
+void Shard::drop_missing(const Catalog& catalog, std::move_only_function<void(bool durable)> done) {
+  // Groups before the topics they consume.
+  std::vector<CatalogChange> changes;
+  for (const auto& [id, version] : adopted_groups_) {
+    if (catalog.group(id) == nullptr) changes.emplace_back(DropGroup{id, catalog.version});
+  }
+  for (const auto& [id, version] : adopted_topics_) {
+    if (catalog.topic(id) == nullptr) changes.emplace_back(DropTopic{id, catalog.version});
+  }
+  for (const CatalogChange& change : changes) adopt(change, {}, [](bool) {});
+  log_.when_durable(std::move(done));
+}
+
 // --- the loop ---
 
 void Shard::turn() {
-  partitions_.expire(log_.clock().monotonic());
-  if (!poisoned()) delivery_.turn();
+  if (poisoned()) {
+    partitions_.abandon_reads();
+  } else {
+    partitions_.expire(log_.clock().monotonic());
+    delivery_.turn();
+  }
   log_.end_turn();
 }
 
 std::optional<MonotonicTime> Shard::deadline() const {
+  if (log_.wants_turn() || (!poisoned() && delivery_.wants_turn())) return log_.clock().monotonic();
   std::optional<MonotonicTime> earliest;
   for (std::optional<MonotonicTime> at :
        {log_.journal().deadline(), delivery_.deadline(), partitions_.deadline()}) {

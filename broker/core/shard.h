@@ -69,10 +69,16 @@ class Shard {
   [[nodiscard]] std::shared_ptr<const Catalog> catalog() const { return shown_; }
   void show_catalog(std::shared_ptr<const Catalog> catalog) { shown_ = std::move(catalog); }
 
+  /// Calls back when everything staged so far is durable: for answers that tell of state (S12).
+  void when_durable(ShardLog::Waiter waiter) { log_.when_durable(std::move(waiter)); }
+
   /// Takes over its part of a catalog change, durably, unless it did before (S13). `topic` is the
   /// topic a group belongs to.
   void adopt(const CatalogChange& change, const TopicInfo& topic,
              std::move_only_function<void(bool durable)> done);
+  /// Drops what it adopted once and the catalog does not have any more: a crash may come between
+  /// the catalog's entry and the shard's (S13).
+  void drop_missing(const Catalog& catalog, std::move_only_function<void(bool durable)> done);
 
  private:
   friend Result<std::unique_ptr<Shard>> open_shard(ShardEnvironment, ShardOptions, RecoveryReport*,

@@ -55,6 +55,8 @@ class ShardLog {
     return journal_->stage(change);
   }
   void when_durable(Waiter waiter) { turn_waiters_.push_back(std::move(waiter)); }
+  /// Whether somebody waits for the end of a turn.
+  [[nodiscard]] bool wants_turn() const { return !turn_waiters_.empty(); }
 
   // --- streams ---
 
