@@ -79,7 +79,7 @@ struct ProcessOptions {
 
 class ProcessorState;
 
-/// A running process(). Destroying it stops it without waiting.
+/// A running process(). Destroying it stops it without waiting. Destroy it before the client.
 class [[nodiscard]] Processor {
  public:
   explicit Processor(std::shared_ptr<ProcessorState> state);
