@@ -137,6 +137,7 @@ class Journal {
   virtual void on_progress(std::move_only_function<void()> callback) = 0;
 
   /// When pump() wants to be called again without traffic (idle mark, spare file), if at all.
+  /// Disk::reap() changes it without on_progress(): a frame may have waited for an idle mark.
   [[nodiscard]] virtual std::optional<MonotonicTime> deadline() const = 0;
 
   /// Reads bytes back by place, for batches that left memory. Fewer bytes than asked is kDamaged.

@@ -60,8 +60,8 @@ struct ShardThread::Slot {
 /// Turns the disk's eventfd into calls of reap().
 class ShardThread::DiskBridge {
  public:
-  DiskBridge(asio::io_context& context, Disk& disk)
-      : disk_(disk), descriptor_(context, ::dup(disk.completion_fd())) {
+  DiskBridge(ShardThread& thread, Disk& disk)
+      : thread_(thread), disk_(disk), descriptor_(thread.context_, ::dup(disk.completion_fd())) {
     wait();
   }
 
@@ -75,10 +75,14 @@ class ShardThread::DiskBridge {
                              [[maybe_unused]] ssize_t ignored =
                                  ::read(descriptor_.native_handle(), &count, sizeof count);
                              disk_.reap();
+                             // What finished may be no progress of anybody's and yet let the next
+                             // write in: an idle mark before a frame, a part of a spare file.
+                             thread_.arm_all();
                              wait();
                            });
   }
 
+  ShardThread& thread_;
   Disk& disk_;
   asio::posix::stream_descriptor descriptor_;
 };
@@ -143,7 +147,7 @@ void ShardThread::open() {
   }
   gateway_ =
       std::make_unique<Gateway>(*slots_.front()->shard, mailbox_.sender(slots_.front()->index));
-  bridge_ = std::make_unique<DiskBridge>(context_, *disk_);
+  bridge_ = std::make_unique<DiskBridge>(*this, *disk_);
 }
 
 void ShardThread::open_shard_slot(ShardIndex shard) {
@@ -237,6 +241,12 @@ void ShardThread::arm(Slot& slot) {
     slot.armed.reset();
     touch(slot);
   });
+}
+
+void ShardThread::arm_all() {
+  for (auto& slot : slots_) {
+    if (slot->shard && !slot->failed && !slot->turn_due) arm(*slot);
+  }
 }
 
 void ShardThread::fail(Slot& slot) {

@@ -88,6 +88,8 @@ class ShardThread {
   void touch(Slot& slot);
   void turn(Slot& slot);
   void arm(Slot& slot);
+  /// Deadlines that what the disk finished has moved.
+  void arm_all();
   void fail(Slot& slot);
 
   Options options_;
