@@ -24,6 +24,8 @@ namespace {
 
 /// How long a thread waits for a delivery before it looks whether it should stop.
 constexpr std::chrono::milliseconds kTakeWait{200};
+/// Printing is fast: enough to cover the way to the broker and back.
+constexpr std::uint32_t kPrintCredit = 1000;
 /// Without a delivery for so long, --exit-at-end asks the broker whether anything is left.
 constexpr std::chrono::milliseconds kIdleBeforeAsking{200};
 
@@ -217,7 +219,7 @@ ExitCode run(const Consume& command, BrokerSession& session) {
   bool prints = command.exec.empty() && command.worker.empty();
   SubscribeOptions options;
   // Programs are slow: more than twice as many as run would only keep them from other consumers.
-  if (!prints) options.credit_messages = command.concurrency * 2;
+  options.credit_messages = prints ? kPrintCredit : command.concurrency * 2;
   Reply<BlockingSubscription> subscription = session.client().subscribe(command.group, options);
   if (!subscription) return session.report(subscription.error(), command.group);
   ExitCode code = ConsumeRun(command, session, std::move(*subscription)).run();

@@ -169,7 +169,7 @@ ExitCode run(const GroupDelete& command, BrokerSession& session) {
   }
   Console& console = session.console();
   console.say(fmt::format(
-      "this deletes group {} of topic {} with its position: {} not done yet, {} open{}",
+      "this deletes group {} of topic {} with its position: {} not done yet, {} still open{}",
       command.name, group->topic, counted(open, "message"), counted(dead, "dead letter"),
       dead > 0 && command.discard_dead_letters ? ", which are discarded" : ""));
   if (!console.confirm("delete it?", command.yes)) return ExitCode::kFailed;
