@@ -88,8 +88,7 @@ void add_outbox_commands(CLI::App& app, CommandSink& sink) {
   CLI::App* family = add_family(app, "outbox", "The outbox in an application's database");
   auto [ddl, ddl_options] = add_command<OutboxDdl>(
       *family, "ddl", "Print the statements that create the outbox's tables", sink);
-  ddl->add_option("--database", ddl_options->database, "The kind of database")
-      ->capture_default_str();
+  ddl->add_option("database", ddl_options->database, "The kind of database")->capture_default_str();
   auto [relay, options] = add_command<OutboxRelayRun>(
       *family, "relay", "Publish the rows of an outbox, each exactly once", sink);
   relay->add_option("--db", options->file, "The SQLite database")->required()->type_name("FILE");

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <stop_token>
 #include <thread>
@@ -24,7 +25,10 @@ constexpr std::chrono::milliseconds kDrainSlice{2'000};
 Result<std::unique_ptr<SqliteStore>, ExitCode> open_store(const std::string& file,
                                                           BrokerSession& session) {
   Reply<std::unique_ptr<SqliteStore>> store = SqliteStore::open(file);
-  if (!store) return session.report(store.error());
+  if (!store) {
+    ExitCode code = session.report(store.error());
+    return ::access(file.c_str(), F_OK) == 0 ? code : ExitCode::kNotFound;
+  }
   for (const std::string& warning : (*store)->warnings()) {
     session.console().say("note: " + escaped_text(warning));
   }
@@ -132,7 +136,7 @@ ExitCode run(const OutboxRelayRun& command, BrokerSession& session) {
   console.progress({});
   RelayStatus status = relay.status();
   console.print_one(relay_line(status) + "\n", to_json(status));
-  return complete ? ExitCode::kOk : ExitCode::kPartly;
+  return complete && status.held == 0 ? ExitCode::kOk : ExitCode::kPartly;
 }
 
 }  // namespace waybill::cli

@@ -198,6 +198,7 @@ TEST(NamedDeadLettersTest, TheGroupStandsFirstOrInTheIds) {
 
 TEST(CommandLineTest, OutboxCommandsTakeADatabase) {
   EXPECT_EQ(command<OutboxDdl>({"outbox", "ddl"}).database, "sqlite");
+  EXPECT_EQ(command<OutboxDdl>({"outbox", "ddl", "mysql"}).database, "mysql");
   auto relay = command<OutboxRelayRun>(
       {"outbox", "relay", "--db", "a.db", "--exit-at-end", "--timeout", "5s"});
   EXPECT_EQ(relay.file, "a.db");

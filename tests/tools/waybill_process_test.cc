@@ -199,6 +199,16 @@ TEST_F(WaybillProcessTest, ReadingAndPublishingAgainKeepsMessages) {
   EXPECT_TRUE(copy.out.contains(R"("key":null,"value":null)")) << copy.out;
 }
 
+TEST_F(WaybillProcessTest, ADatabaseWithoutAnOutboxIsExplained) {
+  Outcome missing = waybill("outbox status --db no.db");
+  EXPECT_EQ(missing.code, 3) << missing.err;
+  Outcome empty = shell(": > $TMPDIR/empty.db; \"$WAYBILL\" outbox status --db $TMPDIR/empty.db");
+  EXPECT_EQ(empty.code, 1);
+  EXPECT_TRUE(empty.err.contains("waybill outbox ddl")) << empty.err;
+  EXPECT_EQ(waybill("outbox ddl oracle").code, 2);
+  EXPECT_TRUE(waybill("outbox ddl sqlite").out.contains("CREATE TABLE"));
+}
+
 TEST_F(WaybillProcessTest, DestructionNeedsAYesAndSaysWhatItDestroys) {
   create_topic_and_group();
   shell(R"(seq 1 3 | "$WAYBILL" publish orders)");
