@@ -167,7 +167,9 @@ void Shard::turn() {
 }
 
 std::optional<MonotonicTime> Shard::deadline() const {
-  if (log_.wants_turn() || (!poisoned() && delivery_.wants_turn())) return log_.clock().monotonic();
+  if (log_.wants_turn()) return log_.clock().monotonic();
+  if (poisoned()) return std::nullopt;
+  if (delivery_.wants_turn()) return log_.clock().monotonic();
   std::optional<MonotonicTime> earliest;
   for (std::optional<MonotonicTime> at :
        {log_.journal().deadline(), delivery_.deadline(), partitions_.deadline()}) {

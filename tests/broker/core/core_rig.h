@@ -90,6 +90,20 @@ inline std::vector<std::pair<Offset, std::string>> records_of(
   return records;
 }
 
+/// The code of an error; 0 of a success, which is no error's.
+template <class T>
+Errc code_of(const Reply<T>& reply) {
+  return reply ? Errc{} : reply.error().code;
+}
+
+/// Dead letters of the group `billing`: those, or all.
+inline DeadLetterSelection selection(std::vector<DeadLetterId> ids = {}) {
+  DeadLetterSelection selection;
+  selection.group = "billing";
+  selection.ids = std::move(ids);
+  return selection;
+}
+
 class CoreRig;
 
 /// One connection. Its calls run the rig until the answer is there.
@@ -227,7 +241,7 @@ class CoreRig {
   template <class Stop>
   void run_until(Stop stop) {
     // A bound, so that a loop that never rests fails instead of hanging.
-    for (int rounds = 0; rounds < 100'000; ++rounds) {
+    for (int rounds = 0; rounds < 100'000 && !restless; ++rounds) {
       if (stop()) return;
       bool moved = run_mail();
       for (auto& shard : shards) shard->turn();
@@ -239,6 +253,7 @@ class CoreRig {
       std::optional<MonotonicTime> next = deadline();
       if (!moved && (!next || *next > clock.monotonic())) return;
     }
+    restless = true;
     FAIL() << "the core never rests";
   }
   void advance(Duration duration) {
@@ -246,7 +261,7 @@ class CoreRig {
     for (;;) {
       run();
       std::optional<MonotonicTime> next = deadline();
-      if (!next || *next > until) break;
+      if (restless || !next || *next > until) break;
       clock.advance(std::max(*next - clock.monotonic(), Duration(1)));
     }
     if (clock.monotonic() < until) clock.advance(until - clock.monotonic());
@@ -330,6 +345,7 @@ class CoreRig {
   std::vector<RecoveryReport> reports;
   std::string explanation;
   bool ready = false;
+  bool restless = false;
 
  private:
   Result<void> open() {
@@ -414,5 +430,32 @@ inline Accounting CoreRig::accounting(TestClient& client, const std::string& gro
   }
   return sum;
 }
+
+/// A topic `orders`, its group `billing`, and a client as instance 1.
+struct Scene {
+  explicit Scene(RigOptions options = {}, std::uint32_t partitions = 1,
+                 const GroupPolicy& policy = CoreRig::policy())
+      : rig(options), client(&rig.connect()) {
+    topic = rig.create_topic(*client, "orders", partitions);
+    group = rig.create_group(*client, "billing", "orders", policy);
+  }
+  void publish(std::uint32_t partition, const std::vector<std::string>& values) {
+    ASSERT_TRUE(client->publish(topic, partition, values).ok());
+  }
+  /// A client after a cut, or in place of another.
+  TestClient& reconnect(std::uint64_t instance = 1) {
+    client = &rig.connect(instance);
+    return *client;
+  }
+  const TrackedMessage* tracked(std::int64_t offset, std::uint32_t partition = 0) {
+    return rig.partition_of(group, partition).delivery.find_tracked(Offset{offset});
+  }
+  Accounting accounting() { return rig.accounting(*client, "billing"); }
+
+  CoreRig rig;
+  TestClient* client;
+  TopicId topic;
+  GroupId group;
+};
 
 }  // namespace waybill

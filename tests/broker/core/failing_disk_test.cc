@@ -1,0 +1,151 @@
+// Goal: when the disk fails or is full, nothing untrue is said: what is confirmed is durable, what
+// is not is called unknown or refused. Method: CoreRig with planned faults and a small disk.
+#include "tests/broker/core/core_rig.h"
+
+namespace waybill {
+namespace {
+
+TEST(FailingDisk, AfterAFailedWriteEveryWaitingRequestIsAnsweredOutcomeUnknownS12) {
+  Scene s({.shards = 1});
+  s.publish(0, {"a", "b", "c", "d"});
+  s.client->subscribe("billing", 3);
+  std::vector<Delivered> got = s.client->take();
+  ASSERT_EQ(got.size(), 3u);
+  ASSERT_TRUE(s.client->bury(got[2]).ok());
+  s.rig.advance(seconds(1));
+
+  PublishRequest publish{{{s.topic, {0}, {}, {}, batch_of({"lost"})}}};
+  ReadRequest waiting;
+  waiting.topic = s.topic;
+  waiting.from = {4};
+  waiting.wait = seconds(100);
+  auto read = s.client->begin<ReadReply>(waiting);
+  auto published = s.client->begin<PublishReply>(publish);
+  s.rig.disk->fail_after(0, Errc::kIo);
+  s.rig.run_without_disk();
+  // These come after the failing write was queued, and depend on what it carries.
+  auto acked = s.client->begin<SettleReply>(SettleRequest{1, {TestClient::settlement(got[0])}});
+  auto buried = s.client->begin<SettleReply>(
+      SettleRequest{1, {TestClient::settlement(got[1], SettleVerb::kDeadLetter)}});
+  auto redriven = s.client->begin<RedriveReply>(RedriveRequest{selection(), false, ""});
+  auto described = s.client->begin<DescribeGroupReply>(DescribeGroupRequest{"billing"});
+  auto created = s.client->begin<CreateTopicReply>(CreateTopicRequest{"more", 1});
+  auto opened =
+      s.client->begin<OpenProducerReply>(OpenProducerRequest{{{{std::byte{1}}}}, 1, "outbox"});
+  s.rig.run();
+  ASSERT_TRUE(s.rig.shards[0]->poisoned());
+  ASSERT_TRUE(published->has_value());
+  EXPECT_EQ(code_of((**published)->parts[0]), Errc::kOutcomeUnknown);
+  ASSERT_TRUE(acked->has_value());
+  EXPECT_EQ(code_of((**acked)->outcomes[0]), Errc::kOutcomeUnknown);
+  ASSERT_TRUE(buried->has_value());
+  EXPECT_EQ(code_of((**buried)->outcomes[0]), Errc::kOutcomeUnknown);
+  ASSERT_TRUE(redriven->has_value());
+  EXPECT_EQ(code_of(**redriven), Errc::kOutcomeUnknown);
+  ASSERT_TRUE(created->has_value());
+  EXPECT_EQ(code_of(**created), Errc::kOutcomeUnknown);
+  ASSERT_TRUE(opened->has_value());
+  EXPECT_EQ(code_of(**opened), Errc::kOutcomeUnknown);
+  ASSERT_TRUE(read->has_value());
+  EXPECT_EQ(code_of(**read), Errc::kOutcomeUnknown);
+  EXPECT_TRUE(described->has_value());
+  EXPECT_TRUE(s.client->take().empty());
+
+  // And nothing is confirmed any more, whatever comes.
+  Reply<PublishReply> later = s.client->call<PublishReply>(publish);
+  EXPECT_FALSE(later->parts[0].ok());
+  EXPECT_FALSE(s.client->ack(got[0]).ok());
+  EXPECT_FALSE(s.client->bury(got[1]).ok());
+  EXPECT_FALSE(s.client->call<CreateTopicReply>(CreateTopicRequest{"evenmore", 1}).ok());
+  s.rig.advance(minutes(2));
+  s.rig.restart();
+  s.reconnect().subscribe("billing");
+  EXPECT_EQ(s.client->read(s.topic, 0, 0)->end, Offset{4});
+  Accounting accounting = s.accounting();
+  EXPECT_EQ(accounting.dead, 1u);
+  EXPECT_EQ(accounting.leased, 3u);
+}
+
+TEST(FailingDisk, APoisonedShardLeavesTheOthersHonest) {
+  CoreRig rig({.shards = 2});
+  TestClient& client = rig.connect();
+  TopicId topic = rig.create_topic(client, "orders", 2);
+  rig.advance(seconds(1));
+  PublishRequest both{
+      {{topic, {0}, {}, {}, batch_of({"a"})}, {topic, {1}, {}, {}, batch_of({"b"})}}};
+  auto published = client.begin<PublishReply>(both);
+  rig.disk->fail_after(0, Errc::kIo);
+  rig.run();
+  ASSERT_TRUE(published->has_value());
+  int unknown = 0;
+  for (const auto& part : (**published)->parts) {
+    if (!part.ok()) {
+      ++unknown;
+      EXPECT_EQ(part.error().code, Errc::kOutcomeUnknown);
+    }
+  }
+  EXPECT_EQ(unknown, 1);
+  EXPECT_NE(rig.shards[0]->poisoned(), rig.shards[1]->poisoned());
+  EXPECT_FALSE(client.call<CreateTopicReply>(CreateTopicRequest{"more", 2}).ok());
+}
+
+TEST(FailingDisk, AFullDiskRefusesPublishesAndStillTakesSettlementsS21) {
+  Scene s({.disk = {.capacity = 1'300'000}});
+  s.client->subscribe("billing", 5);
+  int published = 0;
+  Errc refusal{};
+  for (int i = 0; i < 500 && refusal == Errc{}; ++i) {
+    Reply<PublishResult> reply = s.client->publish(s.topic, 0, {std::string(3000, 'x')});
+    if (reply) {
+      ++published;
+    } else {
+      refusal = reply.error().code;
+    }
+  }
+  EXPECT_EQ(refusal, Errc::kDiskFull);
+  EXPECT_GT(published, 100);
+  std::vector<Delivered> got = s.client->take();
+  ASSERT_EQ(got.size(), 5u);
+  EXPECT_TRUE(s.client->ack(got[0]).ok());
+  EXPECT_TRUE(s.client->retry(got[1]).ok());
+  EXPECT_EQ(*s.client->bury(got[2]), SettleOutcome::kDead);
+  s.client->credit(5);
+  EXPECT_TRUE(s.client->pushes.empty()) << "no lease without room for its dead letter (D14)";
+  Reply<DescribeGroupReply> described =
+      s.client->call<DescribeGroupReply>(DescribeGroupRequest{"billing"});
+  EXPECT_EQ(described->partitions[0].waiting_for, "disk");
+  // Room comes back: both go on by themselves.
+  s.rig.disk->set_capacity(100'000'000);
+  s.rig.options.disk.capacity = 100'000'000;
+  s.rig.advance(seconds(2));
+  EXPECT_FALSE(s.client->take().empty());
+  EXPECT_TRUE(s.client->publish(s.topic, 0, {"again"}).ok());
+  s.rig.restart();
+  s.reconnect();
+  EXPECT_EQ(s.client->read(s.topic, 0, 0)->end, Offset{published + 1});
+  EXPECT_EQ(s.accounting().dead, 1u);
+}
+
+TEST(FailingDisk, ManySmallFilesDoNotStarveAConsumer) {
+  // Each time the journal waits for its next file no lease is granted; it has to go on afterwards.
+  Scene s({.journal_file = 128 * 1024});
+  s.client->subscribe("billing", 100'000, 100'000'000);
+  std::size_t got = 0;
+  for (int i = 0; i < 300; ++i) {
+    Reply<PublishResult> reply = s.client->publish(s.topic, 0, {std::string(2000, 'x')});
+    if (!reply) {
+      ASSERT_EQ(reply.error().code, Errc::kOverloaded);
+      --i;
+    }
+    for (const Delivered& message : s.client->take()) {
+      ++got;
+      ASSERT_TRUE(s.client->ack(message).ok());
+    }
+  }
+  s.rig.run();
+  got += s.client->take().size();
+  EXPECT_EQ(got, 300u);
+}
+
+}  // namespace
+}  // namespace waybill

@@ -1,0 +1,170 @@
+// Goal: a stream finds every batch by offset and time, shows only what is durable, and gives the
+// same bytes from memory and from the journal. Method: a real journal on a simulated disk, and a
+// cache of a few bytes.
+#include "storage/stream.h"
+
+#include <gtest/gtest.h>
+
+#include "protocol/record/batch_builder.h"
+#include "protocol/record/record_batch.h"
+#include "tests/storage/journal_rig.h"
+
+namespace waybill {
+namespace {
+
+class StreamTest : public testing::Test {
+ protected:
+  StreamTest() { EXPECT_TRUE(rig.open().ok()); }
+
+  /// Appends a batch of `count` records; staged, not yet durable.
+  ByteVector append(Stream& target, std::uint32_t count, std::int64_t time, TailCache* tail = {}) {
+    BatchBuilder builder;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      std::string text = "value " + std::to_string(target.end().value + i);
+      EXPECT_TRUE(builder.add({{}, as_bytes(text), {}, {time}}).ok());
+    }
+    ByteVector batch = builder.build();
+    stamp_base_offset(batch, target.end());
+    EntryDraft draft{EntryType::kAppend, 1, {}, batch};
+    StagedEntry staged = rig.journal->stage({&draft, 1}).front();
+    StoredBatch stored;
+    stored.base = target.end();
+    stored.count = count;
+    stored.size = staged.body_size;
+    stored.max_timestamp = {time};
+    stored.seq = staged.seq;
+    stored.frame = staged.frame;
+    stored.frame_offset = staged.body_offset;
+    target.append(std::move(stored));
+    if (tail != nullptr) tail->added(target);
+    return batch;
+  }
+  Result<std::vector<SharedBytes>> read(std::size_t first, std::size_t count) {
+    std::optional<Result<std::vector<SharedBytes>>> result;
+    read_batches(*rig.journal, stream, first, count, [&](auto batches) { result = batches; });
+    while (!result && disk.pending() > 0) {
+      disk.submit();
+      disk.wait();
+    }
+    EXPECT_TRUE(result.has_value()) << "an answer comes";
+    return result ? *result : Result<std::vector<SharedBytes>>(Errc::kTimedOut, "read");
+  }
+
+  SimDisk disk;
+  JournalRig rig{disk};
+  Stream stream{StreamId{7}};
+};
+
+TEST_F(StreamTest, FindsTheBatchOfEveryOffset) {
+  append(stream, 3, 0);
+  append(stream, 1, 0);
+  append(stream, 5, 0);
+  EXPECT_EQ(stream.end(), Offset{9});
+  const std::size_t expected[] = {0, 0, 0, 1, 2, 2, 2, 2, 2};
+  for (std::int64_t i = 0; i < 9; ++i) EXPECT_EQ(stream.index_of({i}), expected[i]) << i;
+}
+
+TEST_F(StreamTest, FindsTheFirstBatchThatIsNotOlderThoughClocksDiffer) {
+  for (std::int64_t time : {10, 30, 20, 40}) append(stream, 1, time);
+  EXPECT_EQ(stream.index_of_time({5}), 0u);
+  EXPECT_EQ(stream.index_of_time({11}), 1u);
+  EXPECT_EQ(stream.index_of_time({31}), 3u);
+  EXPECT_EQ(stream.index_of_time({41}), 4u);
+}
+
+TEST_F(StreamTest, ShowsOnlyWhatIsDurableS12) {
+  append(stream, 2, 0);
+  stream.reveal(rig.journal->durable());
+  EXPECT_EQ(stream.visible_end(), Offset{0});
+  rig.settle();
+  append(stream, 2, 0);
+  stream.reveal(rig.journal->durable());
+  EXPECT_EQ(stream.visible_end(), Offset{2}) << "the second batch is only staged";
+  rig.settle();
+  stream.reveal(rig.journal->durable());
+  EXPECT_EQ(stream.visible_end(), Offset{4});
+}
+
+TEST_F(StreamTest, TheCacheKeepsTheNewestAndNeverDropsWhatIsNotDurable) {
+  TailCache cache(1);
+  ByteVector batch = append(stream, 1, 0, &cache);
+  append(stream, 1, 0, &cache);
+  cache.trim(rig.journal->durable());
+  EXPECT_TRUE(stream.batch(0).frame) << "its place is not final yet";
+  EXPECT_GT(cache.bytes(), batch.size());
+  rig.settle();
+  cache.trim(rig.journal->durable());
+  EXPECT_FALSE(stream.batch(0).frame);
+  EXPECT_EQ(cache.bytes(), 0u);
+  TailCache large(batch.size() * 2);
+  for (int i = 0; i < 4; ++i) append(stream, 1, 0, &large);
+  rig.settle();
+  large.trim(rig.journal->durable());
+  EXPECT_FALSE(stream.batch(3).frame);
+  EXPECT_TRUE(stream.batch(4).frame);
+  EXPECT_TRUE(stream.batch(5).frame);
+}
+
+TEST_F(StreamTest, AStreamThatIsForgottenLeavesTheCache) {
+  TailCache cache(1);
+  {
+    Stream other(StreamId{8});
+    append(other, 1, 0, &cache);
+    append(stream, 1, 0, &cache);
+    std::size_t both = cache.bytes();
+    cache.forget(other);
+    EXPECT_LT(cache.bytes(), both);
+  }
+  rig.settle();
+  cache.trim(rig.journal->durable());
+  EXPECT_EQ(cache.bytes(), 0u);
+}
+
+TEST_F(StreamTest, GivesTheSameBytesFromMemoryAndFromTheJournalS16) {
+  std::vector<ByteVector> sent;
+  TailCache cache(300);
+  for (std::uint32_t i = 1; i <= 20; ++i) sent.push_back(append(stream, i, 0, &cache));
+  rig.settle();
+  cache.trim(rig.journal->durable());
+  ASSERT_FALSE(stream.batch(0).frame);
+  for (std::size_t first = 0; first < 20; ++first) {
+    Result<std::vector<SharedBytes>> got = read(first, 20 - first);
+    ASSERT_TRUE(got.ok());
+    for (std::size_t i = first; i < 20; ++i) EXPECT_TRUE(equal((*got)[i - first].view(), sent[i]));
+  }
+  EXPECT_EQ(read(0, 0)->size(), 0u);
+}
+
+TEST_F(StreamTest, AnyFlippedBitOfAReadBackBatchIsAnErrorNotWrongBytes) {
+  TailCache cache(1);
+  append(stream, 1, 0, &cache);
+  ByteVector batch = append(stream, 2, 0, &cache);
+  rig.settle();
+  cache.trim(rig.journal->durable());
+  const StoredBatch& stored = stream.batch(1);
+  // Outside the CRC stand the base offset, which is compared, and the leader epoch, which is not.
+  for (std::size_t at = 0; at < batch.size(); ++at) {
+    if (at >= 12 && at < 16) continue;
+    disk.flip_bit(journal_path(stored.file_number), stored.position + at, at % 8);
+    EXPECT_FALSE(read(1, 1).ok()) << at;
+    EXPECT_FALSE(read(0, 2).ok()) << at;
+    EXPECT_TRUE(read(0, 1).ok()) << at;
+    disk.flip_bit(journal_path(stored.file_number), stored.position + at, at % 8);
+  }
+  EXPECT_TRUE(read(1, 1).ok());
+}
+
+TEST_F(StreamTest, AFailedReadIsAnErrorForTheWholeRequestOnce) {
+  TailCache cache(1);
+  for (int i = 0; i < 3; ++i) append(stream, 1, 0, &cache);
+  rig.settle();
+  cache.trim(rig.journal->durable());
+  disk.fail_after(1, Errc::kIo);
+  Result<std::vector<SharedBytes>> got = read(0, 3);
+  ASSERT_FALSE(got.ok());
+  EXPECT_TRUE(got.error() == Errc::kIo);
+  EXPECT_TRUE(read(0, 3).ok());
+}
+
+}  // namespace
+}  // namespace waybill
