@@ -183,15 +183,14 @@ void Delivery::stage_ops(GroupPartition& partition) {
 void Delivery::attach(GroupId id, ShardConsumer consumer) {
   ConsumerGroup* group = find(id);
   if (group == nullptr) return;
-  MonotonicTime until = log_.clock().monotonic() + group->info.policy.lease;
+  // What it holds from before is its own again when it claims it by extend() or settles it. The rest
+  // never reached it: that waits out its time as an orphan, and goes to somebody else.
   for (const auto& partition : group->partitions) {
     for (auto& [token, watch] : partition->watches) {
       const OpenLease* lease = partition->delivery.find_lease(token);
-      if (!watch.orphaned || lease == nullptr || lease->instance != consumer.instance) continue;
-      watch.orphaned = false;
-      watch.consumer = consumer.id;
-      watch.deadline = until;
-      watch_until(*partition, token, until);
+      if (watch.orphaned && lease != nullptr && lease->instance == consumer.instance) {
+        watch.consumer = consumer.id;
+      }
     }
   }
   group->consumers.push_back(consumer);

@@ -18,12 +18,6 @@ Error bad(const char* where) {
   return {Errc::kBadFormat, 0, where};
 }
 
-/// A list can never have more elements than bytes remain.
-std::size_t read_count(ByteReader& in) {
-  std::uint64_t count = in.read_varint();
-  return count > kMaxList || count > in.remaining() ? SIZE_MAX : count;
-}
-
 // --- building blocks, written and read side by side ---
 
 /// Reads past the end, which a reader does not forgive: what comes next cannot be trusted.
@@ -43,6 +37,21 @@ bool get_bool(ByteReader& in) {
   return value == 1;
 }
 
+/// One number has one form: an over-long one was not written here.
+std::uint64_t get_varint(ByteReader& in) {
+  std::size_t before = in.remaining();
+  std::uint64_t value = in.read_varint();
+  auto size = static_cast<std::size_t>(std::bit_width(value | 1) + 6) / 7;
+  if (before - in.remaining() != size) refuse(in);
+  return value;
+}
+
+/// A list can never have more elements than bytes remain.
+std::size_t get_count(ByteReader& in) {
+  std::uint64_t count = get_varint(in);
+  return count > kMaxList || count > in.remaining() ? SIZE_MAX : count;
+}
+
 void put(ByteWriter& out, const Uuid& uuid) {
   out.write_bytes(uuid.bytes);
 }
@@ -60,7 +69,7 @@ void put(ByteWriter& out, LeaseToken token) {
 LeaseToken get_token(ByteReader& in) {
   LeaseToken token;
   token.start = in.read<std::uint32_t>();
-  token.counter = in.read_varint();
+  token.counter = get_varint(in);
   return token;
 }
 
@@ -71,7 +80,7 @@ void put(ByteWriter& out, OffsetRange range) {
 OffsetRange get_range(ByteReader& in) {
   OffsetRange range;
   range.first.value = in.read<std::int64_t>();
-  std::uint64_t more = in.read_varint();
+  std::uint64_t more = get_varint(in);
   if (range.first.value < 0 || more > static_cast<std::uint64_t>(INT64_MAX - range.first.value)) {
     refuse(in);
     return {};
@@ -132,7 +141,7 @@ TopicInfo get_topic(ByteReader& in) {
   topic.id.value = in.read<std::uint64_t>();
   topic.version = in.read<std::uint64_t>();
   topic.name = in.read_text(kMaxText);
-  std::size_t count = read_count(in);
+  std::size_t count = get_count(in);
   for (std::size_t i = 0; in.ok() && i < count; ++i) {
     PartitionPlace place;
     place.shard.value = in.read<std::uint16_t>();
@@ -415,7 +424,7 @@ Result<DeliveryEntry> decode_delivery(Bytes body) {
   entry.group.value = in.read<std::uint64_t>();
   entry.stream.value = in.read<std::uint64_t>();
   bool known = true;
-  std::size_t count = read_count(in);
+  std::size_t count = get_count(in);
   for (std::size_t i = 0; in.ok() && i < count; ++i) {
     entry.ops.push_back(get_delivery_op(in, known));
     if (!known) return bad("delivery entry: operation");
@@ -479,7 +488,7 @@ Result<AdoptEntry> decode_adopt(Bytes body) {
   AdoptEntry entry;
   bool known = true;
   entry.change = get_catalog_change(in, known);
-  std::size_t count = read_count(in);
+  std::size_t count = get_count(in);
   for (std::size_t i = 0; in.ok() && i < count; ++i) {
     GroupPlace place;
     place.stream.value = in.read<std::uint64_t>();
@@ -525,7 +534,7 @@ Result<DeathFacts> decode_death(Bytes bytes) {
   DeathFacts facts;
   facts.at = get_time(in);
   facts.reason = get_enum(in, DeadLetterReason::kMaxFailures, DeadLetterReason::kExpired);
-  std::size_t count = read_count(in);
+  std::size_t count = get_count(in);
   for (std::size_t i = 0; in.ok() && i < count; ++i) facts.attempts.push_back(get_attempt(in));
   if (!in.finished()) return bad("death facts");
   return facts;

@@ -156,9 +156,10 @@ void Delivery::extend(GroupId id, InstanceId instance, std::vector<LeaseExtensio
       reply.outcomes.emplace_back(RequestError(Errc::kLeaseLost, "the lease ended"));
       continue;
     }
-    // Deadlines are of this run only: after a restart every lease has its full time again (D5).
+    // Deadlines are of this run only: a lease of before a restart or of a lost connection has its
+    // full time again once its instance claims it (D5).
     LeaseWatch& watch = partition->watches[extension.token];
-    watch.orphaned = false;  // its instance is there after all, on another connection
+    watch.orphaned = false;
     watch.deadline = log_.clock().monotonic() + group->info.policy.lease;
     watch.started = watch.started || extension.started;
     reply.outcomes.emplace_back();
