@@ -17,7 +17,9 @@ namespace {
 
 using Tokens = std::vector<JsonToken>;
 
-const std::vector<std::string> kFields{"key", "key_base64", "value", "value_base64", "headers"};
+std::vector<std::string> known_fields() {
+  return {"key", "key_base64", "value", "value_base64", "headers"};
+}
 constexpr std::string_view kIgnored[] = {"id",   "message_id", "topic",    "partition", "offset",
                                          "time", "delivery",   "failures", "redrive"};
 
@@ -86,12 +88,13 @@ Checked<void> set_field(const JsonMember& member, Message& message) {
     message.headers = std::move(*headers);
     return {};
   }
-  bool known = std::find(kFields.begin(), kFields.end(), member.name) != kFields.end();
+  std::vector<std::string> fields = known_fields();
+  bool known = std::find(fields.begin(), fields.end(), member.name) != fields.end();
   bool ignored =
       std::find(std::begin(kIgnored), std::end(kIgnored), member.name) != std::end(kIgnored);
   if (ignored) return {};
   if (!known) {
-    std::optional<std::string> meant = did_you_mean(member.name, kFields);
+    std::optional<std::string> meant = did_you_mean(member.name, fields);
     return Problem{fmt::format("unknown field \"{}\"{}", escaped_line(member.name),
                                meant ? "; did you mean \"" + *meant + "\"?" : "")};
   }

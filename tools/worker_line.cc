@@ -11,7 +11,9 @@
 namespace waybill::cli {
 namespace {
 
-const std::vector<std::string> kFields{"id", "result", "class", "code", "detail", "after_ms"};
+std::vector<std::string> known_fields() {
+  return {"id", "result", "class", "code", "detail", "after_ms"};
+}
 
 Problem unexpected(std::string_view field, std::string_view wanted) {
   return {fmt::format("\"{}\" is not {}", field, wanted)};
@@ -40,10 +42,11 @@ Checked<FailureClass> class_of(std::string_view text) {
 }
 
 Checked<void> check_fields(const boost::json::object& object) {
+  std::vector<std::string> fields = known_fields();
   for (const auto& member : object) {
     std::string field(std::string_view(member.key()));
-    if (std::find(kFields.begin(), kFields.end(), field) != kFields.end()) continue;
-    std::optional<std::string> meant = did_you_mean(field, kFields);
+    if (std::find(fields.begin(), fields.end(), field) != fields.end()) continue;
+    std::optional<std::string> meant = did_you_mean(field, fields);
     return Problem{fmt::format("unknown field \"{}\"{}", escaped_line(field),
                                meant ? "; did you mean \"" + *meant + "\"?" : "")};
   }
