@@ -29,9 +29,9 @@ void add_publish_command(CLI::App& app, CommandSink& sink) {
   publish->add_option("topic", options->topic, "The topic")->required();
   publish->add_option("file", options->file, "The file; - is standard input")
       ->capture_default_str();
-  auto* json_lines = publish->add_flag(
-      "--jsonl", options->json_lines,
-      R"(Each line is {"key":…, "value":…, "headers":{…}}; "key_base64" and "value_base64" for bytes)");
+  auto* json_lines = publish->add_flag("--jsonl", options->json_lines,
+                                       R"(Each line is {"key":…, "value":…, "headers":{…}}; )"
+                                       R"("key_base64" and "value_base64" for bytes)");
   publish->add_option("--key-jq", options->key_jq, "A jq path that finds the key in a JSON value")
       ->type_name("PATH");
   publish->add_option("--key-separator", options->key_separator, "A line is KEY<SEP>VALUE")
@@ -58,7 +58,8 @@ void add_consume_command(CLI::App& app, CommandSink& sink) {
       "Exit 0 acks, 75 is a transient failure, 65 an invalid message (a dead letter at once),\n"
       "anything else a failure. The end of stderr is its detail; 'code: …' there names its code.\n"
       "With --worker, one program per --concurrency keeps running: a line of JSON in per message,\n"
-      R"(one out: {"id":…, "result":"ack|retry|dead_letter|release", "class", "code", "detail", "after_ms"}.)");
+      R"(one out: {"id":…, "result":"ack|retry|dead_letter|release", "class":…, "code":…, )"
+      R"("detail":…, "after_ms":…}.)");
   auto* group = consume->add_option("group", both->consume.group, "The group");
   auto* topic = consume->add_option("--topic", both->read.topic, "Read this topic without a group")
                     ->excludes(group);
