@@ -1,0 +1,374 @@
+// Goal: a stranger with a shell gets along: help, mistakes, pipes, scripts, handlers and Ctrl-C all
+// end as documented, with the exit codes of `waybill --help`.
+// Method: the real waybill against the real waybilld; exit codes, stdout and stderr are compared.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "tests/e2e/bystander.h"
+#include "tests/e2e/program.h"
+
+namespace waybill {
+namespace {
+
+namespace json = boost::json;
+
+const std::vector<Words> kCommands{{"topic", "create"},
+                                   {"topic", "list"},
+                                   {"topic", "describe"},
+                                   {"topic", "delete"},
+                                   {"publish"},
+                                   {"group", "create"},
+                                   {"group", "set"},
+                                   {"group", "list"},
+                                   {"group", "describe"},
+                                   {"group", "delete"},
+                                   {"consume"},
+                                   {"dlq", "list"},
+                                   {"dlq", "show"},
+                                   {"dlq", "edit"},
+                                   {"dlq", "redrive"},
+                                   {"dlq", "discard"},
+                                   {"outbox", "ddl"},
+                                   {"outbox", "relay"},
+                                   {"outbox", "status"},
+                                   {"topic"},
+                                   {"group"},
+                                   {"dlq"},
+                                   {"outbox"},
+                                   {}};
+
+Words words(std::initializer_list<std::string> first, const Words& rest) {
+  Words all(first);
+  all.insert(all.end(), rest.begin(), rest.end());
+  return all;
+}
+
+// --- without a broker ---
+
+TEST(WaybillAlone, EveryCommandExplainsItselfAndItsExitCodes) {
+  for (const Words& command : kCommands) {
+    Words line = words({"waybill"}, command);
+    line.emplace_back("--help");
+    Finished help = run(line);
+    EXPECT_EQ(help.exit_code, 0) << help;
+    EXPECT_EQ(help.err, "");
+    EXPECT_TRUE(help.out.contains("Usage:")) << help;
+    for (const char* row : {"Exit codes:", "\n  0  ", "\n  2  ", "\n  5  "}) {
+      EXPECT_TRUE(help.out.contains(row)) << row << help;
+    }
+  }
+  Finished daemon = run({"waybilld", "--help"});
+  EXPECT_EQ(daemon.exit_code, 0);
+  EXPECT_TRUE(daemon.out.contains("Exit codes:")) << daemon;
+}
+
+TEST(WaybillAlone, MistakesAreUsageErrorsWithASuggestion) {
+  const std::vector<std::pair<Words, const char*>> mistakes = {
+      {{"topik", "list"}, "did you mean 'topic'?"},
+      {{"topic", "lsit"}, "did you mean 'list'?"},
+      {{"topic", "create", "x", "--partiton", "2"}, "did you mean '--partitions'?"},
+      {{"consume", "g", "--exce", "true"}, "did you mean '--exec'?"},
+      {{"consume"}, "--help"},
+      {{}, "--help"}};
+  for (const auto& [line, said] : mistakes) {
+    Finished end = run(words({"waybill"}, line));
+    EXPECT_EQ(end.exit_code, 2) << end;
+    EXPECT_TRUE(end.err.contains(said)) << said << end;
+    EXPECT_EQ(end.out, "");
+  }
+}
+
+TEST(WaybillAlone, WithoutABrokerItSaysHowToStartOne) {
+  // A port that was free a moment ago: bound, never listened on, by this test until its end.
+  int holder = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(bind(holder, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(getsockname(holder, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  std::string broker = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  for (const Words& line : {Words{"topic", "list"}, Words{"publish", "t"}, Words{"consume", "g"},
+                            Words{"group", "describe", "g"}, Words{"dlq", "list", "g"}}) {
+    Finished end = run(words({"waybill"}, line), {.broker = broker});
+    EXPECT_EQ(end.exit_code, 5) << end;
+    EXPECT_TRUE(end.err.contains(broker)) << end;
+    EXPECT_TRUE(end.err.contains("waybilld --data")) << end;
+    EXPECT_EQ(end.out, "");
+  }
+  ::close(holder);
+}
+
+// --- with one ---
+
+class WaybillRun : public testing::Test {
+ protected:
+  WaybillRun()
+      : broker_(broker_on(directory_.path() / "data",
+                          {"--shards", "2", "--journal-file-size", "4MiB"})) {}
+  void SetUp() override {
+    ASSERT_TRUE(broker_.start());
+    ASSERT_EQ(waybill({"topic", "create", "orders"}).exit_code, 0);
+  }
+
+  Finished waybill(const Words& line, std::string input = "") {
+    return run(words({"waybill"}, line), {.broker = broker_.address(), .input = std::move(input)});
+  }
+  std::unique_ptr<Program> start(const Words& line) {
+    return std::make_unique<Program>(words({"waybill"}, line),
+                                     ProgramOptions{.broker = broker_.address()});
+  }
+  /// Leases of ten minutes: what comes again within a test did not wait for one to run out.
+  void make_group(const std::string& name = "billing") {
+    Finished made =
+        waybill({"group", "create", name, "--topic", "orders", "--ordering", "none", "--start",
+                 "earliest", "--max-failures", "2", "--lease", "10m", "--backoff-base", "20ms"});
+    ASSERT_EQ(made.exit_code, 0) << made;
+  }
+  void publish(const std::string& lines) {
+    Finished end = waybill({"publish", "orders"}, lines);
+    ASSERT_EQ(end.exit_code, 0) << end;
+  }
+  /// A number of the only partition in `group describe`.
+  std::int64_t count(const char* state, const std::string& group = "billing") {
+    Finished end = waybill({"-o", "json", "group", "describe", group});
+    EXPECT_EQ(end.exit_code, 0) << end;
+    json::value value = json::parse(end.out);
+    return value.at("partitions").at(0).at(state).to_number<std::int64_t>();
+  }
+
+  TempDirectory directory_;
+  BrokerProcess broker_;
+};
+
+TEST_F(WaybillRun, LinesOfStdinAreReadBackAsTheyWere) {
+  std::string lines = "one\n\ttwo \xf0\x9f\x93\xa6\n{\"three\": 3}\n";
+  publish(lines);
+  Finished read = waybill({"consume", "--topic", "orders", "--from", "earliest", "--exit-at-end"});
+  EXPECT_EQ(read.exit_code, 0) << read;
+  EXPECT_EQ(read.out, lines);
+  Finished rest = waybill({"consume", "--topic", "orders", "--from", "2", "--exit-at-end"});
+  EXPECT_EQ(rest.out, "{\"three\": 3}\n") << rest;
+
+  Finished keyed =
+      waybill({"publish", "orders", "--key-separator", "=", "--header", "h=v"}, "k1=v1\n");
+  EXPECT_EQ(keyed.exit_code, 0) << keyed;
+  Finished shown =
+      waybill({"-o", "jsonl", "consume", "--topic", "orders", "--from", "3", "--exit-at-end"});
+  json::value message = json::parse(shown.out);
+  EXPECT_EQ(message.at("key").as_string(), "k1");
+  EXPECT_EQ(message.at("value").as_string(), "v1");
+  EXPECT_EQ(message.at("headers").at("h").as_string(), "v");
+}
+
+TEST_F(WaybillRun, OutputForScriptsIsJsonInEveryListing) {
+  make_group();
+  publish("a\nquote \" and \\ and \x01\n\xff\xfe bytes\n");
+  ASSERT_EQ(waybill({"consume", "billing", "--exec", "echo \"bad: \\\"x\\\"\" >&2; exit 65",
+                     "--exit-at-end"})
+                .exit_code,
+            0);
+  const std::vector<std::pair<Words, bool>> listings = {
+      {{"topic", "list"}, true},
+      {{"topic", "describe", "orders"}, false},
+      {{"group", "list"}, true},
+      {{"group", "describe", "billing"}, false},
+      {{"dlq", "list", "billing"}, false},
+      {{"dlq", "show", "billing/0-1"}, false},
+      {{"dlq", "edit", "billing", "--all", "--set-header", "a=b", "--dry-run"}, true},
+      {{"consume", "--topic", "orders", "--from", "earliest", "--exit-at-end"}, true},
+      {{"consume", "billing", "--exit-at-end"}, true},
+      {{"outbox", "ddl"}, false}};
+  for (const auto& [line, array] : listings) {
+    Finished whole = waybill(words({"-o", "json"}, line));
+    EXPECT_EQ(whole.exit_code, 0) << whole;
+    boost::system::error_code wrong;
+    json::value value = json::parse(whole.out, wrong);
+    EXPECT_FALSE(wrong) << wrong.message() << whole;
+    EXPECT_TRUE(array ? value.is_array() : value.is_object()) << whole;
+
+    Finished by_line = waybill(words({"-o", "jsonl"}, line));
+    EXPECT_EQ(by_line.exit_code, 0) << by_line;
+    std::istringstream rows(by_line.out);
+    std::string row;
+    while (std::getline(rows, row)) {
+      EXPECT_TRUE(json::parse(row, wrong).is_object()) << row;
+      EXPECT_FALSE(wrong) << wrong.message() << row;
+    }
+  }
+}
+
+TEST_F(WaybillRun, AReaderThatGoesEndsItQuietly) {
+  std::string many;
+  for (int i = 0; i < 20'000; ++i) many += "line " + std::to_string(i) + "\n";
+  publish(many);
+  make_group();
+  for (const Words& line : {Words{"consume", "--topic", "orders", "--from", "earliest"},
+                            Words{"-o", "jsonl", "consume", "--topic", "orders", "--from",
+                                  "earliest", "--exit-at-end"}}) {
+    std::unique_ptr<Program> program = start(line);
+    EXPECT_TRUE(program->read_line().has_value());
+    program->close_output();
+    Finished end = program->finish();
+    EXPECT_EQ(end.exit_code, 0) << end;
+    EXPECT_EQ(end.err, "") << end;
+  }
+  // As a group: what nobody read is not acknowledged.
+  std::unique_ptr<Program> member = start({"consume", "billing"});
+  EXPECT_EQ(member->read_line(), "line 0");
+  member->close_output();
+  Finished end = member->finish();
+  EXPECT_EQ(end.exit_code, 0) << end;
+  EXPECT_FALSE(end.err.contains("error")) << end;
+  EXPECT_EQ(count("leased"), 0);
+  EXPECT_GT(count("ready"), 0);
+  EXPECT_EQ(count("failures"), 0);
+}
+
+TEST_F(WaybillRun, ExitCodesOfAHandlerSettleItsMessages) {
+  make_group();
+  publish("fine\nbroken\nfails\nwaits\n");
+  // The one that waits for something else is fine when it is tried again.
+  std::string marker = (directory_.path() / "tried").string();
+  Finished end = waybill({"consume", "billing", "--exit-at-end", "--exec",
+                          "read -r line; case $line in"
+                          " fine) exit 0;;"
+                          " broken) echo 'no_price: nothing to pay' >&2; exit 65;;"
+                          " fails) exit 1;;"
+                          " waits) test -e " +
+                              marker + " && exit 0; touch " + marker +
+                              "; echo 'db is away' >&2; exit 75;;"
+                              " esac"});
+  EXPECT_EQ(end.exit_code, 0) << end;
+  EXPECT_TRUE(end.err.contains("2 ack, 1 invalid, 3 retry")) << end;
+  EXPECT_EQ(count("done"), 2);
+  EXPECT_EQ(count("dead"), 2);
+  EXPECT_EQ(count("failures"), 3) << "transient is not charged: once invalid, twice failed";
+
+  json::value list = json::parse(waybill({"-o", "json", "dlq", "list", "billing"}).out);
+  std::map<std::string, json::value> dead;
+  for (const json::value& one : list.at("dead_letters").as_array()) {
+    dead[std::string(one.at("last_failure").at("code").as_string())] = one;
+  }
+  ASSERT_TRUE(dead.contains("no_price") && dead.contains("exit_1")) << end;
+  EXPECT_EQ(dead["no_price"].at("reason").as_string(), "invalid");
+  EXPECT_EQ(dead["no_price"].at("last_failure").at("detail").as_string(),
+            "no_price: nothing to pay");
+  EXPECT_EQ(dead["exit_1"].at("reason").as_string(), "max_failures");
+  EXPECT_EQ(dead["exit_1"].at("failures").to_number<int>(), 2);
+}
+
+TEST_F(WaybillRun, AWorkerAnswersLineByLine) {
+  make_group();
+  publish("1\n2\n3\n");
+  // Answers "ack" to all but the second, which it calls invalid.
+  const char* worker =
+      "while read -r line; do"
+      " id=${line#*'\"id\":\"'}; id=${id%%'\"'*};"
+      " case $id in */1) echo '{\"id\":\"'$id'\",\"result\":\"retry\",\"class\":\"invalid\","
+      "\"code\":\"odd\",\"detail\":\"no two\"}';;"
+      " *) echo '{\"id\":\"'$id'\",\"result\":\"ack\"}';; esac; done";
+  Finished end = waybill({"consume", "billing", "--worker", worker, "--exit-at-end"});
+  EXPECT_EQ(end.exit_code, 0) << end;
+  EXPECT_TRUE(end.err.contains("2 ack, 1 invalid")) << end;
+  EXPECT_EQ(count("done"), 2);
+  EXPECT_EQ(count("dead"), 1);
+}
+
+TEST_F(WaybillRun, DestructiveCommandsWithoutATerminalWantYes) {
+  make_group();
+  publish("x\n");
+  ASSERT_EQ(waybill({"consume", "billing", "--exec", "exit 65", "--exit-at-end"}).exit_code, 0);
+  const std::vector<Words> destructive = {
+      {"dlq", "edit", "billing", "--all", "--set-header", "a=b"},
+      {"dlq", "redrive", "billing", "--all"},
+      {"dlq", "discard", "billing", "--all", "--reason", "test"},
+      {"group", "delete", "billing", "--discard-dead-letters"},
+      {"topic", "delete", "orders"}};
+  for (const Words& line : destructive) {
+    Finished end = waybill(line, "y\nyes\n");
+    EXPECT_EQ(end.exit_code, 2) << end;
+    EXPECT_TRUE(end.err.contains("--yes")) << end;
+  }
+  EXPECT_EQ(count("dead"), 1);
+  Finished vague = waybill({"dlq", "redrive", "billing", "--yes"});
+  EXPECT_EQ(vague.exit_code, 2) << vague;
+  EXPECT_TRUE(vague.err.contains("--all")) << vague;
+  for (Words line : destructive) {
+    line.emplace_back("--yes");
+    if (line[1] == "discard") continue;  // redriven by then
+    Finished end = waybill(line);
+    EXPECT_EQ(end.exit_code, 0) << end;
+  }
+  EXPECT_EQ(waybill({"topic", "describe", "orders"}).exit_code, 3);
+}
+
+// --- Ctrl-C ---
+
+TEST_F(WaybillRun, CtrlCLetsTheProgramFinishAndGivesTheRestBackAtOnce) {
+  make_group();
+  publish("1\n2\n3\n4\n5\n");
+  std::string gate = (directory_.path() / "gate").string();
+  ASSERT_EQ(mkfifo(gate.c_str(), 0600), 0);
+  std::unique_ptr<Program> consumer =
+      start({"consume", "billing", "--exec", "echo started; read -r line < " + gate});
+  EXPECT_EQ(consumer->read_line(), "started");
+  EXPECT_GT(count("leased"), 0);
+  consumer->signal(SIGINT);
+  std::ofstream(gate) << "go on\n";
+  Finished end = consumer->finish();
+  EXPECT_EQ(end.exit_code, 0) << end;
+  EXPECT_EQ(end.out, "") << "no program was started after Ctrl-C";
+  EXPECT_EQ(count("leased"), 0);
+  EXPECT_EQ(count("done"), 1);
+
+  Finished next = waybill({"consume", "billing", "--exit-at-end"});
+  EXPECT_EQ(next.exit_code, 0) << next;
+  EXPECT_EQ(std::ranges::count(next.out, '\n'), 4) << next;
+  EXPECT_EQ(count("done"), 5);
+  EXPECT_EQ(count("failures"), 0);
+}
+
+TEST_F(WaybillRun, CtrlCTwiceKillsTheProgramAndChargesNobody) {
+  make_group();
+  publish("1\n2\n");
+  std::string gate = (directory_.path() / "gate").string();
+  ASSERT_EQ(mkfifo(gate.c_str(), 0600), 0);
+  std::unique_ptr<Program> consumer =
+      start({"consume", "billing", "--exec", "echo started; read -r line < " + gate});
+  EXPECT_EQ(consumer->read_line(), "started");
+  consumer->signal(SIGINT);
+  consumer->signal(SIGTERM);  // two of one kind might be merged into one
+  Finished end = consumer->finish();
+  EXPECT_EQ(end.exit_code, 0) << end;
+  EXPECT_EQ(count("leased"), 0);
+  Finished next = waybill({"consume", "billing", "--exit-at-end"});
+  EXPECT_EQ(next.out, "1\n2\n") << next;
+  EXPECT_EQ(count("failures"), 0);
+}
+
+TEST_F(WaybillRun, CtrlCEndsAnIdleConsumerAndAnIdleReader) {
+  make_group();
+  publish("1\n");
+  for (const Words& line :
+       {Words{"consume", "billing"}, Words{"consume", "--topic", "orders", "--from", "earliest"}}) {
+    std::unique_ptr<Program> program = start(line);
+    EXPECT_EQ(program->read_line(), "1");
+    program->signal(SIGINT);
+    Finished end = program->finish();
+    EXPECT_EQ(end.exit_code, 0) << end;
+  }
+  EXPECT_EQ(count("leased"), 0);
+  EXPECT_EQ(count("done"), 1);
+}
+
+}  // namespace
+}  // namespace waybill
