@@ -205,7 +205,8 @@ void Delivery::detach(GroupId id, ConsumerId consumer, bool clean) {
   for (const auto& partition : group->partitions) {
     std::vector<LeaseToken> released;
     for (auto& [token, watch] : partition->watches) {
-      if (watch.consumer != consumer || watch.orphaned) continue;
+      // A clean goodbye also gives back what its instance had before and did not claim.
+      if (watch.consumer != consumer || (watch.orphaned && !clean)) continue;
       if (clean || !watch.sent) {
         released.push_back(token);
         continue;

@@ -2,6 +2,7 @@
 // how a message becomes a dead letter.
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "broker/core/delivery.h"
 #include "broker/core/shard.h"
@@ -54,6 +55,48 @@ Result<ByteVector> build_one(const RecordDraft& draft, Offset offset) {
   return batch;
 }
 
+/// The parts of `range` that this instance may settle under the token: leased, and not on the way
+/// to the dead letters already.
+std::vector<OffsetRange> still_held(const GroupPartition& partition, LeaseToken token,
+                                    InstanceId instance, OffsetRange range) {
+  std::vector<OffsetRange> parts;
+  const OpenLease* lease = partition.delivery.find_lease(token);
+  if (lease == nullptr || lease->instance != instance) return parts;
+  for (OffsetRange open : lease->open) {
+    OffsetRange part{std::max(open.first, range.first), std::min(open.last, range.last)};
+    for (auto dying = partition.dying.lower_bound(part.first);
+         dying != partition.dying.end() && *dying <= part.last; ++dying) {
+      if (part.first < *dying) parts.push_back({part.first, *dying - 1});
+      part.first = *dying + 1;
+    }
+    if (part.first <= part.last) parts.push_back(part);
+  }
+  return parts;
+}
+
+/// Whether what of `range` is in none of the parts was settled before. A settlement may be repeated
+/// in other ranges than it was first made: the consumer joins what it has not heard of (D5).
+bool rest_is_settled(const GroupPartition& partition, const std::vector<OffsetRange>& parts,
+                     OffsetRange range) {
+  auto settled = [&](Offset first, Offset last) {
+    for (; first <= last; ++first) {
+      if (partition.dying.contains(first)) continue;
+      auto dying = partition.dying.upper_bound(first);
+      Offset until = dying == partition.dying.end() ? last : std::min(last, *dying - 1);
+      if (!partition.delivery.is_settled({first, until})) return false;
+      first = until;
+    }
+    return true;
+  };
+  if (range.count() < 1) return false;
+  Offset next = range.first;
+  for (OffsetRange part : parts) {
+    if (!settled(next, part.first - 1)) return false;
+    next = part.last + 1;
+  }
+  return settled(next, range.last);
+}
+
 }  // namespace
 
 /// One settle request while some of its messages are still being buried.
@@ -99,43 +142,41 @@ void Delivery::settle_one(ConsumerGroup& group, InstanceId instance, const Settl
   if (partition == nullptr) {
     return done(RequestError(Errc::kUnknownPartition, "the group has no such partition here"));
   }
-  OffsetRange range = settlement.range;
-  const OpenLease* lease = partition->delivery.find_lease(settlement.token);
-  auto dying = partition->dying.lower_bound(range.first);
-  bool is_dying = dying != partition->dying.end() && *dying <= range.last;
-  if (lease == nullptr || lease->instance != instance || !lease->holds(range) || is_dying) {
-    if (range.count() >= 1 && (is_dying || partition->delivery.is_settled(range))) {
-      return done(RequestError(Errc::kAlreadySettled, "it was settled before"));
-    }
+  LeaseToken token = settlement.token;
+  std::vector<OffsetRange> parts = still_held(*partition, token, instance, settlement.range);
+  if (!rest_is_settled(*partition, parts, settlement.range)) {
     return done(RequestError(Errc::kLeaseLost,
                              "the lease ended before this settlement; the message is or will be "
                              "delivered again"));
   }
-  if (log_.admit(static_cast<std::size_t>(range.count()) * 128 + 4096, true) !=
-      Admission::kAdmitted) {
+  if (parts.empty()) return done(RequestError(Errc::kAlreadySettled, "it was settled before"));
+  std::int64_t count = 0;
+  for (OffsetRange part : parts) count += part.count();
+  if (log_.admit(static_cast<std::size_t>(count) * 128 + 4096, true) != Admission::kAdmitted) {
     return done(RequestError(Errc::kDiskFull, "no room to record a settlement; try again later"));
   }
-  LeaseToken token = settlement.token;
   switch (settlement.verb) {
     case SettleVerb::kAck:
-      record(*partition, AckOp{token, range});
-      metrics_.acked_messages += static_cast<std::uint64_t>(range.count());
+      for (OffsetRange part : parts) record(*partition, AckOp{token, part});
+      metrics_.acked_messages += static_cast<std::uint64_t>(count);
       done(SettleOutcome::kDone);
       break;
     case SettleVerb::kRelease:
-      release(*partition, token, range);
+      for (OffsetRange part : parts) release(*partition, token, part);
       done(SettleOutcome::kReleased);
       break;
     case SettleVerb::kRetry:
     case SettleVerb::kDeadLetter: {
       // One change per message (S3); the range is answered when its last one is.
-      auto rest = std::make_shared<std::int64_t>(range.count());
+      auto rest = std::make_shared<std::int64_t>(count);
       auto all_done = std::make_shared<decltype(done)>(std::move(done));
-      for (Offset offset = range.first; offset <= range.last; ++offset) {
-        fail(group, *partition, token, offset, settlement,
-             [rest, all_done](Reply<SettleOutcome> outcome) {
-               if (--*rest == 0) (*all_done)(std::move(outcome));
-             });
+      for (OffsetRange part : parts) {
+        for (Offset offset = part.first; offset <= part.last; ++offset) {
+          fail(group, *partition, token, offset, settlement,
+               [rest, all_done](Reply<SettleOutcome> outcome) {
+                 if (--*rest == 0) (*all_done)(std::move(outcome));
+               });
+        }
       }
       break;
     }
@@ -159,8 +200,11 @@ void Delivery::extend(GroupId id, InstanceId instance, std::vector<LeaseExtensio
     // Deadlines are of this run only: a lease of before a restart or of a lost connection has its
     // full time again once its instance claims it (D5).
     LeaseWatch& watch = partition->watches[extension.token];
-    watch.orphaned = false;
     watch.deadline = log_.clock().monotonic() + group->info.policy.lease;
+    // An orphan's timer may be later than a short lease ends; any other lease has one that is not.
+    if (std::exchange(watch.orphaned, false)) {
+      watch_until(*partition, extension.token, watch.deadline);
+    }
     watch.started = watch.started || extension.started;
     reply.outcomes.emplace_back();
   }

@@ -152,6 +152,12 @@ class TestClient final : public PushSink {
     request.from = {from};
     return call<ReadReply>(request);
   }
+  /// After a restart: says that it still holds the message (D5).
+  bool claim(const Delivered& message, std::uint32_t subscription = 1) {
+    LeaseExtension lease{message.partition, message.token, {message.offset, message.offset}, false};
+    Reply<ExtendReply> reply = call<ExtendReply>(ExtendRequest{subscription, {lease}});
+    return reply.ok() && reply->outcomes.front().ok();
+  }
   void subscribe(const std::string& group, std::uint32_t messages = 1000,
                  std::uint64_t bytes = 10'000'000, std::uint32_t subscription = 1) {
     Reply<SubscribeReply> reply = call<SubscribeReply>(SubscribeRequest{subscription, group});

@@ -35,5 +35,18 @@ TEST(Core, AMessageIsPublishedDeliveredAcknowledgedAndSurvivesTheCut) {
   EXPECT_EQ(rig.accounting(again, "billing").done, 3u);
 }
 
+TEST(Core, ACleanGoodbyeAfterARestartGivesBackWhatWasNotClaimedD10) {
+  Scene s;
+  s.publish(0, {"a"});
+  s.client->subscribe("billing");
+  s.rig.restart();
+  s.reconnect().subscribe("billing");
+  TestClient& other = s.rig.connect(2);
+  other.subscribe("billing");
+  s.rig.close(*s.client);
+  EXPECT_EQ(other.take().size(), 1u) << "at once";
+  EXPECT_EQ(s.tracked(0)->unexplained, 0u);
+}
+
 }  // namespace
 }  // namespace waybill
