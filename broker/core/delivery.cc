@@ -183,8 +183,8 @@ void Delivery::stage_ops(GroupPartition& partition) {
 void Delivery::attach(GroupId id, ShardConsumer consumer) {
   ConsumerGroup* group = find(id);
   if (group == nullptr) return;
-  // What it holds from before is its own again when it claims it by extend() or settles it. The rest
-  // never reached it: that waits out its time as an orphan, and goes to somebody else.
+  // What it holds from before is its own again when it claims it by extend() or settles it. The
+  // rest never reached it: that waits out its time as an orphan, and goes to somebody else.
   for (const auto& partition : group->partitions) {
     for (auto& [token, watch] : partition->watches) {
       const OpenLease* lease = partition->delivery.find_lease(token);
