@@ -138,8 +138,9 @@ void SubscriptionState::grant(std::uint32_t messages, std::uint64_t bytes) {
 }
 
 void SubscriptionState::return_credit(std::int64_t messages, std::uint64_t bytes) {
-  // The credit of another connection ended with it; reclaimed() counts anew.
-  if (!subscribed_ || reclaiming_) return;
+  // The credit of another connection ended with it; reclaimed() counts anew. Closing, we want nothing
+  // more: what we release would be pushed to us again and again.
+  if (!subscribed_ || reclaiming_ || phase_ == Phase::kClosing) return;
   auto most = static_cast<std::int64_t>(options_.credit_messages - credit_messages_due_);
   credit_messages_due_ += static_cast<std::uint32_t>(std::clamp<std::int64_t>(messages, 0, most));
   credit_bytes_due_ += bytes;
