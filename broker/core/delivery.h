@@ -43,8 +43,8 @@ class Delivery {
 
   // --- consumers ---
 
-  /// Leases of this instance from before a restart or a lost connection stay orphans until it claims
-  /// them with extend(), and have their full time again then (D5).
+  /// Leases of this instance from before a restart or a lost connection stay orphans until it
+  /// claims them with extend(), and have their full time again then (D5).
   void attach(GroupId group, ShardConsumer consumer);
   /// `clean`: its leases are released; otherwise they wait for the instance to come back.
   void detach(GroupId group, ConsumerId consumer, bool clean);

@@ -36,7 +36,7 @@ std::string read_text(const std::filesystem::path& path) {
 std::uint16_t number_after(const std::string& json, const std::string& key) {
   std::size_t at = json.find("\"" + key + "\": ");
   if (at == std::string::npos) return 0;
-  return static_cast<std::uint16_t>(std::atoi(json.c_str() + at + key.size() + 4));
+  return static_cast<std::uint16_t>(std::stoi(json.substr(at + key.size() + 4)));
 }
 
 int pidfd_open(pid_t pid) {

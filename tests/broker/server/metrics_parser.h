@@ -45,7 +45,7 @@ inline std::map<std::string, double> parse_metrics(const std::string& text) {
     } else if (std::regex_match(line, match, sample)) {
       EXPECT_EQ(match[1], family) << line;
       EXPECT_TRUE(types.contains(match[1])) << line;
-      double value = std::atof(match[3].str().c_str());
+      double value = std::stod(match[3].str());
       EXPECT_TRUE(samples.emplace(match[1].str() + match[2].str(), value).second) << line;
     } else {
       ADD_FAILURE() << "not a line of the text format: " << line;
