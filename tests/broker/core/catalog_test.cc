@@ -246,6 +246,31 @@ TEST(Catalog, AChangeIsConfirmedOnlyWhenEveryShardAdoptedItS13) {
   EXPECT_TRUE(again->has_value());
 }
 
+TEST(Catalog, AChangeDoesNotShowAnotherThatIsOnlyStagedS13) {
+  CoreRig rig({.shards = 2, .disk = {.order = SimOrder::kByHand}});
+  TestClient& client = rig.connect();
+  auto first = client.begin<CreateTopicReply>(CreateTopicRequest{"first", 2});
+  std::shared_ptr<std::optional<Reply<CreateTopicReply>>> second;
+  for (int i = 0; i < 20; ++i) {
+    rig.run_without_disk();
+    for (auto& shard : rig.shards) {
+      if (shard->catalog()->topic("second") == nullptr) continue;
+      // It is shown: then nothing of it may still be on its way, on any shard.
+      for (auto& other : rig.shards) {
+        EXPECT_EQ(other->metrics().entries_staged, other->metrics().entries_durable);
+      }
+    }
+    rig.disk->submit();
+    for (const SimOperation& operation : rig.disk->in_flight()) rig.disk->complete(operation.id);
+    rig.disk->reap();
+    if (i == 0) second = client.begin<CreateTopicReply>(CreateTopicRequest{"second", 2});
+  }
+  EXPECT_TRUE(first->has_value());
+  EXPECT_TRUE(second->has_value());
+  rig.disk->set_order(SimOrder::kFifo);
+  rig.run();
+}
+
 TEST(Catalog, AFullQueueRefusesTheRequestAndNeverHalfAChange) {
   CoreRig rig({.shards = 2});
   TestClient& client = rig.connect();

@@ -247,11 +247,15 @@ class CoreRig {
   template <class Stop>
   void run_until(Stop stop) {
     // A bound, so that a loop that never rests fails instead of hanging.
+    // As the server's loop: a turn after mail and completions, and when a deadline is due.
+    bool moved = true;
     for (int rounds = 0; rounds < 100'000 && !restless; ++rounds) {
       if (stop()) return;
-      bool moved = run_mail();
-      for (auto& shard : shards) shard->turn();
-      moved = moved || !mailbox->queue.empty();
+      std::optional<MonotonicTime> due = deadline();
+      if (run_mail() || moved || (due && *due <= clock.monotonic())) {
+        for (auto& shard : shards) shard->turn();
+      }
+      moved = !mailbox->queue.empty();
       if (disk->pending() > 0) {
         disk->submit();
         moved = disk->wait() > 0 || moved;

@@ -78,12 +78,12 @@ TEST(Read, ByTimeBeginsAtTheFirstBatchThatIsNotOlder) {
 TEST(Read, AtTheEndWaitsForMoreOrItsTime) {
   CoreRig rig({.shards = 2});
   TestClient& client = rig.connect();
-  TopicId topic = rig.create_topic(client, "orders", 2);
+  TopicId topic = rig.create_topic(client, "orders", 4);
   ReadRequest request;
   request.topic = topic;
   request.wait = seconds(2);
   auto zero = client.begin<ReadReply>(request);
-  request.partition = {1};
+  request.partition = {2};  // of the same shard as 0
   auto one = client.begin<ReadReply>(request);
   request.wait = seconds(5);
   auto late = client.begin<ReadReply>(request);
@@ -97,7 +97,7 @@ TEST(Read, AtTheEndWaitsForMoreOrItsTime) {
   ASSERT_TRUE(one->has_value());
   EXPECT_EQ((**one)->batches.size(), 0u);
   EXPECT_FALSE(late->has_value());
-  ASSERT_TRUE(client.publish(topic, 1, {"b"}).ok());
+  ASSERT_TRUE(client.publish(topic, 2, {"b"}).ok());
   ASSERT_TRUE(late->has_value());
   EXPECT_EQ((**late)->batches.size(), 1u);
 }
