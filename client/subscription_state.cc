@@ -138,8 +138,8 @@ void SubscriptionState::grant(std::uint32_t messages, std::uint64_t bytes) {
 }
 
 void SubscriptionState::return_credit(std::int64_t messages, std::uint64_t bytes) {
-  // The credit of another connection ended with it; reclaimed() counts anew. Closing, we want nothing
-  // more: what we release would be pushed to us again and again.
+  // The credit of another connection ended with it; reclaimed() counts anew. Closing, we want
+  // nothing more: what we release would be pushed to us again and again.
   if (!subscribed_ || reclaiming_ || phase_ == Phase::kClosing) return;
   auto most = static_cast<std::int64_t>(options_.credit_messages - credit_messages_due_);
   credit_messages_due_ += static_cast<std::uint32_t>(std::clamp<std::int64_t>(messages, 0, most));
@@ -170,13 +170,10 @@ void SubscriptionState::deliver(const DeliverPush& push) {
     ready_.push_back(held);
   }
   taken.front()->credit_bytes += bytes % taken.size();
-  if (phase_ == Phase::kClosing) {
-    for (const auto& held : std::exchange(ready_, {})) {
-      settle(held, {.verb = SettleVerb::kRelease}, {});
-    }
-    return;
-  }
   arm_extension();
+  // Held until we leave, which releases it: released now, the broker would send it again for the
+  // credit that is left, and again, until it is a dead letter of too many deliveries.
+  if (phase_ == Phase::kClosing) return ready_.clear();
   hand_out();
 }
 
