@@ -113,7 +113,11 @@ std::variant<CommandLine, CommandLineEnd> parse_command_line(
     std::reverse(words.begin(), words.end());
     app.parse(words);
   } catch (const CLI::CallForHelp&) {
-    return CommandLineEnd{ExitCode::kOk, deepest_command(app).first->help()};
+    const CLI::App* command = deepest_command(app).first;
+    std::string help = command->help();
+    // A command may say more of its own; the exit codes stand in every help.
+    if (command->get_footer() != kFooter) help += std::string("\n") + kFooter + "\n";
+    return CommandLineEnd{ExitCode::kOk, help};
   } catch (const CLI::CallForAllHelp&) {
     return CommandLineEnd{ExitCode::kOk, app.help("", CLI::AppFormatMode::All)};
   } catch (const CLI::CallForVersion&) {

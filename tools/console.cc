@@ -122,7 +122,7 @@ void Console::clear_progress_locked() {
 
 bool Console::confirm(std::string_view question, bool assume_yes) {
   if (assume_yes) return true;
-  if (!streams_.in_is_terminal || !streams_.err_is_terminal) {
+  if (!can_ask()) {
     complain("this needs a confirmation, and nobody is here to give it",
              "nothing was changed; add --yes to confirm");
     return false;
@@ -136,6 +136,14 @@ bool Console::confirm(std::string_view question, bool assume_yes) {
   if (answer && (*answer == "y" || *answer == "Y" || *answer == "yes")) return true;
   say("nothing was changed");
   return false;
+}
+
+bool Console::can_ask() const {
+  return streams_.in_is_terminal && streams_.err_is_terminal;
+}
+
+ExitCode Console::refusal() const {
+  return can_ask() ? ExitCode::kFailed : ExitCode::kUsage;
 }
 
 std::string Console::shown_value(std::string_view value) const {

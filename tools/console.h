@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "tools/exit_code.h"
+
 namespace waybill::cli {
 
 enum class OutputFormat { kText, kJson, kJsonLines };
@@ -56,6 +58,8 @@ class Console {
   /// Asks a destructive question: true if `assume_yes`, or a person at a terminal says "y" or
   /// "yes". Off a terminal it is refused with a sentence that names --yes.
   bool confirm(std::string_view question, bool assume_yes);
+  /// What a command ends with when confirm() said no: kUsage where nobody could be asked.
+  [[nodiscard]] ExitCode refusal() const;
 
   /// A message's value for stdout: escaped on a terminal, as it is anywhere else (D18).
   [[nodiscard]] std::string shown_value(std::string_view value) const;
@@ -65,6 +69,7 @@ class Console {
   [[nodiscard]] std::string err_colour(Colour colour, std::string_view text) const;
 
  private:
+  [[nodiscard]] bool can_ask() const;
   bool print_locked(std::string_view data);
   void clear_progress_locked();
 

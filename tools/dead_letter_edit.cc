@@ -87,7 +87,7 @@ class EditRun {
     }
     if (!console.confirm(fmt::format("save {}?", counted(plans_.size(), "new version")),
                          command_.yes)) {
-      return ExitCode::kFailed;
+      return console.refusal();
     }
     return apply();
   }

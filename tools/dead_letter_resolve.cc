@@ -25,7 +25,7 @@ std::optional<ExitCode> confirm_plan(std::string_view verb, const DeadLetterSele
   }
   console.say(fmt::format("{} {} of {}:\n{}", verb, counted(count, "dead letter"), selection.group,
                           fingerprint_table(reply->fingerprints)));
-  if (!console.confirm("do it?", yes)) return ExitCode::kFailed;
+  if (!console.confirm("do it?", yes)) return console.refusal();
   return std::nullopt;
 }
 

@@ -172,7 +172,7 @@ ExitCode run(const GroupDelete& command, BrokerSession& session) {
       "this deletes group {} of topic {} with its position: {} not done yet, {} still open{}",
       command.name, group->topic, counted(open, "message"), counted(dead, "dead letter"),
       dead > 0 && command.discard_dead_letters ? ", which are discarded" : ""));
-  if (!console.confirm("delete it?", command.yes)) return ExitCode::kFailed;
+  if (!console.confirm("delete it?", command.yes)) return console.refusal();
   Reply<DeleteGroupReply> reply =
       session.request(DeleteGroupRequest{command.name, command.discard_dead_letters});
   if (!reply) return session.report(reply.error(), command.name);

@@ -64,7 +64,7 @@ ExitCode run(const TopicDelete& command, BrokerSession& session) {
   console.say(fmt::format("this deletes topic {} with its {} in {}, for ever", command.name,
                           counted(static_cast<std::uint64_t>(messages), "message"),
                           counted(topic->partitions.size(), "partition")));
-  if (!console.confirm("delete it?", command.yes)) return ExitCode::kFailed;
+  if (!console.confirm("delete it?", command.yes)) return console.refusal();
   Reply<DeleteTopicReply> reply = session.request(DeleteTopicRequest{command.name});
   if (!reply) return session.report(reply.error(), command.name);
   console.print_one(fmt::format("deleted {}\n", command.name), done_json("deleted", command.name));

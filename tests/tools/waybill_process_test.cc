@@ -79,7 +79,7 @@ TEST_F(WaybillProcessTest, AMessageFailsIsFixedRedrivenAndAcknowledged) {
   Outcome dry = waybill("dlq edit billing/0-1 --jq '.n = 2' --dry-run");
   EXPECT_EQ(dry.code, 0);
   EXPECT_EQ(dry.out, "billing/0-1\n  key: -\n  value:\n  {\n-   \"n\": \"x\"\n+   \"n\": 2\n  }\n");
-  EXPECT_EQ(waybill("dlq edit billing --code bad_number --jq '.n = 2'").code, 1) << "no --yes";
+  EXPECT_EQ(waybill("dlq edit billing --code bad_number --jq '.n = 2'").code, 2) << "no --yes";
   Outcome fixed = waybill("dlq edit billing --code bad_number --jq '.n = 2' --yes -o jsonl");
   EXPECT_EQ(fixed.out, "{\"id\":\"billing/0-1\",\"version\":1}\n") << fixed.err;
   Outcome redriven = waybill("dlq redrive billing --all --yes -o json");
@@ -214,7 +214,7 @@ TEST_F(WaybillProcessTest, DestructionNeedsAYesAndSaysWhatItDestroys) {
   shell(R"(seq 1 3 | "$WAYBILL" publish orders)");
   waybill("consume billing --exit-at-end --exec 'exit 65'");
   Outcome asked = waybill("group delete billing");
-  EXPECT_EQ(asked.code, 1);
+  EXPECT_EQ(asked.code, 2);
   EXPECT_TRUE(asked.err.contains("3 dead letters")) << asked.err;
   EXPECT_NE(waybill("group delete billing --yes").code, 0) << "open dead letters (D15)";
   EXPECT_EQ(waybill("dlq discard billing --all --reason test --yes -o json").out,
