@@ -313,6 +313,12 @@ TEST_F(Batches, OversizedMessagesAndBatchesAreRefused) {
 
 class Requests : public BadInput {};
 
+/// The broker and the command line each use their own quotes.
+bool suggests(const std::string& text, const std::string& name) {
+  return text.contains("did you mean \"" + name + "\"?") ||
+         text.contains("did you mean '" + name + "'?");
+}
+
 TEST_F(Requests, AnUnknownTopicOrGroupGetsTheNameThatWasMeant) {
   make_topic("orders");
   ASSERT_TRUE(bystander_->client().ensure_group(group_request("billing", "orders")).ok());
@@ -323,7 +329,7 @@ TEST_F(Requests, AnUnknownTopicOrGroupGetsTheNameThatWasMeant) {
               "earliest"}}) {
     Finished end = waybill(words, "x\n");
     EXPECT_EQ(end.exit_code, 3) << words[0] << end;
-    EXPECT_TRUE(end.err.contains("did you mean \"orders\"?")) << words[0] << end;
+    EXPECT_TRUE(suggests(end.err, "orders")) << words[0] << end;
     EXPECT_EQ(end.out, "") << words[0];
   }
   for (const Words& words :
@@ -332,7 +338,7 @@ TEST_F(Requests, AnUnknownTopicOrGroupGetsTheNameThatWasMeant) {
         Words{"dlq", "list", "biling"}, Words{"dlq", "redrive", "biling", "--all", "--yes"}}) {
     Finished end = waybill(words);
     EXPECT_EQ(end.exit_code, 3) << words[0] << end;
-    EXPECT_TRUE(end.err.contains("did you mean \"billing\"?")) << words[0] << end;
+    EXPECT_TRUE(suggests(end.err, "billing")) << words[0] << end;
   }
 }
 
