@@ -18,13 +18,13 @@ namespace {
 constexpr std::size_t kDetailColumns = 80;
 
 std::string list_text(const ListDeadLettersReply& reply, const std::string& group) {
-  TextTable table({"DEAD LETTER", "STATE", ">OFFSET", ">FAILURES", "DIED", "WHY"});
+  TextTable table({"DEAD LETTER", "STATE", ">OFFSET", "KEY", ">FAILURES", "DIED", "WHY"});
   for (const DeadLetterSummary& one : reply.dead_letters) {
     std::string why = one.last_failure.code.empty() ? std::string(name(one.reason))
                                                     : escaped_line(one.last_failure.code);
     table.add({dead_letter_name(group, one.id), std::string(name(one.state)),
-               fmt::to_string(one.offset.value), fmt::to_string(one.failures),
-               time_text(one.died_at),
+               fmt::to_string(one.offset.value), one.key ? shown_bytes(*one.key, 32) : "-",
+               fmt::to_string(one.failures), time_text(one.died_at),
                why + ": " + shortened(one.last_failure.detail, kDetailColumns)});
   }
   std::string text = fingerprint_table(reply.fingerprints) + "\n" + table.render();

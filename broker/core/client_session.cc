@@ -63,7 +63,8 @@ Reply<GroupInfo> ClientSession::group_named(const std::string& name) const {
   std::vector<std::string> names;
   for (const GroupInfo& group : catalog->groups) names.push_back(group.name);
   std::string text = "there is no group \"" + name + "\"";
-  if (auto meant = did_you_mean(name, names)) text += "; did you mean \"" + *meant + "\"?";
+  auto meant = did_you_mean(name, names);
+  text += meant ? "; did you mean \"" + *meant + "\"?" : ".";
   return RequestError(Errc::kUnknownGroup, text + " Groups are created explicitly");
 }
 

@@ -15,6 +15,9 @@
 namespace waybill {
 namespace {
 
+/// A longer key is left out of lists, so that a page of them fits a frame; show has it.
+constexpr std::size_t kMaxListedKey = 1024;
+
 DeadLetterSummary summary_of(const GroupPartition& partition, std::uint64_t number,
                              const DeadLetter& letter) {
   DeadLetterSummary summary;
@@ -113,6 +116,38 @@ struct ShowCall : std::enable_shared_from_this<ShowCall> {
   Done<ShowDeadLetterReply> done;
 };
 
+/// What a list shows of the payload: the newest record's key, and its own last failure if that
+/// record is a death (a fix has none; the fingerprint's example stands for it then).
+Result<void> add_newest(const SharedBytes& batch, DeadLetterSummary& summary) {
+  Result<BatchReader> reader = BatchReader::open(batch.view());
+  if (!reader) return reader.error();
+  Result<std::optional<RecordView>> record = reader->next();
+  if (!record) return record.error();
+  if (!record->has_value()) return {Errc::kDamaged, "a dead letter without its record"};
+  std::optional<Bytes> key = (*record)->key;
+  if (key && key->size() <= kMaxListedKey) summary.key = to_vector(*key);
+  if (std::optional<Bytes> death = (*record)->headers.find(kDeathHeader)) {
+    Result<DeathFacts> facts = decode_death(*death);
+    if (!facts) return facts.error();
+    if (!facts->attempts.empty()) summary.last_failure = facts->attempts.back().failure;
+  }
+  return {};
+}
+
+/// A list while the newest records of its page are being read.
+struct ListCall {
+  ListDeadLettersReply reply;
+  std::size_t missing = 1;  ///< the call itself is one, so that a quick answer cannot end it early
+  std::optional<Error> error;
+  Done<ListDeadLettersReply> done;
+
+  void finish_one() {
+    if (--missing > 0) return;
+    if (error) return done(RequestError(*error));
+    done(std::move(reply));
+  }
+};
+
 RequestError unknown(DeadLetterId id) {
   return {Errc::kUnknownDeadLetter, "there is no dead letter " +
                                         std::to_string(id.partition.value) + "-" +
@@ -167,7 +202,9 @@ void DeadLetterDesk::refuse(Done<R> done, RequestError error) {
 
 void DeadLetterDesk::list(GroupId group, ListDeadLettersRequest request,
                           Done<ListDeadLettersReply> done) {
-  ListDeadLettersReply reply;
+  auto call = std::make_shared<ListCall>();
+  ListDeadLettersReply& reply = call->reply;
+  std::vector<std::pair<StreamId, Offset>> newest;  // of each dead letter in the page
   std::map<std::uint64_t, FingerprintCount> counts;
   for_each(group, request.selection,
            [&](GroupPartition& partition, std::uint64_t number, const DeadLetter& letter) {
@@ -184,12 +221,30 @@ void DeadLetterDesk::list(GroupId group, ListDeadLettersRequest request,
                reply.more = true;
              } else {
                reply.dead_letters.push_back(std::move(summary));
+               newest.emplace_back(partition.dead_stream.id(), letter.records.back());
              }
            });
   for (auto& [fingerprint, count] : counts) reply.fingerprints.push_back(std::move(count));
-  log_.when_durable([done = std::move(done), reply = std::move(reply)](bool durable) mutable {
-    if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
-    done(std::move(reply));
+  call->done = std::move(done);
+  log_.when_durable([this, call, newest = std::move(newest)](bool durable) {
+    if (!durable) return call->done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+    for (std::size_t i = 0; i < newest.size(); ++i) {
+      const Stream* stream = log_.find_stream(newest[i].first);
+      if (stream == nullptr) continue;  // the group was deleted meanwhile
+      ++call->missing;
+      log_.read(*stream, stream->index_of(newest[i].second), 1,
+                [call, i](Result<std::vector<SharedBytes>> batches) {
+                  if (!batches) {
+                    call->error = batches.error();
+                  } else if (Result<void> added =
+                                 add_newest(batches->front(), call->reply.dead_letters[i]);
+                             !added) {
+                    call->error = added.error();
+                  }
+                  call->finish_one();
+                });
+    }
+    call->finish_one();
   });
 }
 

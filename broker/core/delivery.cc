@@ -350,9 +350,16 @@ bool Delivery::grant_one(ConsumerGroup& group, GroupPartition& partition, ShardC
   std::int64_t bytes = 0;
   std::uint64_t room = group.info.policy.window - partition.delivery.leased_count();
   OffsetRange range = next_range(partition, consumer, room, bytes);
-  // A lease may end as a dead letter: it is granted only while that has room (D14).
-  if (log_.admit(kRoomPerLease + static_cast<std::size_t>(bytes), false) != Admission::kAdmitted) {
-    return false;
+  // A lease may end as a dead letter: it is granted only while that has room (D14). What is too
+  // much at once may go one by one.
+  auto has_room = [&] {
+    return log_.admit(kRoomPerLease + static_cast<std::size_t>(bytes), false) ==
+           Admission::kAdmitted;
+  };
+  if (!has_room()) {
+    range.last = range.first;
+    bytes = partition.log.batch(partition.log.index_of(range.first)).size;
+    if (!has_room()) return false;
   }
   bool again = partition.ready.erase(range.first) > 0;
   const TrackedMessage* tracked = again ? partition.delivery.find_tracked(range.first) : nullptr;

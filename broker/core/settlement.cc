@@ -255,11 +255,14 @@ void Delivery::fail(ConsumerGroup& group, GroupPartition& partition, LeaseToken 
                             .charged = charged,
                             .done = std::move(done)});
   }
+  // What is not charged must wait longer each time too, or a day of outage would be a hundred
+  // deliveries (D3) within minutes.
+  std::uint32_t step = failure_class == FailureClass::kTransient ? attempt.delivery : failures;
   std::chrono::milliseconds wait =
       settlement.retry_after
           ? std::clamp<std::chrono::milliseconds>(*settlement.retry_after, {},
                                                   limits::kMaxRetryAfter)
-          : backoff_delay(group.info.policy.backoff, std::max<std::uint32_t>(failures, 1),
+          : backoff_delay(group.info.policy.backoff, std::max<std::uint32_t>(step, 1),
                           log_.random().next());
   WaitOp op{token, offset, charged, {now.milliseconds + wait.count()}, std::move(attempt)};
   record(partition, std::move(op));

@@ -314,7 +314,7 @@ struct DeadLetterSummary {
   std::uint32_t versions = 1;
   WallTime died_at;
   Failure last_failure;
-  std::optional<ByteVector> key;
+  std::optional<ByteVector> key;  ///< of the newest version; lists leave out one above 1 KiB
 };
 
 /// Which dead letters: all conditions that are set must hold.

@@ -341,6 +341,22 @@ TEST(DeadLetters, AnIdOfAnEarlierGroupOfTheNameMeansNothingD1) {
   EXPECT_EQ(redrive(s, selection({old})).redriven, 1u);
 }
 
+TEST(DeadLetters, AListShowsTheOwnFailureOfEachAlsoWhenTheyShareAFingerprint) {
+  Scene s;
+  s.publish(0, {"a", "b"});
+  s.client->subscribe("billing");
+  for (const Delivered& message : s.client->take()) {
+    Settlement settlement = TestClient::settlement(message, SettleVerb::kDeadLetter);
+    settlement.failure.detail = "order " + std::to_string(message.offset.value) + " is broken";
+    ASSERT_TRUE(s.client->settle(settlement).ok());
+  }
+  ListDeadLettersReply page = list(s);
+  EXPECT_EQ(page.fingerprints.size(), 1u);
+  ASSERT_EQ(page.dead_letters.size(), 2u);
+  EXPECT_EQ(page.dead_letters[0].last_failure.detail, "order 0 is broken");
+  EXPECT_EQ(page.dead_letters[1].last_failure.detail, "order 1 is broken");
+}
+
 TEST(DeadLetters, ListsAreFilteredPagedAndCountedByFingerprint) {
   Scene s({.shards = 2}, 3);
   for (std::uint32_t p = 0; p < 3; ++p) s.publish(p, {"a", "b", "c", "d"});

@@ -164,6 +164,24 @@ TEST(Delivery, AWallClockThatJumpedDoesNotParkAMessageD11) {
   EXPECT_EQ(s.client->take().size(), 1u);
 }
 
+TEST(Delivery, TransientFailuresWaitLongerEachTimeAlthoughTheyAreFreeD11) {
+  GroupPolicy policy = CoreRig::policy();
+  policy.backoff = {BackoffKind::kExponential, std::chrono::seconds(1), 2.0,
+                    std::chrono::seconds(300), Jitter::kNone};
+  Scene s({}, 1, policy);
+  s.publish(0, {"a"});
+  s.client->subscribe("billing");
+  for (int wait : {1, 2, 4, 8}) {
+    std::vector<Delivered> got = s.client->take();
+    ASSERT_EQ(got.size(), 1u) << "before the wait of " << wait;
+    ASSERT_TRUE(s.client->retry(got[0], FailureClass::kTransient).ok());
+    s.rig.advance(std::chrono::milliseconds(wait * 1000 - 10));
+    EXPECT_TRUE(s.client->pushes.empty()) << "wait of " << wait;
+    s.rig.advance(std::chrono::milliseconds(20));
+  }
+  EXPECT_EQ(s.tracked(0)->failures, 0u);
+}
+
 TEST(Delivery, TransientFailuresAreFreeForADayThenChargedD11) {
   Scene s;
   s.publish(0, {"a"});
