@@ -75,6 +75,7 @@ class ShardThread::DiskBridge {
                              [[maybe_unused]] ssize_t ignored =
                                  ::read(descriptor_.native_handle(), &count, sizeof count);
                              disk_.reap();
+                             disk_.submit();  // what completions queued
                              // What finished may be no progress of anybody's and yet let the next
                              // write in: an idle mark before a frame, a part of a spare file.
                              thread_.arm_all();
