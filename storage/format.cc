@@ -31,7 +31,7 @@ constexpr std::size_t kFrameSizeAt = 48;
 constexpr std::size_t kFramePayloadAt = 52;
 constexpr std::size_t kFrameEntriesAt = 56;
 constexpr std::size_t kFrameReservedAt = 60;
-static_assert(kFrameReservedAt + sizeof(std::uint32_t) == kFrameHeaderSize);
+static_assert(kFrameReservedAt + sizeof(std::uint32_t) == kJournalFrameHeaderSize);
 
 constexpr std::size_t kChecksumSize = sizeof(std::uint64_t);
 
@@ -81,7 +81,7 @@ Result<FileHeader> decode_file_header(Bytes block) {
   return header;
 }
 
-void seal_frame(const FrameHeader& header, const FrameSpot& spot, MutableBytes frame) {
+void seal_frame(const JournalFrameHeader& header, const FrameSpot& spot, MutableBytes frame) {
   WB_ASSERT(frame.size() == header.frame_size, "a frame is as long as it says");
   std::byte* out = frame.data();
   store_little(out + kFrameMagicAt, kFrameMagic);
@@ -98,11 +98,12 @@ void seal_frame(const FrameHeader& header, const FrameSpot& spot, MutableBytes f
   store_little(out + kFrameChecksumAt, xxh3_64(frame.subspan(kChecksumSize), frame_seed(spot)));
 }
 
-std::optional<FrameHeader> peek_frame(Bytes bytes, const FrameSpot& spot, std::uint64_t room) {
-  if (bytes.size() < kFrameHeaderSize) return std::nullopt;  // F1
+std::optional<JournalFrameHeader> peek_frame(Bytes bytes, const FrameSpot& spot,
+                                             std::uint64_t room) {
+  if (bytes.size() < kJournalFrameHeaderSize) return std::nullopt;  // F1
   const std::byte* data = bytes.data();
   if (load_little<std::uint32_t>(data + kFrameMagicAt) != kFrameMagic) return std::nullopt;  // F2
-  FrameHeader header;
+  JournalFrameHeader header;
   header.version = load_little<std::uint16_t>(data + kFrameVersionAt);
   header.flags = load_little<FrameFlags>(data + kFrameFlagsAt);
   header.frame_seq = load_little<std::uint64_t>(data + kFrameSeqAt);

@@ -23,16 +23,17 @@ inline constexpr std::uint64_t kFileMagic = 0x4c4e52554f4a4257;  ///< "WBJOURNL"
 inline constexpr std::uint32_t kFrameMagic = 0x52464257;         ///< "WBFR"
 inline constexpr std::uint16_t kJournalVersion = 1;
 inline constexpr std::size_t kFileHeaderSize = limits::kBlock;  ///< the first frame's position
-inline constexpr std::size_t kFrameHeaderSize = 64;
+inline constexpr std::size_t kJournalFrameHeaderSize = 64;
 inline constexpr std::size_t kEntryHeaderSize = 24;
 inline constexpr std::size_t kEntryAlignment = 8;
 inline constexpr std::size_t kStartBodySize = 16;
 /// Smaller files would hold little more than their headers.
 inline constexpr std::size_t kMinJournalFile = 64 * 1024;
 
-static_assert(kFrameHeaderSize % kEntryAlignment == 0 && kEntryHeaderSize % kEntryAlignment == 0,
+static_assert(kJournalFrameHeaderSize % kEntryAlignment == 0 &&
+                  kEntryHeaderSize % kEntryAlignment == 0,
               "entries stay aligned within a frame");
-static_assert(limits::kMaxBatch + 64 * 1024 + 256 * kEntryHeaderSize + kFrameHeaderSize <=
+static_assert(limits::kMaxBatch + 64 * 1024 + 256 * kEntryHeaderSize + kJournalFrameHeaderSize <=
                   limits::kMaxJournalFrame,
               "the largest change fits one frame (S3)");
 static_assert(limits::kMaxJournalFrame + kFileHeaderSize <= limits::kJournalFile,
@@ -63,7 +64,7 @@ enum class FrameFlags : std::uint16_t {
 
 /// The first 64 bytes of a frame. The checksum stands before them and covers all that follows, to
 /// the end of the padding.
-struct FrameHeader {
+struct JournalFrameHeader {
   std::uint16_t version = kJournalVersion;
   FrameFlags flags = FrameFlags::kNone;
   std::uint64_t frame_seq = 0;  ///< 1, 2, 3, … over all files
@@ -73,7 +74,7 @@ struct FrameHeader {
   std::uint32_t frame_size = 0;   ///< header, payload and padding; a multiple of 4096
   std::uint32_t payload_size = 0;
   std::uint32_t entry_count = 0;
-  friend bool operator==(const FrameHeader&, const FrameHeader&) = default;
+  friend bool operator==(const JournalFrameHeader&, const JournalFrameHeader&) = default;
 };
 
 /// Where a frame lies; part of its checksum's seed, so that a stale or misdirected one is not valid
@@ -85,10 +86,11 @@ struct FrameSpot {
 };
 
 /// Writes header and checksum into the first bytes of `frame`, whose payload and padding are there.
-void seal_frame(const FrameHeader& header, const FrameSpot& spot, MutableBytes frame);
+void seal_frame(const JournalFrameHeader& header, const FrameSpot& spot, MutableBytes frame);
 /// The header, if these 64 bytes can begin a frame at the spot: conditions F1 to F4 of FORMAT.md.
 /// `room` is what is left of the file from the spot on.
-std::optional<FrameHeader> peek_frame(Bytes bytes, const FrameSpot& spot, std::uint64_t room);
+std::optional<JournalFrameHeader> peek_frame(Bytes bytes, const FrameSpot& spot,
+                                             std::uint64_t room);
 /// Condition F5: the checksum. `frame` is the whole frame.
 bool frame_intact(Bytes frame, const FrameSpot& spot);
 

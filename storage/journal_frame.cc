@@ -51,12 +51,13 @@ std::uint32_t FrameBuffer::append(const EntryDraft& draft, EntrySeq seq, std::ui
   return body_offset;
 }
 
-void FrameBuffer::seal(FrameHeader header, const FrameSpot& spot, std::uint64_t file_number) {
+void FrameBuffer::seal(JournalFrameHeader header, const FrameSpot& spot,
+                       std::uint64_t file_number) {
   WB_ASSERT(!sealed(), "a frame is sealed once");
   const std::size_t frame_size = padded_size();
   reserve(frame_size);
   std::fill(memory_.data() + size_, memory_.data() + frame_size, std::byte{0});
-  header.payload_size = static_cast<std::uint32_t>(size_ - kFrameHeaderSize);
+  header.payload_size = static_cast<std::uint32_t>(size_ - kJournalFrameHeaderSize);
   header.frame_size = static_cast<std::uint32_t>(frame_size);
   header.entry_count = entry_count_;
   size_ = frame_size;

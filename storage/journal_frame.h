@@ -34,7 +34,7 @@ class FrameBuffer final : public JournalFrame {
   std::uint32_t append(const EntryDraft& draft, EntrySeq seq, std::uint64_t term = 0);
   /// Adds padding, header and checksum; from here on the bytes stay where they are. Fills in the
   /// sizes and the entry count; the caller gives the rest of the header.
-  void seal(FrameHeader header, const FrameSpot& spot, std::uint64_t file_number);
+  void seal(JournalFrameHeader header, const FrameSpot& spot, std::uint64_t file_number);
   [[nodiscard]] bool sealed() const { return place_.size != 0; }
 
   [[nodiscard]] std::uint32_t entry_count() const { return entry_count_; }
@@ -47,7 +47,7 @@ class FrameBuffer final : public JournalFrame {
   void reserve(std::size_t size);
 
   AlignedMemory memory_;
-  std::size_t size_ = kFrameHeaderSize;
+  std::size_t size_ = kJournalFrameHeaderSize;
   std::uint32_t entry_count_ = 0;
   JournalPlace place_;
 };

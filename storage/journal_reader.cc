@@ -62,7 +62,7 @@ Result<std::optional<FoundFrame>> JournalFileReader::frame_at(std::uint64_t posi
   const FrameSpot spot{header_.shard, header_.file_epoch, position};
   Result<Bytes> start = load(position, limits::kBlock);
   if (!start) return start.error();
-  std::optional<FrameHeader> header = peek_frame(*start, spot, size_ - position);
+  std::optional<JournalFrameHeader> header = peek_frame(*start, spot, size_ - position);
   if (!header) return none;
   Result<Bytes> bytes = load(position, header->frame_size);
   if (!bytes) return bytes.error();
@@ -80,9 +80,9 @@ Result<bool> JournalFileReader::looks_like_frame(std::uint64_t position) {
   return peek_frame(*start, spot, size_ - position).has_value();
 }
 
-EntryReader::EntryReader(Bytes frame, const FrameHeader& header)
+EntryReader::EntryReader(Bytes frame, const JournalFrameHeader& header)
     : frame_(frame), header_(header), next_seq_(header.first_entry_seq) {
-  end_ = kFrameHeaderSize + std::size_t{header.payload_size};
+  end_ = kJournalFrameHeaderSize + std::size_t{header.payload_size};
 }
 
 std::optional<EntryView> EntryReader::fail(Errc code, std::string what) {

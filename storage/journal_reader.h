@@ -15,7 +15,7 @@ namespace waybill {
 
 /// A valid frame as found. `bytes` belong to the reader and last until its next call.
 struct FoundFrame {
-  FrameHeader header;
+  JournalFrameHeader header;
   std::uint64_t position = 0;
   Bytes bytes;
 };
@@ -57,7 +57,7 @@ struct EntryProblem {
 class EntryReader {
  public:
   /// `frame` is valid and outlives the reader.
-  EntryReader(Bytes frame, const FrameHeader& header);
+  EntryReader(Bytes frame, const JournalFrameHeader& header);
 
   /// The next entry, or nothing after the last one or after a problem.
   std::optional<EntryView> next();
@@ -69,8 +69,8 @@ class EntryReader {
   std::optional<EntryView> fail(Errc code, std::string what);
 
   Bytes frame_;
-  FrameHeader header_;
-  std::size_t position_ = kFrameHeaderSize;
+  JournalFrameHeader header_;
+  std::size_t position_ = kJournalFrameHeaderSize;
   std::size_t end_ = 0;
   std::uint32_t read_ = 0;
   std::uint32_t body_offset_ = 0;

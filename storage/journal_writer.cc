@@ -14,7 +14,7 @@ constexpr Duration kSpareRetry = std::chrono::seconds(1);
 /// What a change of `bytes` takes at worst: a frame of its own.
 std::size_t frame_size_for(std::size_t bytes) {
   constexpr std::size_t kEntryOverhead = 512;  // headers and alignment of a few entries
-  return round_up_to_block(kFrameHeaderSize + kEntryOverhead + bytes);
+  return round_up_to_block(kJournalFrameHeaderSize + kEntryOverhead + bytes);
 }
 
 }  // namespace
@@ -75,14 +75,14 @@ std::vector<StagedEntry> JournalWriter::stage(std::span<const EntryDraft> change
   for (const EntryDraft& draft : change)
     size += entry_stride(draft.head.size() + draft.tail.size());
   WB_ASSERT(
-      round_up_to_block(kFrameHeaderSize + size) <=
+      round_up_to_block(kJournalFrameHeaderSize + size) <=
           std::min<std::size_t>(limits::kMaxJournalFrame, options_.file_size - kFileHeaderSize),
       "a change fits one frame (S3)");
   if (building_ && building_->frame->size() + size > options_.frame_target) close_building();
   if (!building_) {
     building_.emplace();
     building_->frame =
-        std::make_shared<FrameBuffer>(std::max(frame_hint_, kFrameHeaderSize + size));
+        std::make_shared<FrameBuffer>(std::max(frame_hint_, kJournalFrameHeaderSize + size));
     building_->first = EntrySeq{staged_.value + 1};
   }
   std::vector<StagedEntry> staged;
@@ -204,7 +204,7 @@ void JournalWriter::issue(Pending pending, FrameFlags flags) {
     if (!taken) return fail(taken.error());
     spare_.taken();
   }
-  FrameHeader header;
+  JournalFrameHeader header;
   header.flags = flags;
   header.frame_seq = next_frame_seq_++;
   header.file_epoch = current_.header.file_epoch;
@@ -310,7 +310,7 @@ Result<void> JournalWriter::write_start() {
   const ByteVector body =
       encode_start_body({.start_number = report_.start_number, .time = clock_.wall()});
   frame.append({.type = EntryType::kStart, .version = 1, .head = body, .tail = {}}, EntrySeq{});
-  FrameHeader header;
+  JournalFrameHeader header;
   header.flags = FrameFlags::kStart;
   header.frame_seq = next_frame_seq_++;
   header.file_epoch = current_.header.file_epoch;

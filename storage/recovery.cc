@@ -216,7 +216,7 @@ Result<void> Recovery::replay_files() {
 
 /// R5: a valid frame in its place holds what this version writes.
 Result<void> Recovery::check_frame(const File& file, const FoundFrame& found) {
-  const FrameHeader& header = found.header;
+  const JournalFrameHeader& header = found.header;
   const std::string where =
       "Frame " + std::to_string(header.frame_seq) + " in " + at(path(file), found.position);
   if (header.version != kJournalVersion || header.flags > FrameFlags::kIdleMark) {
@@ -300,7 +300,7 @@ Result<void> Recovery::judge_file(const Tail& tail, std::size_t index) {
       position += limits::kBlock;
       continue;
     }
-    const FrameHeader header = (*found)->header;
+    const JournalFrameHeader header = (*found)->header;
     if (header.frame_seq < file.live_end) {
       if (header.durable_seq >= tail.frame_seq) {
         const std::string bad = std::to_string(tail.frame_seq);

@@ -54,7 +54,7 @@ FrameBuffer example_frame() {
       {.type = EntryType::kAppend, .head = as_bytes("hello, "), .tail = as_bytes("journal")},
       EntrySeq{7});
   frame.append({.type = EntryType::kDelivery, .head = as_bytes("ack!"), .tail = {}}, EntrySeq{8});
-  FrameHeader header;
+  JournalFrameHeader header;
   header.frame_seq = 5;
   header.file_epoch = kExampleSpot.file_epoch;
   header.durable_seq = 4;
@@ -91,7 +91,8 @@ std::string hex_block(const std::string& page, int number) {
 /// The rows "| name.field | value |" of the example's table.
 std::map<std::string, std::uint64_t> example_table(const std::string& page) {
   std::map<std::string, std::uint64_t> fields;
-  std::istringstream lines(page.substr(page.find("## Example")));
+  const std::size_t begin = page.find("## Example");
+  std::istringstream lines(page.substr(begin, page.find("\n## ", begin) - begin));
   for (std::string line; std::getline(lines, line);) {
     if (!line.starts_with("| ") || line.find('.') == std::string::npos) continue;
     const std::size_t middle = line.find(" | ");
@@ -115,7 +116,7 @@ TEST(JournalFormat, TheExampleOnThePageIsReadFieldByField) {
   const FileHeader& header = reader->header();
   Result<std::optional<FoundFrame>> found = reader->frame_at(4096);
   ASSERT_TRUE(found.ok() && found->has_value());
-  const FrameHeader& frame = (*found)->header;
+  const JournalFrameHeader& frame = (*found)->header;
   EntryReader entries((*found)->bytes, frame);
   std::optional<EntryView> first = entries.next();
   ASSERT_TRUE(first.has_value());

@@ -93,7 +93,8 @@ TEST(JournalDamage, OnlyTheVeryLastFrameWithoutAMarkLooksTorn) {
   const Written written = write_journal(false);
   const std::string& last_body = written.bodies.back();
   const std::uint64_t last_frame =
-      written.ends.back() - round_up_to_block(kFrameHeaderSize + entry_stride(last_body.size()));
+      written.ends.back() -
+      round_up_to_block(kJournalFrameHeaderSize + entry_stride(last_body.size()));
   for (std::uint64_t position = 0; position < written.ends.back(); position += 61) {
     EXPECT_EQ(open_flipped(written, written.files, position),
               position >= last_frame ? Outcome::kLastLost : Outcome::kRefused)

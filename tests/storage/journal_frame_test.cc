@@ -14,8 +14,8 @@ namespace {
 
 const FrameSpot kSpot{ShardIndex{1}, 99, 8192};
 
-FrameHeader header_for(EntrySeq first) {
-  FrameHeader header;
+JournalFrameHeader header_for(EntrySeq first) {
+  JournalFrameHeader header;
   header.frame_seq = 3;
   header.file_epoch = kSpot.file_epoch;
   header.durable_seq = 2;
@@ -50,7 +50,7 @@ TEST(JournalFrame, EveryEntryIsWhereAppendSaidAfterAnyGrowth) {
   for (const auto& [offset, body] : placed)
     EXPECT_EQ(as_text(frame.bytes().subspan(offset, body.size())), body);
 
-  std::optional<FrameHeader> header = peek_frame(frame.bytes(), kSpot, frame.bytes().size());
+  std::optional<JournalFrameHeader> header = peek_frame(frame.bytes(), kSpot, frame.bytes().size());
   ASSERT_TRUE(header.has_value() && frame_intact(frame.bytes(), kSpot));
   EntryReader entries(frame.bytes(), *header);
   for (const auto& [offset, body] : placed) {
@@ -72,7 +72,7 @@ TEST(JournalFrame, ThePaddingIsZeroWhateverTheMemoryHeldBefore) {
   FrameBuffer frame;
   frame.append(draft("abc"), EntrySeq{1});
   frame.seal(header_for(EntrySeq{1}), kSpot, 7);
-  for (std::size_t i = kFrameHeaderSize + entry_stride(3) - 5; i < limits::kBlock; ++i)
+  for (std::size_t i = kJournalFrameHeaderSize + entry_stride(3) - 5; i < limits::kBlock; ++i)
     ASSERT_EQ(frame.bytes()[i], std::byte{0}) << i;
 }
 
@@ -90,15 +90,15 @@ TEST(JournalFrame, EntriesThatDoNotFitTheirFrameAreRefused) {
   frame.append(draft("abc"), EntrySeq{5});
   frame.append(draft("local", EntryType::kStart), EntrySeq{});
   frame.seal(header_for(EntrySeq{5}), kSpot, 7);
-  const FrameHeader good = *peek_frame(frame.bytes(), kSpot, 4096);
-  auto problem = [&frame](FrameHeader header) {
+  const JournalFrameHeader good = *peek_frame(frame.bytes(), kSpot, 4096);
+  auto problem = [&frame](JournalFrameHeader header) {
     EntryReader reader(frame.bytes(), header);
     while (reader.next()) {
     }
     return reader.problem().has_value() ? reader.problem()->what : std::string();
   };
   EXPECT_EQ(problem(good), "");
-  FrameHeader header = good;
+  JournalFrameHeader header = good;
   header.payload_size = 1 << 20;
   EXPECT_NE(problem(header), "");
   header = good;

@@ -333,15 +333,15 @@ TEST(Recovery, ForeignFilesAreMovedAsideAndNeverDeleted) {  // S10
 }
 
 /// Puts a frame of ours behind the last one of file 1.
-void append_frame(SimDisk& disk, FrameBuffer& frame, FrameHeader header) {
+void append_frame(SimDisk& disk, FrameBuffer& frame, JournalFrameHeader header) {
   const FileHeader file = header_of(disk, 1);
   header.file_epoch = file.file_epoch;
   const std::uint64_t position = kFirstEntryFrame + 2 * 4096;  // behind "a" and the mark
   frame.seal(header, {file.shard, file.file_epoch, position}, 1);
   overwrite(disk, journal_path(1), position, frame.bytes());
 }
-FrameHeader next_header() {
-  FrameHeader header;
+JournalFrameHeader next_header() {
+  JournalFrameHeader header;
   header.frame_seq = 4;
   header.durable_seq = 3;
   header.first_entry_seq = EntrySeq{2};
@@ -372,7 +372,7 @@ TEST(Recovery, AnUnknownEntryTypeRefusesToStartWithAClearSentence) {
 TEST(Recovery, ANewerFrameVersionRefusesToStart) {
   SimDisk disk(closed_journal({"a"}));
   FrameBuffer frame;
-  FrameHeader header = next_header();
+  JournalFrameHeader header = next_header();
   header.version = 2;
   append_frame(disk, frame, header);
   EXPECT_EQ(refusal(disk, journal_path(1)), Errc::kUnsupportedFormat);
@@ -391,7 +391,7 @@ TEST(Recovery, AGapInFrameOrEntryNumbersIsDamage) {
   for (int kind = 0; kind < 2; ++kind) {
     SimDisk disk(closed_journal({"a"}));
     FrameBuffer frame;
-    FrameHeader header = next_header();
+    JournalFrameHeader header = next_header();
     if (kind == 0) header.frame_seq = 5;
     if (kind == 1) header.first_entry_seq = EntrySeq{3};
     append_frame(disk, frame, header);
