@@ -129,7 +129,7 @@ Findings check_folder_table(const SourceFile& readme) {
 
 /// The programs of tests/CMakeLists.txt whose folder has tests.
 std::set<std::string> programs() {
-  static const std::regex call(R"(\nwb_tests\((\w+) ([\w/]+))");
+  static const std::regex call(R"(\n *wb_tests\((\w+) ([\w/]+))");
   std::set<std::string> found;
   const SourceFile* cmake = SourceTree::instance().find("tests/CMakeLists.txt");
   if (cmake == nullptr) return found;
