@@ -80,7 +80,7 @@ std::vector<StagedEntry> JournalWriter::stage(std::span<const EntryDraft> change
       "a change fits one frame (S3)");
   if (building_ && building_->frame->size() + size > options_.frame_target) close_building();
   if (!building_) {
-    building_.emplace();
+    building_ = Pending{};
     building_->frame =
         std::make_shared<FrameBuffer>(std::max(frame_hint_, kJournalFrameHeaderSize + size));
     building_->first = EntrySeq{staged_.value + 1};

@@ -38,8 +38,8 @@ spdlog::logger* make_logger() {
 
 spdlog::logger& logger() {
   // Never destroyed: threads may log while the process ends.
-  static spdlog::logger* const kLogger = make_logger();
-  return *kLogger;
+  static spdlog::logger* const logger = make_logger();
+  return *logger;
 }
 
 void write(spdlog::level::level_enum level, std::string_view event, LogFields fields) {

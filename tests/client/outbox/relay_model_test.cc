@@ -307,11 +307,11 @@ class Schedule {
               0)
         << "an innocent row is dead";
     if (testing::Test::HasFailure()) std::cerr << trace_;
-    published_ += seen.size();
+    published_rows += seen.size();
   }
 
  public:
-  static inline std::size_t published_ = 0;
+  static inline std::size_t published_rows = 0;
 
  private:
   SeededRandom random_;
@@ -337,7 +337,7 @@ TEST(RelayModel, EveryCommittedRowIsInTheLogExactlyOnceInOrder) {
     SCOPED_TRACE("WAYBILL_SEED=" + std::to_string(seed));
     Schedule(seed).run();
   }
-  std::cout << "seeds from " << first << ", " << Schedule::published_ << " rows published\n";
+  std::cout << "seeds from " << first << ", " << Schedule::published_rows << " rows published\n";
 }
 
 }  // namespace
