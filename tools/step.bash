@@ -14,11 +14,6 @@ build_jobs() {
   echo "$cores"
 }
 
-# CI machines share their disks, which can stand still for minutes: a test that ran out of patience
-# is tried once more there, and its log says so. Everywhere else a failure is a failure.
-ctest_repeat=()
-if [ "${CI-}" = true ]; then ctest_repeat=(--repeat until-pass:2); fi
-
 step() {
   local name=$1 log start
   shift
