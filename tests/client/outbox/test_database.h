@@ -26,6 +26,7 @@ class TestDatabase {
     EXPECT_NE(mkdtemp(pattern.data()), nullptr);
     folder_ = pattern;
     db_ = connect();
+    sqlite3_busy_timeout(db_, 10'000);  // a relay writes too: its turn is waited for
     exec("PRAGMA journal_mode = WAL");
     exec("CREATE TABLE orders(id INTEGER PRIMARY KEY, state TEXT)");
     if (tables == Tables::kOutbox) exec(outbox_ddl(OutboxDatabase::kSqlite));
