@@ -79,8 +79,9 @@ class ConsumeRun {
     }
     while (!stopping() && !at_end()) StopSignal::wait_for(kTakeWait);
     stop_ = true;
-    for (std::thread& thread : threads) thread.join();
+    // At once, while programs still run: what they have not begun is another consumer's now.
     if (Reply<void> closed = subscription_.close(); !closed) note_error(closed.error());
+    for (std::thread& thread : threads) thread.join();
     if (!command_.exec.empty() || !command_.worker.empty() || console_.text()) {
       console_.say(count_->text());
     }
@@ -108,13 +109,18 @@ class ConsumeRun {
       Reply<Delivery> delivery = subscription_.next(kTakeWait);
       if (delivery) {
         ++taken_;
-        settle(*delivery, handle(*delivery, worker));
+        bool too_late = StopSignal::requested();
+        settle(*delivery, too_late ? released() : handle(*delivery, worker));
+      } else if (delivery.error() == Errc::kClosed && stopping()) {
+        return;
       } else if (delivery.error() != Errc::kTimedOut) {
         note_error(delivery.error());
         stop_ = true;
       }
     }
   }
+
+  static SettleOptions released() { return {SettleVerb::kRelease, {}, {}}; }
 
   SettleOptions handle(const Delivery& delivery, std::optional<WorkerProcess>& worker) {
     MessagePlace place = place_of(delivery);
@@ -137,7 +143,7 @@ class ConsumeRun {
       note_error(result.error());
       stop_ = true;
     }
-    if (!result || StopSignal::forced()) return {SettleVerb::kRelease, {}, {}};
+    if (!result || StopSignal::forced()) return released();
     return settle_for(result->end, result->error_output);
   }
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <chrono>
 #include <fstream>
 #include <map>
 #include <sstream>
@@ -323,6 +324,11 @@ TEST_F(WaybillRun, CtrlCLetsTheProgramFinishAndGivesTheRestBackAtOnce) {
   EXPECT_EQ(consumer->read_line(), "started");
   EXPECT_GT(count("leased"), 0);
   consumer->signal(SIGINT);
+  // The program still runs; what it has not begun is free for others.
+  const auto patience = std::chrono::steady_clock::now() + Program::kPatience;
+  while (count("ready") < 4 && std::chrono::steady_clock::now() < patience) continue;
+  EXPECT_EQ(count("ready"), 4);
+  EXPECT_EQ(count("leased"), 1);
   std::ofstream(gate) << "go on\n";
   Finished end = consumer->finish();
   EXPECT_EQ(end.exit_code, 0) << end;
