@@ -51,15 +51,16 @@ std::string accounting_text(const DescribeGroupReply& reply, bool& adds_up) {
   std::int64_t in_log = 0;
   adds_up = true;
   auto add = [&](std::string title, const Accounting& accounting, std::int64_t total,
-                 const std::string& waiting_for) {
+                 std::string waiting_for) {
     std::vector<std::string> cells = accounting_cells(std::move(title), accounting, total);
-    cells.push_back(waiting_for.empty() ? "-" : escaped_line(waiting_for));
+    cells.push_back(std::move(waiting_for));
     table.add(std::move(cells));
   };
   for (const GroupPartitionStatus& status : reply.partitions) {
     const Accounting& one = status.accounting;
     std::int64_t total = one.end - one.start;
-    add(fmt::to_string(status.partition.value), one, total, status.waiting_for);
+    add(fmt::to_string(status.partition.value), one, total,
+        status.waiting == Waiting::kNothing ? "-" : std::string(name(status.waiting)));
     adds_up = adds_up && static_cast<std::int64_t>(one.sum()) == total;
     all.done += one.done;
     all.ready += one.ready;

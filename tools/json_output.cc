@@ -68,7 +68,7 @@ json::object accounting_object(const GroupPartitionStatus& status) {
           {"sum", accounting.sum()},
           {"failures", status.failures},
           {"redelivered", status.redelivered},
-          {"waiting_for", status.waiting_for}};
+          {"waiting_for", status.waiting == Waiting::kNothing ? "" : name(status.waiting)}};
 }
 
 void add_bytes(json::object& object, const std::string& field,

@@ -591,13 +591,13 @@ std::vector<GroupPartitionStatus> Delivery::status(GroupId id) {
     std::uint64_t total = static_cast<std::uint64_t>(a.end - a.start);
     a.done = total - a.leased - a.delayed - a.ready - a.dead - a.discarded;
     if (a.ready == 0) {
-      status.waiting_for = "nothing ready";
+      status.waiting = Waiting::kNothingReady;
     } else if (!credit) {
-      status.waiting_for = "no credit";
+      status.waiting = Waiting::kNoCredit;
     } else if (delivery.leased_count() >= group->info.policy.window) {
-      status.waiting_for = "window full";
+      status.waiting = Waiting::kWindowFull;
     } else if (log_.admit(kRoomPerLease, false) != Admission::kAdmitted) {
-      status.waiting_for = "disk";
+      status.waiting = Waiting::kDisk;
     }
     statuses.push_back(std::move(status));
   }

@@ -53,6 +53,30 @@ std::size_t edit_distance(std::string_view a, std::string_view b, std::size_t li
 
 }  // namespace
 
+std::string_view name(BrakeState state) {
+  switch (state) {
+    case BrakeState::kClosed:
+      return "closed";
+    case BrakeState::kOpen:
+      return "open";
+    case BrakeState::kProbing:
+      return "probing";
+  }
+  return "unknown";
+}
+
+std::string_view name(BrakeMode mode) {
+  switch (mode) {
+    case BrakeMode::kAutomatic:
+      return "automatic";
+    case BrakeMode::kForcedOpen:
+      return "forced open";
+    case BrakeMode::kForcedClosed:
+      return "forced closed";
+  }
+  return "unknown";
+}
+
 const TopicInfo* Catalog::topic(TopicId id) const {
   return find_by(topics, &TopicInfo::id, id);
 }

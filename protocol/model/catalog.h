@@ -26,6 +26,26 @@ struct TopicInfo {
   friend bool operator==(const TopicInfo&, const TopicInfo&) = default;
 };
 
+// Numbers of these enums are on the wire and on disk.
+/// As of a circuit breaker: open means that nothing passes.
+enum class BrakeState : std::uint8_t {
+  kClosed = 1,   ///< the group delivers
+  kOpen = 2,     ///< it waits for its first probe
+  kProbing = 3,  ///< one message at a time, uncharged
+};
+/// Who decides about the brake.
+enum class BrakeMode : std::uint8_t { kAutomatic = 1, kForcedOpen = 2, kForcedClosed = 3 };
+std::string_view name(BrakeState state);
+std::string_view name(BrakeMode mode);
+
+struct Brake {
+  BrakeState state = BrakeState::kClosed;
+  BrakeMode mode = BrakeMode::kAutomatic;
+  WallTime since;     ///< of the state; 0: always
+  std::string cause;  ///< for a person: "11 of the last 20 deliveries failed"
+  friend bool operator==(const Brake&, const Brake&) = default;
+};
+
 struct GroupInfo {
   GroupId id;
   std::string name;
@@ -33,6 +53,9 @@ struct GroupInfo {
   std::uint64_t version = 0;
   GroupPolicy policy;
   GroupStart start;
+  bool paused = false;  ///< by an operator; leases held are still settled
+  Brake brake;
+  std::uint32_t epoch = 0;  ///< rises with each reset (D15)
   friend bool operator==(const GroupInfo&, const GroupInfo&) = default;
 };
 

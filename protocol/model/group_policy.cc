@@ -21,6 +21,11 @@ constexpr milliseconds kMaxBackoff = std::chrono::hours(24);
 constexpr double kMinFactor = 1;
 constexpr double kMaxFactor = 100;
 constexpr std::uint32_t kMaxWindow = 1'000'000;
+constexpr std::uint32_t kMaxHeld = 1'000'000;
+constexpr milliseconds kMaxFreeFor = std::chrono::hours(30 * 24);
+constexpr std::uint32_t kMaxBrakeOutcomes = 1000;
+constexpr milliseconds kMaxBrakePeriod = std::chrono::hours(24);
+constexpr std::uint32_t kMaxBrakeProbes = 100;
 
 std::string text_of(milliseconds value) {
   return std::to_string(value.count()) + " ms";
@@ -62,6 +67,33 @@ Reply<void> validate(const Backoff& backoff) {
   return check_stated("backoff.jitter", backoff.jitter, "none, full and equal");
 }
 
+Reply<void> validate(const FailureRules& rules) {
+  for (auto [field, action] :
+       {std::pair("failures.transient", rules.transient),
+        std::pair("failures.failed", rules.failed), std::pair("failures.invalid", rules.invalid),
+        std::pair("failures.timeout", rules.timeout)}) {
+    Reply<void> stated = check_stated(field, action, "charge, free and dead_letter");
+    if (!stated) return stated;
+  }
+  return check_duration("failures.free_for", rules.free_for, milliseconds(0), kMaxFreeFor);
+}
+
+Reply<void> validate(const BrakePolicy& brake) {
+  Reply<void> outcomes = check_number("brake.outcomes", brake.outcomes, 2, kMaxBrakeOutcomes);
+  if (!outcomes) return outcomes;
+  Reply<void> percent = check_number("brake.percent", brake.percent, 1, 100);
+  if (!percent) return percent;
+  Reply<void> in_a_row = check_number("brake.in_a_row", brake.in_a_row, 2, kMaxBrakeOutcomes);
+  if (!in_a_row) return in_a_row;
+  Reply<void> period =
+      check_duration("brake.period", brake.period, std::chrono::seconds(1), kMaxBrakePeriod);
+  if (!period) return period;
+  Reply<void> probe_after =
+      check_duration("brake.probe_after", brake.probe_after, milliseconds(10), kMaxBrakePeriod);
+  if (!probe_after) return probe_after;
+  return check_number("brake.probes", brake.probes, 1, kMaxBrakeProbes);
+}
+
 /// The wait before jitter. Doubles lose nothing that matters: a result of 2^53 ms is above any cap.
 milliseconds plain_delay(const Backoff& backoff, std::uint32_t failures) {
   double n = std::max<std::uint32_t>(failures, 1);
@@ -90,6 +122,28 @@ std::string_view name(Ordering ordering) {
       return "partition";
     case Ordering::kUnset:
       break;
+  }
+  return "unknown";
+}
+
+std::string_view name(FailureAction action) {
+  switch (action) {
+    case FailureAction::kCharge:
+      return "charge";
+    case FailureAction::kFree:
+      return "free";
+    case FailureAction::kDeadLetter:
+      return "dead_letter";
+  }
+  return "unknown";
+}
+
+std::string_view name(OnExpiry on_expiry) {
+  switch (on_expiry) {
+    case OnExpiry::kDrop:
+      return "drop";
+    case OnExpiry::kDeadLetter:
+      return "dead_letter";
   }
   return "unknown";
 }
@@ -185,7 +239,15 @@ Reply<void> validate(const GroupPolicy& policy) {
   }
   Reply<void> window = check_number("window", policy.window, 1, kMaxWindow);
   if (!window) return window;
-  return check_stated("attempts", policy.attempts, "exact and relaxed");
+  Reply<void> attempts = check_stated("attempts", policy.attempts, "exact and relaxed");
+  if (!attempts) return attempts;
+  Reply<void> rules = validate(policy.failures);
+  if (!rules) return rules;
+  Reply<void> brake = validate(policy.brake);
+  if (!brake) return brake;
+  Reply<void> on_expiry = check_stated("on_expiry", policy.on_expiry, "drop and dead_letter");
+  if (!on_expiry) return on_expiry;
+  return check_number("max_held", policy.max_held, 1, kMaxHeld);
 }
 
 Reply<void> validate(const GroupStart& start) {

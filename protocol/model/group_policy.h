@@ -25,7 +25,18 @@ enum class StartKind : std::uint8_t {
   kTime = 4
 };
 
+/// What a failure of one class does to its message.
+enum class FailureAction : std::uint8_t {
+  kCharge = 1,  ///< it waits and counts towards max_failures
+  kFree = 2,    ///< it waits; counts only once `free_for` has passed since the first of its kind
+  kDeadLetter = 3,  ///< a dead letter at once
+};
+/// What becomes of a message whose expiry time passed before it was delivered.
+enum class OnExpiry : std::uint8_t { kDrop = 1, kDeadLetter = 2 };
+
 std::string_view name(Ordering);
+std::string_view name(FailureAction);
+std::string_view name(OnExpiry);
 std::string_view name(OnDeadLetter);
 std::string_view name(Attempts);
 std::string_view name(BackoffKind);
@@ -48,6 +59,29 @@ struct Backoff {
 std::chrono::milliseconds backoff_delay(const Backoff& backoff, std::uint32_t failures,
                                         std::uint64_t random);
 
+/// What each class of failure does (DESIGN 6).
+struct FailureRules {
+  FailureAction transient = FailureAction::kFree;
+  FailureAction failed = FailureAction::kCharge;
+  FailureAction invalid = FailureAction::kDeadLetter;
+  FailureAction timeout = FailureAction::kCharge;
+  std::chrono::milliseconds free_for{std::chrono::hours(24)};  ///< 0 … 30 days
+  friend bool operator==(const FailureRules&, const FailureRules&) = default;
+};
+
+/// When a group stops delivering because nearly everything fails (D13). Counted are failures of the
+/// classes failed, transient and timeout.
+struct BrakePolicy {
+  bool enabled = true;
+  std::uint32_t outcomes = 20;                    ///< the last so many are looked at, 2 … 1000
+  std::uint32_t percent = 50;                     ///< of them failed: trips, 1 … 100
+  std::uint32_t in_a_row = 10;                    ///< failures of as many messages: trips, 2 … 1000
+  std::chrono::milliseconds period{600'000};      ///< older outcomes do not count, 1 s … 24 h
+  std::chrono::milliseconds probe_after{10'000};  ///< open for so long, then one probe at a time
+  std::uint32_t probes = 3;                       ///< successes in a row that close it, 1 … 100
+  friend bool operator==(const BrakePolicy&, const BrakePolicy&) = default;
+};
+
 /// The defaults give about eight minutes of attempts before a dead letter (D11). Ordering has no
 /// default: whoever creates a group says it.
 struct GroupPolicy {
@@ -58,6 +92,12 @@ struct GroupPolicy {
   OnDeadLetter on_dead_letter = OnDeadLetter::kSkip;
   std::uint32_t window = 10'000;  ///< leased messages per partition, 1 … 1 000 000
   Attempts attempts = Attempts::kExact;
+  FailureRules failures;
+  BrakePolicy brake;
+  OnExpiry on_expiry = OnExpiry::kDrop;
+  /// With `hold`: messages that wait behind dead letters, per partition; then it stands still
+  /// (D12). 1 … 1 000 000
+  std::uint32_t max_held = 100'000;
   friend bool operator==(const GroupPolicy&, const GroupPolicy&) = default;
 };
 

@@ -2,6 +2,32 @@
 
 namespace waybill {
 
+std::string_view name(Waiting waiting) {
+  switch (waiting) {
+    case Waiting::kNothing:
+      return "nothing";
+    case Waiting::kNoCredit:
+      return "no credit";
+    case Waiting::kNothingReady:
+      return "nothing ready";
+    case Waiting::kAllKeysBusy:
+      return "all keys busy";
+    case Waiting::kWindowFull:
+      return "window full";
+    case Waiting::kIndexFull:
+      return "index full";
+    case Waiting::kHeldFull:
+      return "held full";
+    case Waiting::kBraked:
+      return "braked";
+    case Waiting::kPaused:
+      return "paused";
+    case Waiting::kDisk:
+      return "disk";
+  }
+  return "unknown";
+}
+
 std::string_view name(DeadLetterState state) {
   switch (state) {
     case DeadLetterState::kDead:

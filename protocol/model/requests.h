@@ -125,6 +125,23 @@ struct OpenProducerReply {
   std::vector<ProducerPosition> positions;  ///< partitions it has published to
 };
 
+/// A durable producer, as its owning shards know it (D21).
+struct ProducerInfo {
+  ProducerId id;
+  std::uint32_t epoch = 0;
+  std::string name;
+  std::vector<ProducerPosition> positions;
+};
+struct ListProducersRequest {};
+struct ListProducersReply {
+  std::vector<ProducerInfo> producers;  ///< by id
+};
+/// Forgets it and what it sent: a publish under this id is then a new producer's first.
+struct RemoveProducerRequest {
+  ProducerId id;
+};
+struct RemoveProducerReply {};
+
 // --- reading without a group ---
 
 struct ReadRequest {
@@ -154,6 +171,8 @@ struct CreateGroupReply {
   GroupInfo group;
   bool created = false;
 };
+/// Replaces the whole policy of a live group. Ordering and hold take effect once what is leased has
+/// been settled (D12).
 struct AlterGroupRequest {
   std::string name;
   GroupPolicy policy;
@@ -167,28 +186,90 @@ struct DeleteGroupRequest {
 };
 struct DeleteGroupReply {};
 
+/// Stops or resumes handing out messages; what is leased may still be settled.
+struct PauseGroupRequest {
+  std::string name;
+  bool paused = true;
+};
+struct PauseGroupReply {
+  GroupInfo group;
+};
+struct SetBrakeRequest {
+  std::string name;
+  BrakeMode mode = BrakeMode::kAutomatic;
+};
+struct SetBrakeReply {
+  GroupInfo group;
+};
+
+/// Moves every partition of the group to another start (D15): voids its leases, delivers again what
+/// lies behind, skips what was not delivered before it. Open dead letters stay where they are
+/// unless `include_dead`, which discards them and delivers their messages again.
+struct ResetGroupRequest {
+  std::string name;
+  GroupStart start;
+  bool include_dead = false;
+  bool dry_run = true;  ///< only says what it would do
+};
+struct ResetPartition {
+  PartitionIndex partition;
+  Offset from;                      ///< the first offset that was not done
+  Offset to;                        ///< where it begins now
+  std::uint64_t redelivered = 0;    ///< settled before, and delivered again
+  std::uint64_t skipped = 0;        ///< never settled, and not delivered any more
+  std::uint64_t leases_voided = 0;  ///< messages
+  std::uint64_t dead_kept = 0;      ///< open dead letters that stay
+};
+struct ResetGroupReply {
+  GroupInfo group;
+  std::vector<ResetPartition> partitions;
+};
+
 /// Every record in [start, end) is in exactly one of these (D19).
 struct Accounting {
   Offset start;
   Offset end;
   std::uint64_t done = 0;
-  std::uint64_t ready = 0;
+  std::uint64_t ready = 0;      ///< also those whose key is busy
+  std::uint64_t scheduled = 0;  ///< their not-before time has not come
   std::uint64_t leased = 0;
-  std::uint64_t delayed = 0;
+  std::uint64_t delayed = 0;  ///< failed, and waiting for the next attempt
+  std::uint64_t held = 0;     ///< behind a dead letter of their key or partition
   std::uint64_t dead = 0;
-  std::uint64_t redriven = 0;  ///< sent on to another topic
+  std::uint64_t redriving = 0;  ///< on the way to another topic
+  std::uint64_t redriven = 0;   ///< sent on to another topic
   std::uint64_t discarded = 0;
+  std::uint64_t expired = 0;
+  std::uint64_t skipped = 0;    ///< passed over by a reset
+  std::uint64_t compacted = 0;  ///< taken out by key compaction
+  std::uint64_t removed = 0;    ///< taken out by retention before they were done
   friend bool operator==(const Accounting&, const Accounting&) = default;
   [[nodiscard]] std::uint64_t sum() const {
-    return done + ready + leased + delayed + dead + redriven + discarded;
+    return done + ready + scheduled + leased + delayed + held + dead + redriving + redriven +
+           discarded + expired + skipped + compacted + removed;
   }
 };
+/// Why a group does not advance in a partition: the closed list of D9. Numbers are on the wire.
+enum class Waiting : std::uint8_t {
+  kNothing = 0,  ///< it advances
+  kNoCredit = 1,
+  kNothingReady = 2,
+  kAllKeysBusy = 3,
+  kWindowFull = 4,
+  kIndexFull = 5,
+  kHeldFull = 6,
+  kBraked = 7,
+  kPaused = 8,
+  kDisk = 9,
+};
+std::string_view name(Waiting waiting);
+
 struct GroupPartitionStatus {
   PartitionIndex partition;
   Accounting accounting;
   std::uint64_t failures = 0;     ///< charged failures since the group began
   std::uint64_t redelivered = 0;  ///< deliveries that were not the first
-  std::string waiting_for;        ///< one of D9's closed list; empty: it advances
+  Waiting waiting = Waiting::kNothing;
 };
 struct DescribeGroupRequest {
   std::string name;
@@ -198,6 +279,19 @@ struct DescribeGroupReply {
   std::string topic;
   std::uint32_t consumers = 0;
   std::vector<GroupPartitionStatus> partitions;
+};
+
+/// Counts every record of the group anew and compares with what is kept (D19).
+struct CheckGroupRequest {
+  std::string name;
+};
+struct PartitionCheck {
+  PartitionIndex partition;
+  Accounting kept;     ///< as describe answers
+  Accounting counted;  ///< record by record
+};
+struct CheckGroupReply {
+  std::vector<PartitionCheck> partitions;
 };
 
 // --- consuming ---
@@ -238,6 +332,14 @@ struct DeliverPush {
   std::chrono::milliseconds lease{0};  ///< from the moment of sending
   std::vector<GrantedRange> ranges;
   std::vector<SharedBytes> batches;
+};
+
+/// Pushed by the broker (D8): what this subscription holds of the partition from `first` on is not
+/// its any more; a message before it was not acked. Deliveries of it follow anew.
+struct RevokePush {
+  std::uint32_t subscription = 0;
+  PartitionIndex partition;
+  Offset first;
 };
 
 enum class SettleVerb : std::uint8_t { kAck = 1, kRetry = 2, kDeadLetter = 3, kRelease = 4 };

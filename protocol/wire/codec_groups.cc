@@ -23,7 +23,7 @@ void to_wire(const GroupPartitionStatus& status, wire::GroupPartitionStatus& mes
   message.set_discarded(status.accounting.discarded);
   message.set_failures(status.failures);
   message.set_redelivered(status.redelivered);
-  message.set_waiting_for(status.waiting_for);
+  message.set_waiting(static_cast<std::uint32_t>(status.waiting));
 }
 
 GroupPartitionStatus from_wire(MetaDecoder& in, const wire::GroupPartitionStatus& message) {
@@ -40,7 +40,7 @@ GroupPartitionStatus from_wire(MetaDecoder& in, const wire::GroupPartitionStatus
   status.accounting.discarded = message.discarded();
   status.failures = message.failures();
   status.redelivered = message.redelivered();
-  status.waiting_for = in.text("waiting_for", message.waiting_for());
+  status.waiting = in.enumerator("waiting", message.waiting(), Waiting::kDisk, 0);
   return status;
 }
 

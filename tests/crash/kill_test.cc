@@ -348,7 +348,7 @@ class KillTest : public testing::TestWithParam<const char*> {
       text += "\n  partition " + std::to_string(partition.partition.value) + ": done " +
               std::to_string(a.done) + ", ready " + std::to_string(a.ready) + ", leased " +
               std::to_string(a.leased) + ", delayed " + std::to_string(a.delayed) + ", dead " +
-              std::to_string(a.dead) + ", waits for " + partition.waiting_for;
+              std::to_string(a.dead) + ", waits for " + std::string(name(partition.waiting));
     }
     return text;
   }

@@ -160,7 +160,7 @@ TEST_F(FullDirectory, S21PublishersArePushedBackAndSettlementsGoOnUntilThereIsRo
   GroupPartitionStatus full = status_of(*client_, "billing");
   EXPECT_EQ(full.accounting.done, kTaken - kTaken / 4);
   EXPECT_EQ(full.accounting.dead, kTaken / 4);
-  EXPECT_EQ(full.waiting_for, "disk");
+  EXPECT_EQ(full.waiting, Waiting::kDisk);
 
   // Room again: the broker notices by itself.
   std::filesystem::remove(disk_.path() / "filler");

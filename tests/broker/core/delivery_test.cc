@@ -47,7 +47,7 @@ TEST(Delivery, TheWindowLimitsWhatIsLeasedD9) {
   ASSERT_EQ(got.size(), 3u);
   Reply<DescribeGroupReply> described =
       s.client->call<DescribeGroupReply>(DescribeGroupRequest{"billing"});
-  EXPECT_EQ(described->partitions[0].waiting_for, "window full");
+  EXPECT_EQ(described->partitions[0].waiting, Waiting::kWindowFull);
   ASSERT_TRUE(s.client->ack(got[1]).ok());
   EXPECT_EQ(s.client->take().size(), 1u);
 }

@@ -113,7 +113,7 @@ TEST(FailingDisk, AFullDiskRefusesPublishesAndStillTakesSettlementsS21) {
   EXPECT_TRUE(s.client->pushes.empty()) << "no lease without room for its dead letter (D14)";
   Reply<DescribeGroupReply> described =
       s.client->call<DescribeGroupReply>(DescribeGroupRequest{"billing"});
-  EXPECT_EQ(described->partitions[0].waiting_for, "disk");
+  EXPECT_EQ(described->partitions[0].waiting, Waiting::kDisk);
   // Room comes back: both go on by themselves.
   s.rig.disk->set_capacity(100'000'000);
   s.rig.options.disk.capacity = 100'000'000;
