@@ -1,6 +1,7 @@
 // ConsumerGroup: one group as one shard sees it - its policy, its partitions here, its consumers.
 // GroupPartition holds the durable state of the group on one partition (a fold) and, beside it,
-// what is only of this run: who waits for what until when. Plain data; Delivery does the work.
+// what is only of this run: who waits for what until when. Plain data; DeliveryEngine does the
+// work.
 #pragma once
 
 #include <map>
@@ -14,6 +15,15 @@
 #include "storage/stream.h"
 
 namespace waybill {
+
+/// How one attempt ended, for the brake (D13). Told by the shard, counted on the group's home
+/// shard.
+struct DeliveryOutcome {
+  PartitionIndex partition;
+  Offset offset;
+  bool failed = false;    ///< as failed, transient or timeout; else it was acked
+  bool redriven = false;  ///< it came back from the dead letters: never the brake's business
+};
 
 /// What this run knows of an open lease.
 struct LeaseWatch {

@@ -8,13 +8,13 @@
 #include <utility>
 #include <vector>
 
-#include "broker/core/delivery.h"
+#include "broker/core/delivery_engine.h"
 
 namespace waybill {
 
 class DeadLetterDesk {
  public:
-  DeadLetterDesk(ShardLog& log, Delivery& delivery, ShardMetrics& metrics)
+  DeadLetterDesk(ShardLog& log, DeliveryEngine& delivery, ShardMetrics& metrics)
       : log_(log), delivery_(delivery), metrics_(metrics) {}
 
   void list(GroupId group, ListDeadLettersRequest request, Done<ListDeadLettersReply> done);
@@ -36,7 +36,7 @@ class DeadLetterDesk {
   void refuse(Done<R> done, RequestError error);
 
   ShardLog& log_;
-  Delivery& delivery_;
+  DeliveryEngine& delivery_;
   ShardMetrics& metrics_;
 };
 

@@ -1,5 +1,5 @@
 // Partitions: the partitions that live in one shard - appending, deduplicating and reading. The
-// part of a shard's state that `publish` and `read` need; groups are Delivery's.
+// part of a shard's state that `publish` and `read` need; groups are DeliveryEngine's.
 #pragma once
 
 #include <map>

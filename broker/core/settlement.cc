@@ -1,10 +1,10 @@
-// Delivery, continued: how a lease ends - settled by its consumer, run out, or lost with it - and
-// how a message becomes a dead letter.
+// DeliveryEngine, continued: how a lease ends - settled by its consumer, run out, or lost with it -
+// and how a message becomes a dead letter.
 #include <algorithm>
 #include <string>
 #include <utility>
 
-#include "broker/core/delivery.h"
+#include "broker/core/delivery_engine.h"
 #include "broker/core/shard.h"
 #include "protocol/base/limits.h"
 #include "protocol/record/batch_builder.h"
@@ -100,7 +100,7 @@ bool rest_is_settled(const GroupPartition& partition, const std::vector<OffsetRa
 }  // namespace
 
 /// One settle request while some of its messages are still being buried.
-struct Delivery::SettleCall {
+struct DeliveryEngine::SettleCall {
   SettleReply reply;
   std::size_t missing = 0;
   Done<SettleReply> done;
@@ -108,8 +108,8 @@ struct Delivery::SettleCall {
 
 // --- settling ---
 
-void Delivery::settle(GroupId id, InstanceId instance, std::vector<Settlement> settlements,
-                      Done<SettleReply> done) {
+void DeliveryEngine::settle(GroupId id, InstanceId instance, std::vector<Settlement> settlements,
+                            Done<SettleReply> done) {
   auto call = std::make_shared<SettleCall>();
   call->done = std::move(done);
   call->missing = settlements.size() + 1;
@@ -136,8 +136,9 @@ void Delivery::settle(GroupId id, InstanceId instance, std::vector<Settlement> s
   finished();
 }
 
-void Delivery::settle_one(ConsumerGroup& group, InstanceId instance, const Settlement& settlement,
-                          std::move_only_function<void(Reply<SettleOutcome>)> done) {
+void DeliveryEngine::settle_one(ConsumerGroup& group, InstanceId instance,
+                                const Settlement& settlement,
+                                std::move_only_function<void(Reply<SettleOutcome>)> done) {
   GroupPartition* partition = group.find(settlement.partition);
   if (partition == nullptr) {
     return done(RequestError(Errc::kUnknownPartition, "the group has no such partition here"));
@@ -185,8 +186,8 @@ void Delivery::settle_one(ConsumerGroup& group, InstanceId instance, const Settl
   touch(*partition);
 }
 
-void Delivery::extend(GroupId id, InstanceId instance, std::vector<LeaseExtension> leases,
-                      Done<ExtendReply> done) {
+void DeliveryEngine::extend(GroupId id, InstanceId instance, std::vector<LeaseExtension> leases,
+                            Done<ExtendReply> done) {
   ExtendReply reply;
   ConsumerGroup* group = find(id);
   for (const LeaseExtension& extension : leases) {
@@ -216,9 +217,9 @@ void Delivery::extend(GroupId id, InstanceId instance, std::vector<LeaseExtensio
 
 // --- failing ---
 
-void Delivery::fail(ConsumerGroup& group, GroupPartition& partition, LeaseToken token,
-                    Offset offset, const Settlement& settlement,
-                    std::move_only_function<void(Reply<SettleOutcome>)> done) {
+void DeliveryEngine::fail(ConsumerGroup& group, GroupPartition& partition, LeaseToken token,
+                          Offset offset, const Settlement& settlement,
+                          std::move_only_function<void(Reply<SettleOutcome>)> done) {
   const OpenLease* lease = partition.delivery.find_lease(token);
   const TrackedMessage* tracked = partition.delivery.find_tracked(offset);
   WallTime now = log_.clock().wall();
@@ -270,7 +271,7 @@ void Delivery::fail(ConsumerGroup& group, GroupPartition& partition, LeaseToken 
   done(SettleOutcome::kDelayed);
 }
 
-void Delivery::run_timer(const Timer& timer) {
+void DeliveryEngine::run_timer(const Timer& timer) {
   GroupPartition& partition = *timer.partition;
   if (timer.lease != LeaseToken{}) return expire(partition, timer.lease);
   const TrackedMessage* tracked = partition.delivery.find_tracked(timer.offset);
@@ -279,7 +280,7 @@ void Delivery::run_timer(const Timer& timer) {
   touch(partition);
 }
 
-void Delivery::expire(GroupPartition& partition, LeaseToken token) {
+void DeliveryEngine::expire(GroupPartition& partition, LeaseToken token) {
   auto found = partition.watches.find(token);
   const OpenLease* lease = partition.delivery.find_lease(token);
   if (found == partition.watches.end() || lease == nullptr) return;
@@ -308,7 +309,7 @@ void Delivery::expire(GroupPartition& partition, LeaseToken token) {
   touch(partition);
 }
 
-void Delivery::end_unexplained(GroupPartition& partition, LeaseToken token) {
+void DeliveryEngine::end_unexplained(GroupPartition& partition, LeaseToken token) {
   const OpenLease* lease = partition.delivery.find_lease(token);
   std::vector<OffsetRange> open = lease->open;
   for (OffsetRange range : open) {
@@ -333,8 +334,8 @@ void Delivery::end_unexplained(GroupPartition& partition, LeaseToken token) {
 
 // --- dying ---
 
-void Delivery::read_payload(GroupPartition& partition, Offset offset,
-                            std::move_only_function<void(Result<SharedBytes>)> done) {
+void DeliveryEngine::read_payload(GroupPartition& partition, Offset offset,
+                                  std::move_only_function<void(Result<SharedBytes>)> done) {
   const TrackedMessage* tracked = partition.delivery.find_tracked(offset);
   bool redriven = tracked != nullptr && tracked->dead_letter != 0;
   const Stream& stream = redriven ? partition.dead_stream : partition.log;
@@ -364,7 +365,7 @@ void Delivery::read_payload(GroupPartition& partition, Offset offset,
       });
 }
 
-void Delivery::kill(GroupPartition& partition, Death death) {
+void DeliveryEngine::kill(GroupPartition& partition, Death death) {
   partition.dying.insert(death.offset);
   Offset offset = death.offset;
   auto buried = [this, group_id = partition.group, stream = partition.log.id(),
@@ -389,7 +390,7 @@ void Delivery::kill(GroupPartition& partition, Death death) {
 }
 
 /// Its payload could not be copied, so it cannot die yet: it waits, and dies at its next end.
-void Delivery::survive(GroupPartition& partition, Death& death, const Error& error) {
+void DeliveryEngine::survive(GroupPartition& partition, Death& death, const Error& error) {
   MonotonicTime again = log_.clock().monotonic() + kUnreadableWait;
   timers_.emplace(again, Timer{&partition, {}, death.offset});
   if (death.token == LeaseToken{}) return;
@@ -406,8 +407,8 @@ void Delivery::survive(GroupPartition& partition, Death& death, const Error& err
                            std::move(attempt)});
 }
 
-Result<void> Delivery::bury(GroupPartition& partition, const Death& death,
-                            const SharedBytes& batch) {
+Result<void> DeliveryEngine::bury(GroupPartition& partition, const Death& death,
+                                  const SharedBytes& batch) {
   const TrackedMessage* tracked = partition.delivery.find_tracked(death.offset);
   DeathFacts facts;
   facts.at = log_.clock().wall();
@@ -450,8 +451,8 @@ Result<void> Delivery::bury(GroupPartition& partition, const Death& death,
   return {};
 }
 
-void Delivery::stage(GroupPartition& partition, std::uint64_t number, DeadLetterOp op,
-                     Bytes record_batch) {
+void DeliveryEngine::stage(GroupPartition& partition, std::uint64_t number, DeadLetterOp op,
+                           Bytes record_batch) {
   // What happened to this partition earlier in the turn comes first.
   stage_ops(partition);
   DeadLetterEntry entry{partition.group, partition.log.id(), number, std::move(op)};
@@ -475,7 +476,8 @@ void Delivery::stage(GroupPartition& partition, std::uint64_t number, DeadLetter
   WB_ASSERT(applied.ok(), "a change was checked before it is staged");
 }
 
-void Delivery::redrive(GroupPartition& partition, std::uint64_t number, const std::string& by) {
+void DeliveryEngine::redrive(GroupPartition& partition, std::uint64_t number,
+                             const std::string& by) {
   Offset offset = partition.dead_letters.find(number)->offset;
   stage(partition, number, RedrivenOp{log_.clock().wall(), by});
   partition.ready.insert(offset);

@@ -10,7 +10,7 @@
 //
 //   ShardLog        journal, streams, "staged" versus "told"
 //   Partitions      publish, read, producers
-//   Delivery        groups: leases, settlements, back-off, dying
+//   DeliveryEngine  groups: leases, settlements, back-off, dying
 //   DeadLetterDesk  list, show, edit, redrive, discard
 //   CatalogOwner    topics and groups; shard 0 only
 #pragma once
@@ -22,7 +22,7 @@
 
 #include "broker/core/catalog_owner.h"
 #include "broker/core/dead_letter_desk.h"
-#include "broker/core/delivery.h"
+#include "broker/core/delivery_engine.h"
 #include "broker/core/partitions.h"
 #include "broker/core/shard_log.h"
 #include "broker/core/shard_runtime.h"
@@ -59,7 +59,7 @@ class Shard {
   // --- the gateways' side ---
 
   Partitions& partitions() { return partitions_; }
-  Delivery& delivery() { return delivery_; }
+  DeliveryEngine& delivery() { return delivery_; }
   DeadLetterDesk& dead_letters() { return desk_; }
   /// Requires index() == 0.
   CatalogOwner& catalog_owner() { return owner_; }
@@ -92,7 +92,7 @@ class Shard {
   ShardMetrics metrics_;
   ShardLog log_;
   Partitions partitions_;
-  Delivery delivery_;
+  DeliveryEngine delivery_;
   DeadLetterDesk desk_;
   CatalogOwner owner_;
   std::shared_ptr<const Catalog> shown_ = std::make_shared<const Catalog>();

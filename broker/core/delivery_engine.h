@@ -1,6 +1,6 @@
-// Delivery: the consumer groups of one shard. Leases messages to consumers with credit, takes their
-// settlements, lets leases run out, waits between attempts, and moves what failed too often to the
-// dead letters - each as entries of the journal, none told before it is durable.
+// DeliveryEngine: the consumer groups of one shard. Leases messages to consumers with credit, takes
+// their settlements, lets leases run out, waits between attempts, and moves what failed too often
+// to the dead letters - each as entries of the journal, none told before it is durable.
 //
 //   fresh -> leased -> settled
 //              |  ^
@@ -23,9 +23,9 @@
 
 namespace waybill {
 
-class Delivery {
+class DeliveryEngine {
  public:
-  Delivery(ShardLog& log, Partitions& partitions, ShardMetrics& metrics)
+  DeliveryEngine(ShardLog& log, Partitions& partitions, ShardMetrics& metrics)
       : log_(log), partitions_(partitions), metrics_(metrics) {}
 
   // --- the fold ---
@@ -64,6 +64,22 @@ class Delivery {
   [[nodiscard]] std::vector<GroupPartitionStatus> status(GroupId group);
   [[nodiscard]] std::uint64_t open_dead_letters() const;
   [[nodiscard]] std::uint64_t leased() const;
+
+  /// What reset() would do, partition by partition; changes nothing (D15).
+  [[nodiscard]] std::vector<ResetPartition> plan_reset(GroupId group, const GroupStart& start,
+                                                       bool include_dead);
+  /// Moves each partition of the group here to the start, in one change per partition. Does
+  /// nothing, and says so with an empty list, where this epoch or a later one was reached before.
+  /// Answered when durable. Errors: kUnknownGroup, kDiskFull, kOutcomeUnknown.
+  void reset(GroupId group, std::uint32_t epoch, const GroupStart& start, bool include_dead,
+             Done<std::vector<ResetPartition>> done);
+  /// Counts every message of the group here anew, beside what is kept (D19).
+  [[nodiscard]] std::vector<PartitionCheck> check(GroupId group);
+
+  /// Called at the end of a turn with the attempts that ended in it: one call per group.
+  void on_outcomes(std::move_only_function<void(GroupId, std::vector<DeliveryOutcome>)> callback) {
+    outcomes_ = std::move(callback);
+  }
 
   /// Something changed that may allow a lease: a redrive, an append.
   void touch(GroupPartition& partition);
@@ -146,6 +162,7 @@ class Delivery {
   std::vector<std::pair<GroupId, StreamId>> unstaged_;
   std::multimap<MonotonicTime, Timer> timers_;
   std::uint64_t next_lease_ = 1;
+  std::move_only_function<void(GroupId, std::vector<DeliveryOutcome>)> outcomes_;
 };
 
 }  // namespace waybill

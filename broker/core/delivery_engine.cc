@@ -1,4 +1,4 @@
-#include "broker/core/delivery.h"
+#include "broker/core/delivery_engine.h"
 
 #include <algorithm>
 #include <string>
@@ -52,14 +52,14 @@ ShardConsumer* ConsumerGroup::find_consumer(ConsumerId id) {
   return found == consumers.end() ? nullptr : &*found;
 }
 
-ConsumerGroup* Delivery::find(GroupId group) {
+ConsumerGroup* DeliveryEngine::find(GroupId group) {
   auto found = groups_.find(group);
   return found == groups_.end() ? nullptr : found->second.get();
 }
 
 // --- the fold ---
 
-Result<void> Delivery::apply(const DeliveryEntry& entry) {
+Result<void> DeliveryEngine::apply(const DeliveryEntry& entry) {
   ConsumerGroup* group = find(entry.group);
   GroupPartition* partition = group == nullptr ? nullptr : group->find(entry.stream);
   if (partition == nullptr) return misfit("delivery entry of an unknown group");
@@ -83,7 +83,7 @@ Result<void> Delivery::apply(const DeliveryEntry& entry) {
   return {};
 }
 
-Result<void> Delivery::apply(const DeadLetterEntry& entry) {
+Result<void> DeliveryEngine::apply(const DeadLetterEntry& entry) {
   ConsumerGroup* group = find(entry.group);
   GroupPartition* partition = group == nullptr ? nullptr : group->find(entry.stream);
   if (partition == nullptr) return misfit("dead-letter entry of an unknown group");
@@ -102,7 +102,7 @@ Result<void> Delivery::apply(const DeadLetterEntry& entry) {
   return letters.apply(entry.number, std::get<DiscardedOp>(entry.op));
 }
 
-Result<void> Delivery::adopt(const GroupInfo& info, const std::vector<GroupPlace>& places) {
+Result<void> DeliveryEngine::adopt(const GroupInfo& info, const std::vector<GroupPlace>& places) {
   if (ConsumerGroup* known = find(info.id)) {
     known->info = info;
     return {};
@@ -123,7 +123,7 @@ Result<void> Delivery::adopt(const GroupInfo& info, const std::vector<GroupPlace
   return {};
 }
 
-void Delivery::drop(GroupId id) {
+void DeliveryEngine::drop(GroupId id) {
   ConsumerGroup* group = find(id);
   if (group == nullptr) return;
   for (const auto& partition : group->partitions) {
@@ -137,8 +137,8 @@ void Delivery::drop(GroupId id) {
   groups_.erase(id);
 }
 
-std::vector<GroupPlace> Delivery::places(const GroupInfo& group, const TopicInfo& topic,
-                                         StreamId next_stream) const {
+std::vector<GroupPlace> DeliveryEngine::places(const GroupInfo& group, const TopicInfo& topic,
+                                               StreamId next_stream) const {
   std::vector<GroupPlace> places;
   for (const PartitionPlace& place : topic.partitions) {
     const Partition* partition = partitions_.find(place.stream);
@@ -158,7 +158,7 @@ std::vector<GroupPlace> Delivery::places(const GroupInfo& group, const TopicInfo
   return places;
 }
 
-void Delivery::record(GroupPartition& partition, DeliveryOp op) {
+void DeliveryEngine::record(GroupPartition& partition, DeliveryOp op) {
   if (partition.unstaged.empty()) unstaged_.emplace_back(partition.group, partition.log.id());
   DeliveryEntry entry{partition.group, partition.log.id(), {op}};
   Result<void> applied = apply(entry);
@@ -170,7 +170,7 @@ void Delivery::record(GroupPartition& partition, DeliveryOp op) {
   }
 }
 
-void Delivery::stage_ops(GroupPartition& partition) {
+void DeliveryEngine::stage_ops(GroupPartition& partition) {
   if (partition.unstaged.empty()) return;
   DeliveryEntry entry{partition.group, partition.log.id(), std::move(partition.unstaged)};
   partition.unstaged.clear();
@@ -180,7 +180,7 @@ void Delivery::stage_ops(GroupPartition& partition) {
 
 // --- consumers ---
 
-void Delivery::attach(GroupId id, ShardConsumer consumer) {
+void DeliveryEngine::attach(GroupId id, ShardConsumer consumer) {
   ConsumerGroup* group = find(id);
   if (group == nullptr) return;
   // What it holds from before is its own again when it claims it by extend() or settles it. The
@@ -197,7 +197,7 @@ void Delivery::attach(GroupId id, ShardConsumer consumer) {
   mark_dirty(*group);
 }
 
-void Delivery::detach(GroupId id, ConsumerId consumer, bool clean) {
+void DeliveryEngine::detach(GroupId id, ConsumerId consumer, bool clean) {
   ConsumerGroup* group = find(id);
   if (group == nullptr) return;
   std::erase_if(group->consumers, [&](const ShardConsumer& c) { return c.id == consumer; });
@@ -224,7 +224,7 @@ void Delivery::detach(GroupId id, ConsumerId consumer, bool clean) {
   }
 }
 
-void Delivery::release(GroupPartition& partition, LeaseToken token, OffsetRange range) {
+void DeliveryEngine::release(GroupPartition& partition, LeaseToken token, OffsetRange range) {
   auto give = [&](Offset first, Offset last) {
     if (last < first) return;
     record(partition, ReleaseOp{token, {first, last}, false});
@@ -240,7 +240,7 @@ void Delivery::release(GroupPartition& partition, LeaseToken token, OffsetRange 
   give(first, range.last);
 }
 
-void Delivery::lend(GroupId id, ConsumerId consumer, Credit credit) {
+void DeliveryEngine::lend(GroupId id, ConsumerId consumer, Credit credit) {
   ConsumerGroup* group = find(id);
   ShardConsumer* found = group == nullptr ? nullptr : group->find_consumer(consumer);
   if (found == nullptr) return;
@@ -251,7 +251,7 @@ void Delivery::lend(GroupId id, ConsumerId consumer, Credit credit) {
   mark_dirty(*group);
 }
 
-void Delivery::recall(GroupId id, ConsumerId consumer) {
+void DeliveryEngine::recall(GroupId id, ConsumerId consumer) {
   ConsumerGroup* group = find(id);
   ShardConsumer* found = group == nullptr ? nullptr : group->find_consumer(consumer);
   if (found == nullptr) return;
@@ -267,30 +267,30 @@ void Delivery::recall(GroupId id, ConsumerId consumer) {
       Mailbox::Kind::kAnswer);
 }
 
-std::size_t Delivery::consumer_count(GroupId id) const {
+std::size_t DeliveryEngine::consumer_count(GroupId id) const {
   auto found = groups_.find(id);
   return found == groups_.end() ? 0 : found->second->consumers.size();
 }
 
 // --- leasing ---
 
-void Delivery::touch(GroupPartition& partition) {
+void DeliveryEngine::touch(GroupPartition& partition) {
   if (ConsumerGroup* group = find(partition.group)) mark_dirty(*group);
 }
 
-void Delivery::mark_dirty(ConsumerGroup& group) {
+void DeliveryEngine::mark_dirty(ConsumerGroup& group) {
   if (group.dirty) return;
   group.dirty = true;
   dirty_.push_back(group.info.id);
 }
 
-void Delivery::appended(const Stream& stream) {
+void DeliveryEngine::appended(const Stream& stream) {
   auto found = by_stream_.find(stream.id());
   if (found == by_stream_.end()) return;
   for (GroupPartition* partition : found->second) touch(*partition);
 }
 
-void Delivery::grant(ConsumerGroup& group) {
+void DeliveryEngine::grant(ConsumerGroup& group) {
   auto next_partition = [&]() -> GroupPartition* {
     for (std::size_t i = 0; i < group.partitions.size(); ++i) {
       std::size_t index = (group.next_partition + i) % group.partitions.size();
@@ -321,8 +321,9 @@ void Delivery::grant(ConsumerGroup& group) {
   }
 }
 
-OffsetRange Delivery::next_range(const GroupPartition& partition, const ShardConsumer& consumer,
-                                 std::uint64_t room, std::int64_t& bytes) const {
+OffsetRange DeliveryEngine::next_range(const GroupPartition& partition,
+                                       const ShardConsumer& consumer, std::uint64_t room,
+                                       std::int64_t& bytes) const {
   if (!partition.ready.empty()) {
     Offset offset = *partition.ready.begin();
     bytes = partition.log.batch(partition.log.index_of(offset)).size;
@@ -346,7 +347,8 @@ OffsetRange Delivery::next_range(const GroupPartition& partition, const ShardCon
   return {first, last};
 }
 
-bool Delivery::grant_one(ConsumerGroup& group, GroupPartition& partition, ShardConsumer& consumer) {
+bool DeliveryEngine::grant_one(ConsumerGroup& group, GroupPartition& partition,
+                               ShardConsumer& consumer) {
   std::int64_t bytes = 0;
   std::uint64_t room = group.info.policy.window - partition.delivery.leased_count();
   OffsetRange range = next_range(partition, consumer, room, bytes);
@@ -386,7 +388,7 @@ bool Delivery::grant_one(ConsumerGroup& group, GroupPartition& partition, ShardC
   return true;
 }
 
-void Delivery::ask_for_credit(ConsumerGroup& group) {
+void DeliveryEngine::ask_for_credit(ConsumerGroup& group) {
   for (ShardConsumer& consumer : group.consumers) {
     if (consumer.has_credit() || consumer.wanting) continue;
     consumer.wanting = true;
@@ -399,7 +401,7 @@ void Delivery::ask_for_credit(ConsumerGroup& group) {
   }
 }
 
-void Delivery::send(GroupId group_id, StreamId stream, LeaseToken token, Credit used) {
+void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, Credit used) {
   ConsumerGroup* group = find(group_id);
   GroupPartition* partition = group == nullptr ? nullptr : group->find(stream);
   const OpenLease* lease = partition == nullptr ? nullptr : partition->delivery.find_lease(token);
@@ -428,8 +430,8 @@ void Delivery::send(GroupId group_id, StreamId stream, LeaseToken token, Credit 
   log_.read(partition->log, first, last - first + 1, std::move(done));
 }
 
-void Delivery::give_back(ConsumerGroup& group, GroupPartition& partition, LeaseToken token,
-                         Credit credit) {
+void DeliveryEngine::give_back(ConsumerGroup& group, GroupPartition& partition, LeaseToken token,
+                               Credit credit) {
   auto watch = partition.watches.find(token);
   ShardConsumer* consumer =
       watch == partition.watches.end() ? nullptr : group.find_consumer(watch->second.consumer);
@@ -441,7 +443,7 @@ void Delivery::give_back(ConsumerGroup& group, GroupPartition& partition, LeaseT
 
 /// The payload could not be read: the messages wait, each by itself from now on, so that one bad
 /// batch does not hold up its neighbours. Nobody is charged.
-void Delivery::end_unreadable(GroupPartition& partition, LeaseToken token) {
+void DeliveryEngine::end_unreadable(GroupPartition& partition, LeaseToken token) {
   const OpenLease* lease = partition.delivery.find_lease(token);
   WallTime now = log_.clock().wall();
   std::vector<OffsetRange> open = lease->open;
@@ -466,8 +468,8 @@ void Delivery::end_unreadable(GroupPartition& partition, LeaseToken token) {
   if (partition.delivery.find_lease(token) == nullptr) partition.watches.erase(token);
 }
 
-void Delivery::push(ConsumerGroup& group, GroupPartition& partition, LeaseToken token, Credit used,
-                    std::vector<SharedBytes> batches) {
+void DeliveryEngine::push(ConsumerGroup& group, GroupPartition& partition, LeaseToken token,
+                          Credit used, std::vector<SharedBytes> batches) {
   auto watch = partition.watches.find(token);
   if (watch == partition.watches.end()) return;
   ShardConsumer* consumer = group.find_consumer(watch->second.consumer);
@@ -505,11 +507,11 @@ void Delivery::push(ConsumerGroup& group, GroupPartition& partition, LeaseToken 
 
 // --- the loop ---
 
-void Delivery::watch_until(GroupPartition& partition, LeaseToken token, MonotonicTime when) {
+void DeliveryEngine::watch_until(GroupPartition& partition, LeaseToken token, MonotonicTime when) {
   timers_.emplace(when, Timer{&partition, token, {}});
 }
 
-void Delivery::resume() {
+void DeliveryEngine::resume() {
   MonotonicTime now = log_.clock().monotonic();
   WallTime wall = log_.clock().wall();
   for (auto& [id, group] : groups_) {
@@ -537,7 +539,7 @@ void Delivery::resume() {
   }
 }
 
-void Delivery::turn() {
+void DeliveryEngine::turn() {
   MonotonicTime now = log_.clock().monotonic();
   while (!timers_.empty() && timers_.begin()->first <= now) {
     Timer timer = timers_.begin()->second;
@@ -561,14 +563,14 @@ void Delivery::turn() {
   }
 }
 
-std::optional<MonotonicTime> Delivery::deadline() const {
+std::optional<MonotonicTime> DeliveryEngine::deadline() const {
   if (timers_.empty()) return std::nullopt;
   return timers_.begin()->first;
 }
 
 // --- seeing ---
 
-std::vector<GroupPartitionStatus> Delivery::status(GroupId id) {
+std::vector<GroupPartitionStatus> DeliveryEngine::status(GroupId id) {
   std::vector<GroupPartitionStatus> statuses;
   ConsumerGroup* group = find(id);
   if (group == nullptr) return statuses;
@@ -604,7 +606,7 @@ std::vector<GroupPartitionStatus> Delivery::status(GroupId id) {
   return statuses;
 }
 
-std::uint64_t Delivery::open_dead_letters() const {
+std::uint64_t DeliveryEngine::open_dead_letters() const {
   std::uint64_t count = 0;
   for (const auto& [id, group] : groups_) {
     for (const auto& partition : group->partitions) count += partition->dead_letters.dead_count();
@@ -612,7 +614,7 @@ std::uint64_t Delivery::open_dead_letters() const {
   return count;
 }
 
-std::uint64_t Delivery::leased() const {
+std::uint64_t DeliveryEngine::leased() const {
   std::uint64_t count = 0;
   for (const auto& [id, group] : groups_) {
     for (const auto& partition : group->partitions) count += partition->delivery.leased_count();
