@@ -1,6 +1,6 @@
 // DataDirectory: the directory a broker works in: whose it is, which format it has, how many
 // shards, and the lock that keeps a second broker out (S6, S24). storage/FORMAT.md, "Superblock",
-// has the bytes of the one file that this layer owns.
+// has the bytes of the one file that this layer writes.
 //
 //   superblock            identity, format version, shard count
 //   lock                  held while a broker runs
@@ -15,24 +15,9 @@
 #include "protocol/base/clock.h"
 #include "protocol/base/ids.h"
 #include "storage/io/data_directory_lock.h"
+#include "storage/superblock.h"
 
 namespace waybill {
-
-/// What the superblock says.
-struct Superblock {
-  Uuid broker_id;  ///< random, made with the directory; clients see it in hello
-  std::uint16_t shard_count = 0;
-  WallTime created_at;
-  friend bool operator==(const Superblock&, const Superblock&) = default;
-};
-
-inline constexpr std::size_t kSuperblockSize = 4096;
-inline constexpr std::uint32_t kDataFormatVersion = 1;
-
-/// To change the layout: 1 raise kDataFormatVersion and keep the old decoder, 2 change FORMAT.md.
-ByteVector encode_superblock(const Superblock& superblock);
-/// kBadFormat: no superblock. kUnsupportedFormat: a newer broker's. kChecksum: damaged.
-Result<Superblock> decode_superblock(Bytes bytes);
 
 class DataDirectory {
  public:
@@ -57,9 +42,6 @@ class DataDirectory {
   Superblock superblock_;
   bool created_ = false;
 };
-
-/// "shard-3": the directory of a shard.
-std::string shard_directory(ShardIndex shard);
 
 /// The sentence for a person about an error of the data directory: what, why, what next.
 std::string explain_disk_error(const std::filesystem::path& path, const Error& error);
