@@ -69,6 +69,13 @@ void Gateway::on_delivery(ConsumerId id, ShardIndex from, DeliverPush push, Cred
   consumer->sink->deliver(std::move(push));
 }
 
+void Gateway::on_revoked(ConsumerId id, RevokePush push) {
+  Consumer* consumer = find(id);
+  if (consumer == nullptr) return;
+  push.subscription = consumer->subscription;
+  consumer->sink->revoke(push);
+}
+
 void Gateway::on_wanting(ConsumerId id, ShardIndex from) {
   Consumer* consumer = find(id);
   if (consumer == nullptr) return;

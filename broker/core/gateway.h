@@ -46,6 +46,8 @@ class PushSink {
  public:
   virtual ~PushSink() = default;
   virtual void deliver(DeliverPush push) = 0;
+  /// What was delivered of the partition from `first` on was taken back (D8).
+  virtual void revoke(RevokePush /*push*/) {}
 };
 
 class Gateway {
@@ -62,6 +64,7 @@ class Gateway {
   // Called by shards, through the mailbox, for a consumer of this gateway; ignored if it is gone.
   void on_delivery(ConsumerId consumer, ShardIndex from, DeliverPush push, Credit used);
   void on_wanting(ConsumerId consumer, ShardIndex from);
+  void on_revoked(ConsumerId consumer, RevokePush push);
   void on_returned(ConsumerId consumer, ShardIndex from, Credit unused);
 
  private:

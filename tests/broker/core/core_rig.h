@@ -115,6 +115,7 @@ class TestClient final : public PushSink {
         rig_(rig) {}
 
   void deliver(DeliverPush push) override { pushes.push_back(std::move(push)); }
+  void revoke(RevokePush push) override { revokes.push_back(push); }
 
   /// Sends the request; the answer comes into the returned place.
   template <class R, class Request>
@@ -212,6 +213,7 @@ class TestClient final : public PushSink {
   }
 
   std::vector<DeliverPush> pushes;
+  std::vector<RevokePush> revokes;
   InstanceId instance;
   std::unique_ptr<ClientSession> session;
 
