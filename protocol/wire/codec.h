@@ -77,6 +77,15 @@ struct Wire<PublishRequest> : RequestWire<RequestKind::kPublish, PublishReply> {
 template <>
 struct Wire<PublishReply> : ReplyWire<RequestKind::kPublish> {};
 template <>
+struct Wire<ListProducersRequest> : RequestWire<RequestKind::kListProducers, ListProducersReply> {};
+template <>
+struct Wire<ListProducersReply> : ReplyWire<RequestKind::kListProducers> {};
+template <>
+struct Wire<RemoveProducerRequest>
+    : RequestWire<RequestKind::kRemoveProducer, RemoveProducerReply> {};
+template <>
+struct Wire<RemoveProducerReply> : ReplyWire<RequestKind::kRemoveProducer> {};
+template <>
 struct Wire<ReadRequest> : RequestWire<RequestKind::kRead, ReadReply> {};
 template <>
 struct Wire<ReadReply> : ReplyWire<RequestKind::kRead> {};
@@ -96,6 +105,22 @@ template <>
 struct Wire<DescribeGroupRequest> : RequestWire<RequestKind::kDescribeGroup, DescribeGroupReply> {};
 template <>
 struct Wire<DescribeGroupReply> : ReplyWire<RequestKind::kDescribeGroup> {};
+template <>
+struct Wire<PauseGroupRequest> : RequestWire<RequestKind::kPauseGroup, PauseGroupReply> {};
+template <>
+struct Wire<PauseGroupReply> : ReplyWire<RequestKind::kPauseGroup> {};
+template <>
+struct Wire<SetBrakeRequest> : RequestWire<RequestKind::kSetBrake, SetBrakeReply> {};
+template <>
+struct Wire<SetBrakeReply> : ReplyWire<RequestKind::kSetBrake> {};
+template <>
+struct Wire<ResetGroupRequest> : RequestWire<RequestKind::kResetGroup, ResetGroupReply> {};
+template <>
+struct Wire<ResetGroupReply> : ReplyWire<RequestKind::kResetGroup> {};
+template <>
+struct Wire<CheckGroupRequest> : RequestWire<RequestKind::kCheckGroup, CheckGroupReply> {};
+template <>
+struct Wire<CheckGroupReply> : ReplyWire<RequestKind::kCheckGroup> {};
 template <>
 struct Wire<SubscribeRequest> : RequestWire<RequestKind::kSubscribe, SubscribeReply> {};
 template <>
@@ -139,6 +164,8 @@ template <>
 struct Wire<DiscardReply> : ReplyWire<RequestKind::kDiscard> {};
 template <>
 struct Wire<DeliverPush> : PushWire<RequestKind::kDeliver> {};
+template <>
+struct Wire<RevokePush> : PushWire<RequestKind::kRevoke> {};
 
 template <class Request>
 using ReplyOf = typename Wire<Request>::ReplyType;
@@ -148,11 +175,12 @@ template <class... Types>
 struct TypeList {};
 using AllRequests =
     TypeList<HelloRequest, PingRequest, MetadataRequest, CreateTopicRequest, DescribeTopicRequest,
-             DeleteTopicRequest, OpenProducerRequest, PublishRequest, ReadRequest,
-             CreateGroupRequest, AlterGroupRequest, DeleteGroupRequest, DescribeGroupRequest,
-             SubscribeRequest, UnsubscribeRequest, CreditRequest, SettleRequest, ExtendRequest,
-             ListDeadLettersRequest, ShowDeadLetterRequest, EditDeadLetterRequest, RedriveRequest,
-             DiscardRequest>;
+             DeleteTopicRequest, OpenProducerRequest, PublishRequest, ListProducersRequest,
+             RemoveProducerRequest, ReadRequest, CreateGroupRequest, AlterGroupRequest,
+             DeleteGroupRequest, DescribeGroupRequest, PauseGroupRequest, SetBrakeRequest,
+             ResetGroupRequest, CheckGroupRequest, SubscribeRequest, UnsubscribeRequest,
+             CreditRequest, SettleRequest, ExtendRequest, ListDeadLettersRequest,
+             ShowDeadLetterRequest, EditDeadLetterRequest, RedriveRequest, DiscardRequest>;
 
 // --- one pair per struct ---
 // encode() appends to `meta` and `body`. It never fails; check_size() says whether the peer takes
@@ -190,6 +218,14 @@ void encode(const PublishRequest& value, ByteVector& meta, std::vector<SharedByt
 Reply<void> decode(Bytes meta, const SharedBytes& body, PublishRequest& out);
 void encode(const PublishReply& value, ByteVector& meta, std::vector<SharedBytes>& body);
 Reply<void> decode(Bytes meta, const SharedBytes& body, PublishReply& out);
+void encode(const ListProducersRequest& value, ByteVector& meta, std::vector<SharedBytes>& body);
+Reply<void> decode(Bytes meta, const SharedBytes& body, ListProducersRequest& out);
+void encode(const ListProducersReply& value, ByteVector& meta, std::vector<SharedBytes>& body);
+Reply<void> decode(Bytes meta, const SharedBytes& body, ListProducersReply& out);
+void encode(const RemoveProducerRequest& value, ByteVector& meta, std::vector<SharedBytes>& body);
+Reply<void> decode(Bytes meta, const SharedBytes& body, RemoveProducerRequest& out);
+void encode(const RemoveProducerReply& value, ByteVector& meta, std::vector<SharedBytes>& body);
+Reply<void> decode(Bytes meta, const SharedBytes& body, RemoveProducerReply& out);
 void encode(const ReadRequest& value, ByteVector& meta, std::vector<SharedBytes>& body);
 Reply<void> decode(Bytes meta, const SharedBytes& body, ReadRequest& out);
 void encode(const ReadReply& value, ByteVector& meta, std::vector<SharedBytes>& body);
@@ -210,6 +246,22 @@ void encode(const DescribeGroupRequest& value, ByteVector& meta, std::vector<Sha
 Reply<void> decode(Bytes meta, const SharedBytes& body, DescribeGroupRequest& out);
 void encode(const DescribeGroupReply& value, ByteVector& meta, std::vector<SharedBytes>& body);
 Reply<void> decode(Bytes meta, const SharedBytes& body, DescribeGroupReply& out);
+void encode(const PauseGroupRequest& value, ByteVector& meta, std::vector<SharedBytes>& body);
+Reply<void> decode(Bytes meta, const SharedBytes& body, PauseGroupRequest& out);
+void encode(const PauseGroupReply& value, ByteVector& meta, std::vector<SharedBytes>& body);
+Reply<void> decode(Bytes meta, const SharedBytes& body, PauseGroupReply& out);
+void encode(const SetBrakeRequest& value, ByteVector& meta, std::vector<SharedBytes>& body);
+Reply<void> decode(Bytes meta, const SharedBytes& body, SetBrakeRequest& out);
+void encode(const SetBrakeReply& value, ByteVector& meta, std::vector<SharedBytes>& body);
+Reply<void> decode(Bytes meta, const SharedBytes& body, SetBrakeReply& out);
+void encode(const ResetGroupRequest& value, ByteVector& meta, std::vector<SharedBytes>& body);
+Reply<void> decode(Bytes meta, const SharedBytes& body, ResetGroupRequest& out);
+void encode(const ResetGroupReply& value, ByteVector& meta, std::vector<SharedBytes>& body);
+Reply<void> decode(Bytes meta, const SharedBytes& body, ResetGroupReply& out);
+void encode(const CheckGroupRequest& value, ByteVector& meta, std::vector<SharedBytes>& body);
+Reply<void> decode(Bytes meta, const SharedBytes& body, CheckGroupRequest& out);
+void encode(const CheckGroupReply& value, ByteVector& meta, std::vector<SharedBytes>& body);
+Reply<void> decode(Bytes meta, const SharedBytes& body, CheckGroupReply& out);
 void encode(const SubscribeRequest& value, ByteVector& meta, std::vector<SharedBytes>& body);
 Reply<void> decode(Bytes meta, const SharedBytes& body, SubscribeRequest& out);
 void encode(const SubscribeReply& value, ByteVector& meta, std::vector<SharedBytes>& body);
@@ -250,6 +302,8 @@ void encode(const DiscardReply& value, ByteVector& meta, std::vector<SharedBytes
 Reply<void> decode(Bytes meta, const SharedBytes& body, DiscardReply& out);
 void encode(const DeliverPush& value, ByteVector& meta, std::vector<SharedBytes>& body);
 Reply<void> decode(Bytes meta, const SharedBytes& body, DeliverPush& out);
+void encode(const RevokePush& value, ByteVector& meta, std::vector<SharedBytes>& body);
+Reply<void> decode(Bytes meta, const SharedBytes& body, RevokePush& out);
 
 // --- frames ---
 
@@ -298,7 +352,15 @@ OutFrame encode_reply(std::uint32_t correlation, const ReplyStruct& reply,
   return frame;
 }
 
-OutFrame encode_push(const DeliverPush& push, std::uint8_t version = kMaxProtocolVersion);
+template <class Push>
+OutFrame encode_push(const Push& push, std::uint8_t version = kMaxProtocolVersion) {
+  static_assert(Wire<Push>::kType == FrameType::kPush);
+  OutFrame frame;
+  frame.head.resize(kFrameHeaderSize);
+  encode(push, frame.head, frame.body);
+  finish_frame(frame, {.kind = Wire<Push>::kKind, .type = FrameType::kPush, .version = version});
+  return frame;
+}
 
 /// The struct in a frame whose kind and type the caller has looked at already.
 template <class Struct>

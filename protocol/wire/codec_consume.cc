@@ -161,6 +161,23 @@ Reply<void> decode(Bytes meta, const SharedBytes& body, DeliverPush& out) {
   return in.finish();
 }
 
+void encode(const RevokePush& value, ByteVector& meta, std::vector<SharedBytes>&) {
+  wire::RevokePush message;
+  message.set_subscription(value.subscription);
+  message.set_partition(value.partition.value);
+  message.set_first(static_cast<std::uint64_t>(value.first.value));
+  append_meta(message, meta);
+}
+
+Reply<void> decode(Bytes meta, const SharedBytes& body, RevokePush& out) {
+  wire::RevokePush message;
+  MetaDecoder in(meta, body, message);
+  out.subscription = message.subscription();
+  out.partition = in.partition(message.partition());
+  out.first = in.offset("first", message.first());
+  return in.finish();
+}
+
 void encode(const SettleRequest& value, ByteVector& meta, std::vector<SharedBytes>&) {
   wire::SettleRequest message;
   message.set_subscription(value.subscription);

@@ -1,4 +1,4 @@
-// The generic part of the codec: error frames, pushes, and what a peer accepts.
+// The generic part of the codec: error frames, and what a peer accepts.
 #include "protocol/wire/codec.h"
 #include "protocol/wire/parts.h"
 #include "waybill.pb.h"
@@ -33,15 +33,6 @@ OutFrame encode_error(std::uint32_t correlation, RequestKind kind, const Request
                        .type = FrameType::kError,
                        .version = kind == RequestKind::kHello ? kHelloVersion : version,
                        .correlation = correlation});
-  return frame;
-}
-
-OutFrame encode_push(const DeliverPush& push, std::uint8_t version) {
-  OutFrame frame;
-  frame.head.resize(kFrameHeaderSize);
-  encode(push, frame.head, frame.body);
-  finish_frame(frame,
-               {.kind = RequestKind::kDeliver, .type = FrameType::kPush, .version = version});
   return frame;
 }
 

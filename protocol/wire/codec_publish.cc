@@ -16,6 +16,27 @@ ProducerStamp stamp_from_wire(MetaDecoder& in, const wire::ProducerStamp& messag
   return stamp;
 }
 
+template <class Message>
+void add_positions(const std::vector<ProducerPosition>& positions, Message& message) {
+  for (const ProducerPosition& position : positions) {
+    wire::ProducerPosition& added = *message.add_positions();
+    added.set_topic(position.topic.value);
+    added.set_partition(position.partition.value);
+    added.set_last_sequence(position.last_sequence);
+  }
+}
+
+template <class Message>
+std::vector<ProducerPosition> positions_from_wire(MetaDecoder& in, const Message& message) {
+  std::vector<ProducerPosition> positions;
+  in.each("positions", message.positions(), 0, limits::kMaxMetaElements,
+          [&](const wire::ProducerPosition& position) {
+            positions.push_back(
+                {{position.topic()}, in.partition(position.partition()), position.last_sequence()});
+          });
+  return positions;
+}
+
 }  // namespace
 
 void encode(const OpenProducerRequest& value, ByteVector& meta, std::vector<SharedBytes>&) {
@@ -37,23 +58,68 @@ Reply<void> decode(Bytes meta, const SharedBytes& body, OpenProducerRequest& out
 
 void encode(const OpenProducerReply& value, ByteVector& meta, std::vector<SharedBytes>&) {
   wire::OpenProducerReply message;
-  for (const ProducerPosition& position : value.positions) {
-    wire::ProducerPosition& added = *message.add_positions();
-    added.set_topic(position.topic.value);
-    added.set_partition(position.partition.value);
-    added.set_last_sequence(position.last_sequence);
-  }
+  add_positions(value.positions, message);
   append_meta(message, meta);
 }
 
 Reply<void> decode(Bytes meta, const SharedBytes& body, OpenProducerReply& out) {
   wire::OpenProducerReply message;
   MetaDecoder in(meta, body, message);
-  in.each("positions", message.positions(), 0, limits::kMaxMetaElements,
-          [&](const wire::ProducerPosition& position) {
-            out.positions.push_back(
-                {{position.topic()}, in.partition(position.partition()), position.last_sequence()});
+  out.positions = positions_from_wire(in, message);
+  return in.finish();
+}
+
+void encode(const ListProducersRequest&, ByteVector&, std::vector<SharedBytes>&) {}
+
+Reply<void> decode(Bytes meta, const SharedBytes& body, ListProducersRequest&) {
+  wire::ListProducersRequest message;
+  MetaDecoder in(meta, body, message);
+  return in.finish();
+}
+
+void encode(const ListProducersReply& value, ByteVector& meta, std::vector<SharedBytes>&) {
+  wire::ListProducersReply message;
+  for (const ProducerInfo& producer : value.producers) {
+    wire::Producer& added = *message.add_producers();
+    set_uuid(producer.id.uuid, *added.mutable_id());
+    added.set_epoch(producer.epoch);
+    added.set_name(producer.name);
+    add_positions(producer.positions, added);
+  }
+  append_meta(message, meta);
+}
+
+Reply<void> decode(Bytes meta, const SharedBytes& body, ListProducersReply& out) {
+  wire::ListProducersReply message;
+  MetaDecoder in(meta, body, message);
+  in.each("producers", message.producers(), 0, limits::kMaxDurableProducers,
+          [&](const wire::Producer& producer) {
+            out.producers.push_back({{in.uuid("id", producer.id())},
+                                     producer.epoch(),
+                                     in.text("name", producer.name()),
+                                     positions_from_wire(in, producer)});
           });
+  return in.finish();
+}
+
+void encode(const RemoveProducerRequest& value, ByteVector& meta, std::vector<SharedBytes>&) {
+  wire::RemoveProducerRequest message;
+  set_uuid(value.id.uuid, *message.mutable_id());
+  append_meta(message, meta);
+}
+
+Reply<void> decode(Bytes meta, const SharedBytes& body, RemoveProducerRequest& out) {
+  wire::RemoveProducerRequest message;
+  MetaDecoder in(meta, body, message);
+  out.id = {in.required_uuid("id", message.id())};
+  return in.finish();
+}
+
+void encode(const RemoveProducerReply&, ByteVector&, std::vector<SharedBytes>&) {}
+
+Reply<void> decode(Bytes meta, const SharedBytes& body, RemoveProducerReply&) {
+  wire::RemoveProducerReply message;
+  MetaDecoder in(meta, body, message);
   return in.finish();
 }
 

@@ -14,6 +14,64 @@ Errc code_that_travels(std::uint64_t code) {
   return code < kFirstLocalCode ? static_cast<Errc>(code) : Errc::kOutcomeUnknown;
 }
 
+void to_wire(const FailureRules& rules, wire::FailureRules& message) {
+  message.set_transient(static_cast<std::uint32_t>(rules.transient));
+  message.set_failed(static_cast<std::uint32_t>(rules.failed));
+  message.set_invalid(static_cast<std::uint32_t>(rules.invalid));
+  message.set_timeout(static_cast<std::uint32_t>(rules.timeout));
+  message.set_free_for_ms(static_cast<std::uint64_t>(rules.free_for.count()));
+}
+
+FailureRules from_wire(MetaDecoder& in, const wire::FailureRules& message) {
+  constexpr FailureAction kLast = FailureAction::kDeadLetter;
+  FailureRules rules;
+  rules.transient = in.enumerator("policy.failures.transient", message.transient(), kLast);
+  rules.failed = in.enumerator("policy.failures.failed", message.failed(), kLast);
+  rules.invalid = in.enumerator("policy.failures.invalid", message.invalid(), kLast);
+  rules.timeout = in.enumerator("policy.failures.timeout", message.timeout(), kLast);
+  rules.free_for = in.duration("policy.failures.free_for_ms", message.free_for_ms(), kMaxDuration);
+  return rules;
+}
+
+void to_wire(const BrakePolicy& brake, wire::BrakePolicy& message) {
+  message.set_enabled(brake.enabled);
+  message.set_outcomes(brake.outcomes);
+  message.set_percent(brake.percent);
+  message.set_in_a_row(brake.in_a_row);
+  message.set_period_ms(static_cast<std::uint64_t>(brake.period.count()));
+  message.set_probe_after_ms(static_cast<std::uint64_t>(brake.probe_after.count()));
+  message.set_probes(brake.probes);
+}
+
+BrakePolicy from_wire(MetaDecoder& in, const wire::BrakePolicy& message) {
+  BrakePolicy brake;
+  brake.enabled = message.enabled();
+  brake.outcomes = message.outcomes();
+  brake.percent = message.percent();
+  brake.in_a_row = message.in_a_row();
+  brake.period = in.duration("policy.brake.period_ms", message.period_ms(), kMaxDuration);
+  brake.probe_after =
+      in.duration("policy.brake.probe_after_ms", message.probe_after_ms(), kMaxDuration);
+  brake.probes = message.probes();
+  return brake;
+}
+
+void to_wire(const Brake& brake, wire::Brake& message) {
+  message.set_state(static_cast<std::uint32_t>(brake.state));
+  message.set_mode(static_cast<std::uint32_t>(brake.mode));
+  message.set_since(brake.since.milliseconds);
+  message.set_cause(cut_text(brake.cause, limits::kMaxText));
+}
+
+Brake from_wire(MetaDecoder& in, const wire::Brake& message) {
+  Brake brake;
+  brake.state = in.enumerator("brake.state", message.state(), BrakeState::kProbing);
+  brake.mode = in.enumerator("brake.mode", message.mode(), BrakeMode::kForcedClosed);
+  brake.since = {message.since()};
+  brake.cause = in.text("brake.cause", message.cause());
+  return brake;
+}
+
 }  // namespace
 
 void to_wire(const RequestError& error, wire::ErrorReply& message) {
@@ -69,6 +127,10 @@ void to_wire(const GroupPolicy& policy, wire::GroupPolicy& message) {
   message.set_on_dead_letter(static_cast<std::uint32_t>(policy.on_dead_letter));
   message.set_window(policy.window);
   message.set_attempts(static_cast<std::uint32_t>(policy.attempts));
+  to_wire(policy.failures, *message.mutable_failures());
+  to_wire(policy.brake, *message.mutable_brake());
+  message.set_on_expiry(static_cast<std::uint32_t>(policy.on_expiry));
+  message.set_max_held(policy.max_held);
 }
 
 GroupPolicy from_wire(MetaDecoder& in, const wire::GroupPolicy& message) {
@@ -88,6 +150,10 @@ GroupPolicy from_wire(MetaDecoder& in, const wire::GroupPolicy& message) {
       in.enumerator("policy.on_dead_letter", message.on_dead_letter(), OnDeadLetter::kHold);
   policy.window = message.window();
   policy.attempts = in.enumerator("policy.attempts", message.attempts(), Attempts::kRelaxed);
+  policy.failures = from_wire(in, message.failures());
+  policy.brake = from_wire(in, message.brake());
+  policy.on_expiry = in.enumerator("policy.on_expiry", message.on_expiry(), OnExpiry::kDeadLetter);
+  policy.max_held = message.max_held();
   return policy;
 }
 
@@ -112,6 +178,9 @@ void to_wire(const GroupInfo& group, wire::Group& message) {
   message.set_version(group.version);
   to_wire(group.policy, *message.mutable_policy());
   to_wire(group.start, *message.mutable_start());
+  message.set_paused(group.paused);
+  to_wire(group.brake, *message.mutable_brake());
+  message.set_epoch(group.epoch);
 }
 
 GroupInfo from_wire(MetaDecoder& in, const wire::Group& message) {
@@ -122,6 +191,9 @@ GroupInfo from_wire(MetaDecoder& in, const wire::Group& message) {
   group.version = message.version();
   group.policy = from_wire(in, message.policy());
   group.start = from_wire(in, message.start());
+  group.paused = message.paused();
+  group.brake = from_wire(in, message.brake());
+  group.epoch = message.epoch();
   return group;
 }
 

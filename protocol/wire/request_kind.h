@@ -24,12 +24,18 @@ enum class RequestKind : std::uint16_t {
   // 20-39: publishing and reading
   kOpenProducer = 20,
   kPublish = 21,
+  kListProducers = 22,
+  kRemoveProducer = 23,
   kRead = 30,
   // 40-59: groups; metadata lists them
   kCreateGroup = 40,
   kAlterGroup = 41,
   kDeleteGroup = 42,
   kDescribeGroup = 43,
+  kPauseGroup = 44,
+  kSetBrake = 45,
+  kResetGroup = 46,
+  kCheckGroup = 47,
   // 60-79: consuming
   kSubscribe = 60,
   kUnsubscribe = 61,
@@ -37,6 +43,7 @@ enum class RequestKind : std::uint16_t {
   kDeliver = 63,
   kSettle = 64,
   kExtend = 65,
+  kRevoke = 66,
   // 80-99: dead letters
   kListDeadLetters = 80,
   kShowDeadLetter = 81,

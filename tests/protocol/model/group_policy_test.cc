@@ -129,6 +129,38 @@ TEST(Policy, EachFieldIsNamedWithItsValueAndRange) {
             "attempts is not stated; it is one of exact and relaxed");
 }
 
+TEST(Policy, TheRulesOfFailuresAreStatedAndFreeForAtMost30Days) {
+  EXPECT_EQ(refusal([](auto& p) { p.failures.transient = FailureAction{0}; }),
+            "failures.transient is not stated; it is one of charge, free and dead_letter");
+  EXPECT_EQ(refusal([](auto& p) { p.failures.timeout = FailureAction{4}; }),
+            "failures.timeout is not stated; it is one of charge, free and dead_letter");
+  EXPECT_EQ(refusal([](auto& p) { p.failures.free_for = std::chrono::hours(721); }),
+            "failures.free_for is 2595600000 ms, must be 0 ms to 2592000000 ms");
+  EXPECT_EQ(refusal([](auto& p) { p.failures.free_for = milliseconds(0); }), "valid");
+}
+
+TEST(Policy, TheBrakeHasItsRanges) {  // D13
+  EXPECT_EQ(refusal([](auto& p) { p.brake.outcomes = 1; }),
+            "brake.outcomes is 1, must be 2 to 1000");
+  EXPECT_EQ(refusal([](auto& p) { p.brake.percent = 101; }),
+            "brake.percent is 101, must be 1 to 100");
+  EXPECT_EQ(refusal([](auto& p) { p.brake.in_a_row = 1001; }),
+            "brake.in_a_row is 1001, must be 2 to 1000");
+  EXPECT_EQ(refusal([](auto& p) { p.brake.period = milliseconds(999); }),
+            "brake.period is 999 ms, must be 1000 ms to 86400000 ms");
+  EXPECT_EQ(refusal([](auto& p) { p.brake.probe_after = milliseconds(9); }),
+            "brake.probe_after is 9 ms, must be 10 ms to 86400000 ms");
+  EXPECT_EQ(refusal([](auto& p) { p.brake.probes = 0; }), "brake.probes is 0, must be 1 to 100");
+}
+
+TEST(Policy, ExpiryAndHeldHaveTheirRanges) {  // D12
+  EXPECT_EQ(refusal([](auto& p) { p.on_expiry = OnExpiry{0}; }),
+            "on_expiry is not stated; it is one of drop and dead_letter");
+  EXPECT_EQ(refusal([](auto& p) { p.max_held = 0; }), "max_held is 0, must be 1 to 1000000");
+  EXPECT_EQ(refusal([](auto& p) { p.max_held = 1'000'001; }),
+            "max_held is 1000001, must be 1 to 1000000");
+}
+
 TEST(Policy, HoldNeedsAnOrder) {
   EXPECT_EQ(refusal([](auto& p) {
               p.ordering = Ordering::kNone;

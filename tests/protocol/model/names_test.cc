@@ -31,6 +31,20 @@ TEST(Names, AreCompleteAndDistinct) {
   names_of<StartKind>(4);
   names_of<DeadLetterState>(5);
   names_of<DeadLetterReason>(6);
+  names_of<FailureAction>(3);
+  names_of<OnExpiry>(2);
+  names_of<BrakeState>(3);
+  names_of<BrakeMode>(3);
+}
+
+TEST(Names, AReasonToWaitCountsFromNothing) {
+  std::set<std::string_view> names;
+  for (unsigned number = 0; number < 256; ++number) {
+    std::string_view text = name(static_cast<Waiting>(number));
+    EXPECT_EQ(text != "unknown", number <= 9) << number;
+    names.insert(text);
+  }
+  EXPECT_EQ(names.size(), 11u);
 }
 
 }  // namespace

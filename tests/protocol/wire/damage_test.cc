@@ -226,6 +226,15 @@ TEST(Damage, PoliciesAreValidatedBeforeTheyReachTheCore) {
             "invalid_policy: window is 0, must be 1 to 1000000");
   EXPECT_EQ(refusal<AlterGroupRequest>([](auto& r) { r.policy.backoff.jitter = Jitter{7}; }),
             "invalid_request: policy.jitter is 7, must be 1 to 3");
+  EXPECT_EQ(
+      refusal<AlterGroupRequest>([](auto& r) { r.policy.failures.invalid = FailureAction{4}; }),
+      "invalid_request: policy.failures.invalid is 4, must be 1 to 3");
+  EXPECT_EQ(refusal<AlterGroupRequest>([](auto& r) { r.policy.brake.percent = 0; }),
+            "invalid_policy: brake.percent is 0, must be 1 to 100");
+  EXPECT_EQ(refusal<ResetGroupRequest>([](auto& r) { r.start.kind = StartKind::kUnset; }),
+            "invalid_policy: start is not stated; it is one of earliest, latest, offset and time");
+  EXPECT_EQ(refusal<SetBrakeRequest>([](auto& r) { r.mode = BrakeMode{0}; }),
+            "invalid_request: mode is 0, must be 1 to 3");
 }
 
 TEST(Damage, HeadersOfAFixAreLimited) {

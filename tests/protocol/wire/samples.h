@@ -38,7 +38,7 @@ class Filler {
     } else if constexpr (std::is_same_v<T, std::byte>) {
       value = static_cast<std::byte>(next());
     } else if constexpr (std::is_same_v<T, std::chrono::milliseconds>) {
-      value = std::chrono::milliseconds(next());
+      value = std::chrono::milliseconds(1000 + next());  // within every range
     } else if constexpr (std::is_same_v<T, std::string>) {
       value = "text-" + std::to_string(next());
     } else if constexpr (std::is_same_v<T, SharedBytes>) {
@@ -55,7 +55,7 @@ class Filler {
   }
 
  private:
-  /// Rises, so that lasts come after firsts; starts at the least lease.
+  /// Rises, so that lasts come after firsts.
   std::int64_t next() { return ++last_; }
 
   template <class T>
@@ -130,6 +130,7 @@ void for_each_struct(Function function) {
   };
   each_request(AllRequests{});
   function.template operator()<DeliverPush>();
+  function.template operator()<RevokePush>();
 }
 
 template <class Struct>
