@@ -3,6 +3,7 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <functional>
 
 #include "client/subscription_state.h"
 #include "protocol/async/spawn.h"
@@ -157,14 +158,19 @@ void ClientCore::connect(Completion<HelloReply> completion) {
 }
 
 void ClientCore::push(const Frame& frame) {
-  Reply<DeliverPush> push = decode_as<DeliverPush>(frame);
-  if (!push) {
-    return connection_->close({Errc::kConnectionLost,
-                               "a push of the broker cannot be read: " + push.error().explanation});
+  auto hand_over = [this](const auto& push, auto receive) {
+    if (!push) {
+      return connection_->close({Errc::kConnectionLost, "a push of the broker cannot be read: " +
+                                                            push.error().explanation});
+    }
+    auto found = subscriptions_.find(push->subscription);
+    // Pushed before the broker read that we left: it releases those leases itself.
+    if (found != subscriptions_.end()) std::invoke(receive, *found->second, *push);
+  };
+  if (frame.header.kind == RequestKind::kRevoke) {
+    return hand_over(decode_as<RevokePush>(frame), &SubscriptionState::revoke);
   }
-  auto found = subscriptions_.find(push->subscription);
-  // Pushed before the broker read that we left: it releases those leases itself.
-  if (found != subscriptions_.end()) found->second->deliver(*push);
+  hand_over(decode_as<DeliverPush>(frame), &SubscriptionState::deliver);
 }
 
 // --- topics, publishing ---

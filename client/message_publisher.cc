@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "client/client_core.h"
+#include "client/message_times.h"
 #include "protocol/record/batch_builder.h"
 #include "protocol/record/partitioner.h"
 
@@ -59,6 +60,11 @@ void MessagePublisher::publish(PublishTarget target, Message message,
   draft.deadline = std::chrono::steady_clock::now() + core_.options().publish_timeout;
   draft.completion = std::move(completion);
   if (draft.message.timestamp == WallTime{}) draft.message.timestamp = SystemClock().wall();
+  const PublishTarget& when = draft.target;
+  if (when.not_before && !not_before(draft.message)) {
+    set_not_before(draft.message, *when.not_before);
+  }
+  if (when.expires && !expiry(draft.message)) set_expiry(draft.message, *when.expires);
   draft.size = size_of(draft.message);
   bool room = waiting_.empty() && (buffered_bytes_ == 0 || buffered_bytes_ + draft.size <=
                                                                core_.options().max_buffered_bytes);

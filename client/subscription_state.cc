@@ -177,6 +177,20 @@ void SubscriptionState::deliver(const DeliverPush& push) {
   hand_out();
 }
 
+// What a handler works on stays busy until it ends: the partition's next message is not handed out
+// beside it, although its settlement will be refused.
+void SubscriptionState::revoke(const RevokePush& push) {
+  if (phase_ == Phase::kEnded) return;
+  Taken revoked;
+  for (auto at = held_.lower_bound({push.partition, {}, {}}); at != held_.end(); ++at) {
+    const std::shared_ptr<HeldDelivery>& held = at->second;
+    if (held->partition != push.partition) break;
+    if (held->offset >= push.first) revoked.push_back(held);
+  }
+  for (const std::shared_ptr<HeldDelivery>& held : revoked) lose(held);
+  schedule_settle();
+}
+
 Result<void> SubscriptionState::take_batch(const DeliverPush& push, Bytes batch, Taken& taken) {
   Result<void> intact = check_batch_crc(batch);
   if (!intact) return intact;
@@ -508,15 +522,19 @@ void SubscriptionState::lose(const LeaseExtension& lease) {
   for (auto at = held_.lower_bound(first); at != held_.end() && at->first <= last;) {
     std::shared_ptr<HeldDelivery> held = at->second;
     ++at;
-    held->lost = true;
-    if (held->handed_out) {
-      // Its handler runs on; it is not ours to extend any more.
-      return_credit(1, held->credit_bytes);
-      held_.erase(key_of(*held));
-    } else {
-      std::erase(ready_, held);
-      forget(*held);
-    }
+    lose(held);
+  }
+}
+
+void SubscriptionState::lose(const std::shared_ptr<HeldDelivery>& held) {
+  held->lost = true;
+  if (held->handed_out) {
+    // Its handler runs on; it is not ours to extend any more.
+    return_credit(1, held->credit_bytes);
+    held_.erase(key_of(*held));
+  } else {
+    std::erase(ready_, held);
+    forget(*held);
   }
 }
 

@@ -76,6 +76,8 @@ class SubscriptionState : public std::enable_shared_from_this<SubscriptionState>
   void connected();
   void disconnected();
   void deliver(const DeliverPush& push);
+  /// The broker took back what we hold of a partition from an offset on (D8).
+  void revoke(const RevokePush& push);
   void next(std::uint64_t waiter, std::optional<Milliseconds> wait,
             Completion<Delivery> completion);
   void cancel_next(std::uint64_t waiter, const RequestError& error);
@@ -129,6 +131,7 @@ class SubscriptionState : public std::enable_shared_from_this<SubscriptionState>
   void extend();
   void extended(const std::vector<LeaseExtension>& asked, const Reply<ExtendReply>& reply);
   void lose(const LeaseExtension& lease);
+  void lose(const std::shared_ptr<HeldDelivery>& held);
   void leave_if_done();
 
   std::shared_ptr<ClientCore> core_;

@@ -105,7 +105,10 @@ class Peer {
     send(encode_error(asked.correlation, Wire<Request>::kKind,
                       RequestError(code, std::move(explanation))));
   }
-  void push(const DeliverPush& push) { send(encode_push(push)); }
+  template <class Push>
+  void push(const Push& push) {
+    send(encode_push(push));
+  }
 
   /// Hello, answered.
   HelloRequest greet() {

@@ -9,6 +9,7 @@
 #include <boost/asio/use_future.hpp>
 
 #include "client/blocking_client.h"
+#include "client/message_times.h"
 #include "protocol/record/partitioner.h"
 #include "tests/client/fake_broker.h"
 
@@ -60,6 +61,33 @@ TEST_F(Publishing, ConfirmsWithPartitionAndOffset) {
   Reply<PublishReceipt> reply = wait(std::move(receipt));
   ASSERT_TRUE(reply.ok());
   EXPECT_EQ(*reply, (PublishReceipt{{0}, {41}, false}));
+}
+
+TEST_F(Publishing, StatesTimesInTheBrokersHeaders) {
+  connect(broker_.options());
+  PublishTarget target("orders");
+  target.not_before = WallTime{5000};
+  target.expires = WallTime{9000};
+  Message own = text_message("b");
+  set_not_before(own, {6000});
+  auto a = client_->async().async_publish(target, text_message("a"), use_future);
+  auto b = client_->async().async_publish(target, own, use_future);
+  std::vector<std::int64_t> seen;
+  while (seen.size() < 4) {
+    auto asked = expect_publish();
+    EXPECT_TRUE(validate_batch(part_of(asked).batch.view()).ok());
+    Result<BatchReader> reader = BatchReader::open(part_of(asked).batch.view());
+    Result<void> read = reader->for_each([&](const RecordView& record) {
+      seen.push_back(record.not_before().value_or(WallTime{}).milliseconds);
+      seen.push_back(record.expiry().value_or(WallTime{}).milliseconds);
+      return true;
+    });
+    ASSERT_TRUE(read.ok());
+    peer_->answer(asked, published(static_cast<std::int64_t>(seen.size())));
+  }
+  EXPECT_EQ(seen, (std::vector<std::int64_t>{5000, 9000, 6000, 9000}));
+  EXPECT_TRUE(wait(std::move(a)).ok());
+  EXPECT_TRUE(wait(std::move(b)).ok());
 }
 
 TEST_F(Publishing, GathersWhatComesWhileABatchIsOnItsWay) {

@@ -348,6 +348,51 @@ TEST_F(Consuming, HandsOutOneOfAPartitionAtATimeWhereOrderCounts_D8) {
   EXPECT_EQ(again.token(), (LeaseToken{1, 3}));
 }
 
+TEST_F(Consuming, ForgetsWhatTheBrokerRevokes_D8) {
+  subscribe(group_of(Ordering::kPartition), {.credit_messages = 10, .credit_bytes = 100'000});
+  peer_->push(push_of({"a", "b", "c"}, 0, 1, 0));
+  peer_->push(push_of({"x"}, 2, 2, 1));
+  Delivery a = take();
+  peer_->push(RevokePush{.subscription = 1, .partition = {0}, .first = {1}});
+  EXPECT_EQ(expect_credit().messages, 2) << "b and c";
+  EXPECT_FALSE(a.lease_lost()) << "it lies before";
+  EXPECT_EQ(value_of(take().message()), "x") << "another partition's";
+
+  peer_->push(push_of({"b again"}, 1, 3, 0));
+  auto waiting = next();
+  a.ack();
+  Reply<Delivery> b = wait(std::move(waiting));
+  EXPECT_EQ(value_of(b->message()), "b again");
+  EXPECT_EQ(b->token(), (LeaseToken{1, 3}));
+}
+
+TEST_F(Consuming, ARevokedMessageAtWorkKeepsItsPartitionBusy_D8) {
+  subscribe(group_of(Ordering::kPartition));
+  peer_->push(push_of({"a"}, 0, 1, 0));
+  Delivery a = take();
+  peer_->push(RevokePush{.subscription = 1, .partition = {0}, .first = {0}});
+  peer_->push(push_of({"a again"}, 0, 2, 0));
+  peer_->push(push_of({"x"}, 0, 3, 1));
+  EXPECT_EQ(value_of(take().message()), "x") << "nothing of partition 0 beside a";
+  EXPECT_TRUE(a.lease_lost());
+  auto late = a.async_settle({}, use_future);
+  auto asked = expect_settle();
+  SettleReply lost;
+  for (std::size_t i = 0; i < asked->settlements.size(); ++i) {
+    lost.outcomes.emplace_back(RequestError(Errc::kLeaseLost, "revoked"));
+  }
+  peer_->answer(asked, lost);
+  EXPECT_EQ(wait(std::move(late)).error().code, Errc::kLeaseLost);
+  EXPECT_EQ(value_of(take().message()), "a again");
+}
+
+TEST_F(Consuming, ARevocationOfALeftSubscriptionIsNobodys) {
+  subscribe(group_of(Ordering::kPartition));
+  peer_->push(RevokePush{.subscription = 9, .partition = {0}, .first = {0}});
+  peer_->push(push_of({"a"}, 0, 1, 0));
+  EXPECT_EQ(value_of(take().message()), "a");
+}
+
 TEST_F(Consuming, ChargesALeaseWhoseMessageCannotBeRead) {
   subscribe(group_of(Ordering::kNone));
   DeliverPush push = push_of({"a", "b"}, 4, 1);
