@@ -16,8 +16,8 @@ constexpr const char* kUntouched =
 class Recovery {
  public:
   Recovery(Disk& disk, const JournalOptions& options, Journal::Replay& replay,
-           std::string& explanation)
-      : disk_(disk), options_(options), replay_(replay), explanation_(explanation) {}
+           std::string& explanation, RecoveryMode mode)
+      : disk_(disk), options_(options), replay_(replay), explanation_(explanation), mode_(mode) {}
 
   Result<Recovered> run();
 
@@ -65,6 +65,7 @@ class Recovery {
   const JournalOptions& options_;
   Journal::Replay& replay_;
   std::string& explanation_;
+  RecoveryMode mode_;
   std::vector<File> files_;
   std::vector<std::uint64_t> spares_;
   std::vector<std::string> foreign_;
@@ -78,12 +79,13 @@ std::string at(const std::string& path, std::uint64_t position) {
 }
 
 Result<Recovered> Recovery::run() {
-  if (Result<void> done = make_directory(); !done) return done.error();
+  const bool looks = mode_ == RecoveryMode::kLook;
+  if (Result<void> done = looks ? Result<void>() : make_directory(); !done) return done.error();
   if (Result<void> done = list_names(); !done) return done.error();
   if (Result<void> done = read_headers(); !done) return done.error();
   mark_void();
   if (Result<void> done = replay_files(); !done) return done.error();
-  if (Result<void> done = tidy(); !done) return done.error();
+  if (Result<void> done = looks ? Result<void>() : tidy(); !done) return done.error();
   recovered_.report.start_number = last_start_ + 1;
   return std::move(recovered_);
 }
@@ -357,8 +359,9 @@ Result<void> Recovery::tidy() {
 }  // namespace
 
 Result<Recovered> recover_journal(Disk& disk, const JournalOptions& options,
-                                  Journal::Replay& replay, std::string& explanation) {
-  return Recovery(disk, options, replay, explanation).run();
+                                  Journal::Replay& replay, std::string& explanation,
+                                  RecoveryMode mode) {
+  return Recovery(disk, options, replay, explanation, mode).run();
 }
 
 }  // namespace waybill

@@ -1,5 +1,6 @@
 // Recovery: what a journal's files say after whatever happened to them. It reads and judges, moves
-// foreign files aside, and changes nothing else; Journal::open then writes the start frame. The
+// foreign files aside, and changes nothing else; Journal::open then writes the start frame. A tool
+// that only wants the judgement gets it without even that (RecoveryMode::kLook). The
 // conditions R1 to R8 of FORMAT.md stand in recovery.cc one by one.
 //
 // The answer is one of three:
@@ -28,8 +29,14 @@ struct Recovered {
   std::size_t last_frame_size = 0;
 };
 
-/// Creates the directory if it is missing. `explanation` is filled when the result is an error.
+enum class RecoveryMode : std::uint8_t {
+  kOpen,  ///< creates the directory if it is missing, tidies up
+  kLook,  ///< changes nothing; a missing directory is kNotFound
+};
+
+/// `explanation` is filled when the result is an error.
 Result<Recovered> recover_journal(Disk& disk, const JournalOptions& options,
-                                  Journal::Replay& replay, std::string& explanation);
+                                  Journal::Replay& replay, std::string& explanation,
+                                  RecoveryMode mode = RecoveryMode::kOpen);
 
 }  // namespace waybill

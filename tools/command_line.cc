@@ -17,6 +17,7 @@ Exit codes:
   3  what was named does not exist
   4  some of it worked; the output says which
   5  no broker answered
+  6  what is stored is damaged
 
 'waybill COMMAND --help' explains a command.)";
 
@@ -109,6 +110,7 @@ std::variant<CommandLine, CommandLineEnd> parse_command_line(
   add_consume_command(app, sink);
   add_dead_letter_commands(app, sink);
   add_outbox_commands(app, sink);
+  add_storage_commands(app, sink);
   try {
     std::reverse(words.begin(), words.end());
     app.parse(words);

@@ -161,11 +161,31 @@ struct OutboxStatusShow {
   std::string file;
 };
 
+// --- storage ---
+
+struct StorageInfo {
+  std::string directory;
+};
+struct StorageCheck {
+  std::string directory;
+};
+struct StorageDump {
+  std::string directory;
+  std::uint16_t shard = 0;
+  std::uint64_t from = 1;  ///< the first frame to be shown
+  std::uint32_t count = 20;
+  bool records = false;
+};
+struct StorageProbe {
+  std::string directory;
+};
+
 using Command =
     std::variant<TopicCreate, TopicList, TopicDescribe, TopicDelete, Publish, GroupCreate, GroupSet,
                  GroupList, GroupDescribe, GroupDelete, Consume, Read, DeadLetterList,
                  DeadLetterShow, DeadLetterEdit, DeadLetterRedrive, DeadLetterDiscard, OutboxDdl,
-                 OutboxRelayRun, OutboxStatusShow>;
+                 OutboxRelayRun, OutboxStatusShow, StorageInfo, StorageCheck, StorageDump,
+                 StorageProbe>;
 
 ExitCode run(const TopicCreate& command, BrokerSession& session);
 ExitCode run(const TopicList& command, BrokerSession& session);
@@ -187,5 +207,9 @@ ExitCode run(const DeadLetterDiscard& command, BrokerSession& session);
 ExitCode run(const OutboxDdl& command, BrokerSession& session);
 ExitCode run(const OutboxRelayRun& command, BrokerSession& session);
 ExitCode run(const OutboxStatusShow& command, BrokerSession& session);
+ExitCode run(const StorageInfo& command, BrokerSession& session);
+ExitCode run(const StorageCheck& command, BrokerSession& session);
+ExitCode run(const StorageDump& command, BrokerSession& session);
+ExitCode run(const StorageProbe& command, BrokerSession& session);
 
 }  // namespace waybill::cli

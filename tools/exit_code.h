@@ -12,6 +12,7 @@ enum class ExitCode : int {
   kNotFound = 3,     ///< a topic, group, dead letter or file that is named does not exist
   kPartly = 4,       ///< some of several things worked; the output says which
   kUnreachable = 5,  ///< no broker answered
+  kDamaged = 6,      ///< what is stored is damaged
 };
 
 /// The exit code for an error of the broker or the client library.

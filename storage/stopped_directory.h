@@ -1,0 +1,44 @@
+// StoppedDirectory: a data directory opened to be looked at while no broker runs: locked, so that
+// none starts meanwhile, and read with the real engine. Nothing in it changes but the process id in
+// the lock file.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "storage/io/data_directory_lock.h"
+#include "storage/io/disk.h"
+#include "storage/superblock.h"
+
+namespace waybill {
+
+class StoppedDirectory {
+ public:
+  /// kLocked: a broker is running. kNotFound: no such directory. kBadFormat: it is there, but is no
+  /// data directory. `explanation` (not null) is the sentence for a person.
+  static Result<StoppedDirectory> open(const std::string& path, std::string* explanation);
+
+  [[nodiscard]] Disk& disk() { return *disk_; }
+  [[nodiscard]] const std::string& path() const { return path_; }
+  /// The superblock, or why it cannot be read (kNotFound, or as decode_superblock).
+  [[nodiscard]] const Result<Superblock>& superblock() const { return superblock_; }
+  /// The shards that have a directory, in order.
+  [[nodiscard]] const std::vector<ShardIndex>& shards() const { return shards_; }
+  /// "shard-3/journal"
+  static std::string journal_of(ShardIndex shard) { return shard_directory(shard) + "/journal"; }
+
+ private:
+  explicit StoppedDirectory(std::string path) : path_(std::move(path)) {}
+  Result<void> read_names();
+  Result<Superblock> read_superblock();
+
+  std::string path_;
+  std::optional<DataDirectoryLock> lock_;
+  std::unique_ptr<Disk> disk_;
+  Result<Superblock> superblock_ = Result<Superblock>(Errc::kNotFound, "superblock");
+  std::vector<ShardIndex> shards_;
+};
+
+}  // namespace waybill

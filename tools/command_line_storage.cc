@@ -1,0 +1,48 @@
+#include "protocol/base/limits.h"
+#include "tools/command_options.h"
+
+namespace waybill::cli {
+namespace {
+
+constexpr const char* kStopped = "The data directory of a broker that is stopped";
+
+}  // namespace
+
+void add_storage_commands(CLI::App& app, CommandSink& sink) {
+  CLI::App* family =
+      add_family(app, "storage", "Look into the data directory of a stopped broker; measure disks");
+  auto [info, about] = add_command<StorageInfo>(
+      *family, "info", "Show shards, journal files, and which frames and entries they hold", sink);
+  info->add_option("directory", about->directory, kStopped)->required();
+
+  auto [check, checked] = add_command<StorageCheck>(
+      *family, "check", "Verify every checksum; say clean or damaged, and what is lost", sink);
+  check->add_option("directory", checked->directory, kStopped)->required();
+  check->footer(
+      "A torn tail, which is what a power cut leaves of writes that nobody was told of, is no\n"
+      "damage. Exit code 0 is clean, 6 damaged. Nothing is changed either way.");
+
+  auto [dump, dumped] = add_command<StorageDump>(
+      *family, "dump", "Print frames, entries and batches field by field", sink);
+  dump->add_option("directory", dumped->directory, kStopped)->required();
+  dump->add_option("--shard", dumped->shard, "Of this shard")
+      ->check(CLI::Range(0U, limits::kMaxShards - 1))
+      ->capture_default_str();
+  dump->add_option("--from", dumped->from, "From this frame on")
+      ->type_name("FRAME")
+      ->capture_default_str();
+  dump->add_option("--count", dumped->count, "At most so many frames")->capture_default_str();
+  dump->add_flag("--records", dumped->records, "Also each record's key, value and headers");
+
+  auto [probe, probed] = add_command<StorageProbe>(
+      *family, "probe",
+      "Measure how quickly a directory's disk makes writes durable, and say how the broker will "
+      "write there",
+      sink);
+  probe->add_option("directory", probed->directory, "Any directory that can be written to")
+      ->required();
+  probe->footer(
+      "Writes a file of 64 MiB that has no name and leaves nothing behind. About ten seconds.");
+}
+
+}  // namespace waybill::cli
