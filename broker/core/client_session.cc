@@ -230,6 +230,65 @@ void ClientSession::handle(OpenProducerRequest request, Done<OpenProducerReply> 
       });
 }
 
+void ClientSession::handle(ListProducersRequest /*request*/, Done<ListProducersReply> done) {
+  using Producers = std::vector<ProducerInfo>;
+  ask_shards<Producers>(
+      gateway_.mailbox_, gateway_.home_.index(), all_shards(gateway_.mailbox_),
+      [](Shard& shard, auto answered) {
+        shard.when_durable(
+            [producers = shard.partitions().list_producers(),
+             answered = std::move(answered)](bool) mutable { answered(std::move(producers)); });
+      },
+      [done = std::move(done)](std::vector<std::optional<Producers>> parts) mutable {
+        // Every shard knows every producer, unless a broker was cut off while one was opened or
+        // removed: then some do, and it is still to be seen.
+        std::map<ProducerId, ProducerInfo> all;
+        for (std::optional<Producers>& part : parts) {
+          if (!part) return done(shard_busy());
+          for (ProducerInfo& producer : *part) {
+            auto [it, inserted] = all.try_emplace(producer.id, producer);
+            if (inserted) continue;
+            if (producer.epoch > it->second.epoch) {
+              it->second.epoch = producer.epoch;
+              it->second.name = std::move(producer.name);
+            }
+            auto& positions = it->second.positions;
+            positions.insert(positions.end(), producer.positions.begin(), producer.positions.end());
+          }
+        }
+        ListProducersReply reply;
+        for (auto& [id, producer] : all) {
+          std::ranges::sort(producer.positions, {}, [](const ProducerPosition& position) {
+            return std::pair(position.topic, position.partition);
+          });
+          reply.producers.push_back(std::move(producer));
+        }
+        done(std::move(reply));
+      });
+}
+
+void ClientSession::handle(RemoveProducerRequest request, Done<RemoveProducerReply> done) {
+  ask_shards<Reply<bool>>(
+      gateway_.mailbox_, gateway_.home_.index(), all_shards(gateway_.mailbox_),
+      [request](Shard& shard, auto answered) {
+        shard.partitions().remove_producer(request, std::move(answered));
+      },
+      [id = request.id,
+       done = std::move(done)](std::vector<std::optional<Reply<bool>>> parts) mutable {
+        bool known = false;
+        for (std::optional<Reply<bool>>& part : parts) {
+          if (!part) return done(shard_busy());
+          if (!*part) return done(part->error());
+          known = known || **part;
+        }
+        if (!known) {
+          return done(RequestError(Errc::kInvalidRequest,
+                                   "there is no durable producer " + to_string(id.uuid)));
+        }
+        done(RemoveProducerReply{});
+      });
+}
+
 void ClientSession::handle(ReadRequest request, Done<ReadReply> done) {
   std::shared_ptr<const Catalog> catalog = gateway_.home_.catalog();
   const PartitionPlace* place = place_of(catalog->topic(request.topic), request.partition);

@@ -95,6 +95,9 @@ void put(ByteWriter& out, WallTime time) {
 WallTime get_time(ByteReader& in) {
   return {in.read<std::int64_t>()};
 }
+std::chrono::milliseconds get_milliseconds(ByteReader& in) {
+  return std::chrono::milliseconds(in.read<std::int64_t>());
+}
 
 void put(ByteWriter& out, const Failure& failure) {
   out.write(failure.failure_class);
@@ -151,12 +154,44 @@ TopicInfo get_topic(ByteReader& in) {
   return topic;
 }
 
-void put(ByteWriter& out, const GroupInfo& group) {
-  out.write(group.id.value);
-  out.write(group.topic.value);
-  out.write(group.version);
-  out.write_text(group.name);
-  const GroupPolicy& policy = group.policy;
+void put(ByteWriter& out, const FailureRules& rules) {
+  out.write(rules.transient);
+  out.write(rules.failed);
+  out.write(rules.invalid);
+  out.write(rules.timeout);
+  out.write<std::int64_t>(rules.free_for.count());
+}
+FailureRules get_failure_rules(ByteReader& in) {
+  FailureRules rules;
+  for (FailureAction* action : {&rules.transient, &rules.failed, &rules.invalid, &rules.timeout}) {
+    *action = get_enum(in, FailureAction::kCharge, FailureAction::kDeadLetter);
+  }
+  rules.free_for = get_milliseconds(in);
+  return rules;
+}
+
+void put(ByteWriter& out, const BrakePolicy& policy) {
+  out.write(static_cast<std::uint8_t>(policy.enabled));
+  out.write(policy.outcomes);
+  out.write(policy.percent);
+  out.write(policy.in_a_row);
+  out.write<std::int64_t>(policy.period.count());
+  out.write<std::int64_t>(policy.probe_after.count());
+  out.write(policy.probes);
+}
+BrakePolicy get_brake_policy(ByteReader& in) {
+  BrakePolicy policy;
+  policy.enabled = get_bool(in);
+  policy.outcomes = in.read<std::uint32_t>();
+  policy.percent = in.read<std::uint32_t>();
+  policy.in_a_row = in.read<std::uint32_t>();
+  policy.period = get_milliseconds(in);
+  policy.probe_after = get_milliseconds(in);
+  policy.probes = in.read<std::uint32_t>();
+  return policy;
+}
+
+void put(ByteWriter& out, const GroupPolicy& policy) {
   out.write(policy.ordering);
   out.write(policy.on_dead_letter);
   out.write(policy.attempts);
@@ -168,9 +203,46 @@ void put(ByteWriter& out, const GroupInfo& group) {
   out.write<std::int64_t>(policy.backoff.base.count());
   out.write<std::int64_t>(policy.backoff.cap.count());
   out.write(std::bit_cast<std::uint64_t>(policy.backoff.factor));
+  put(out, policy.failures);
+  put(out, policy.brake);
+  out.write(policy.on_expiry);
+  out.write(policy.max_held);
+}
+GroupPolicy get_policy(ByteReader& in) {
+  GroupPolicy policy;
+  policy.ordering = get_enum(in, Ordering::kUnset, Ordering::kPartition);
+  policy.on_dead_letter = get_enum(in, OnDeadLetter::kSkip, OnDeadLetter::kHold);
+  policy.attempts = get_enum(in, Attempts::kExact, Attempts::kRelaxed);
+  policy.max_failures = in.read<std::uint32_t>();
+  policy.window = in.read<std::uint32_t>();
+  policy.lease = get_milliseconds(in);
+  policy.backoff.kind = get_enum(in, BackoffKind::kFixed, BackoffKind::kExponential);
+  policy.backoff.jitter = get_enum(in, Jitter::kNone, Jitter::kEqual);
+  policy.backoff.base = get_milliseconds(in);
+  policy.backoff.cap = get_milliseconds(in);
+  policy.backoff.factor = std::bit_cast<double>(in.read<std::uint64_t>());
+  policy.failures = get_failure_rules(in);
+  policy.brake = get_brake_policy(in);
+  policy.on_expiry = get_enum(in, OnExpiry::kDrop, OnExpiry::kDeadLetter);
+  policy.max_held = in.read<std::uint32_t>();
+  return policy;
+}
+
+void put(ByteWriter& out, const GroupInfo& group) {
+  out.write(group.id.value);
+  out.write(group.topic.value);
+  out.write(group.version);
+  out.write_text(group.name);
+  put(out, group.policy);
   out.write(group.start.kind);
   out.write(group.start.offset.value);
   put(out, group.start.time);
+  out.write(static_cast<std::uint8_t>(group.paused));
+  out.write(group.brake.state);
+  out.write(group.brake.mode);
+  put(out, group.brake.since);
+  out.write_text(group.brake.cause);
+  out.write(group.epoch);
 }
 GroupInfo get_group(ByteReader& in) {
   GroupInfo group;
@@ -178,21 +250,16 @@ GroupInfo get_group(ByteReader& in) {
   group.topic.value = in.read<std::uint64_t>();
   group.version = in.read<std::uint64_t>();
   group.name = in.read_text(kMaxText);
-  GroupPolicy& policy = group.policy;
-  policy.ordering = get_enum(in, Ordering::kUnset, Ordering::kPartition);
-  policy.on_dead_letter = get_enum(in, OnDeadLetter::kSkip, OnDeadLetter::kHold);
-  policy.attempts = get_enum(in, Attempts::kExact, Attempts::kRelaxed);
-  policy.max_failures = in.read<std::uint32_t>();
-  policy.window = in.read<std::uint32_t>();
-  policy.lease = std::chrono::milliseconds(in.read<std::int64_t>());
-  policy.backoff.kind = get_enum(in, BackoffKind::kFixed, BackoffKind::kExponential);
-  policy.backoff.jitter = get_enum(in, Jitter::kNone, Jitter::kEqual);
-  policy.backoff.base = std::chrono::milliseconds(in.read<std::int64_t>());
-  policy.backoff.cap = std::chrono::milliseconds(in.read<std::int64_t>());
-  policy.backoff.factor = std::bit_cast<double>(in.read<std::uint64_t>());
+  group.policy = get_policy(in);
   group.start.kind = get_enum(in, StartKind::kUnset, StartKind::kTime);
   group.start.offset.value = in.read<std::int64_t>();
   group.start.time = get_time(in);
+  group.paused = get_bool(in);
+  group.brake.state = get_enum(in, BrakeState::kClosed, BrakeState::kProbing);
+  group.brake.mode = get_enum(in, BrakeMode::kAutomatic, BrakeMode::kForcedClosed);
+  group.brake.since = get_time(in);
+  group.brake.cause = in.read_text(kMaxText);
+  group.epoch = in.read<std::uint32_t>();
   return group;
 }
 
@@ -249,11 +316,20 @@ struct PutOp {
     out.write(change.topic.value);
     out.write(change.version);
   }
-  void operator()(const PutGroup& change) const { put(out, change.group); }
+  void operator()(const PutGroup& change) const {
+    put(out, change.group);
+    out.write(static_cast<std::uint8_t>(change.reset_dead));
+  }
   void operator()(const DropGroup& change) const {
     out.write(change.group.value);
     out.write(change.version);
   }
+  void operator()(const OpenedProducer& producer) const {
+    put(out, producer.id.uuid);
+    out.write(producer.epoch);
+    out.write_text(producer.name);
+  }
+  void operator()(const RemovedProducer& producer) const { put(out, producer.id.uuid); }
 };
 
 template <class Variant>
@@ -349,8 +425,12 @@ CatalogChange get_catalog_change(ByteReader& in, bool& known) {
       change.version = in.read<std::uint64_t>();
       return change;
     }
-    case 3:
-      return PutGroup{get_group(in)};
+    case 3: {
+      PutGroup change;
+      change.group = get_group(in);
+      change.reset_dead = get_bool(in);
+      return change;
+    }
     case 4: {
       DropGroup change;
       change.group.value = in.read<std::uint64_t>();
@@ -503,18 +583,28 @@ Result<AdoptEntry> decode_adopt(Bytes body) {
 ByteVector encode(const ProducerEntry& entry) {
   ByteVector bytes;
   ByteWriter out(bytes);
-  put(out, entry.id.uuid);
-  out.write(entry.epoch);
-  out.write_text(entry.name);
+  put_variant(out, entry);
   return bytes;
 }
 
 Result<ProducerEntry> decode_producer(Bytes body) {
   ByteReader in(body);
   ProducerEntry entry;
-  entry.id.uuid = get_uuid(in);
-  entry.epoch = in.read<std::uint32_t>();
-  entry.name = in.read_text(kMaxText);
+  switch (in.read<std::uint8_t>()) {
+    case 1: {
+      OpenedProducer opened;
+      opened.id.uuid = get_uuid(in);
+      opened.epoch = in.read<std::uint32_t>();
+      opened.name = in.read_text(kMaxText);
+      entry = std::move(opened);
+      break;
+    }
+    case 2:
+      entry = RemovedProducer{{get_uuid(in)}};
+      break;
+    default:
+      return bad("producer entry");
+  }
   if (!in.finished()) return bad("producer entry");
   return entry;
 }

@@ -110,6 +110,8 @@ struct DropTopic {
 };
 struct PutGroup {
   GroupInfo group;
+  /// The reset that began this epoch discards what dead letters are open, and delivers them again.
+  bool reset_dead = false;
 };
 struct DropGroup {
   GroupId group;
@@ -129,11 +131,16 @@ struct AdoptEntry {
   std::vector<GroupPlace> places;  ///< PutGroup of a group this shard did not have
 };
 
-struct ProducerEntry {
+struct OpenedProducer {
   ProducerId id;
   std::uint32_t epoch = 0;
   std::string name;
 };
+/// The shard forgets it, in every partition (D21).
+struct RemovedProducer {
+  ProducerId id;
+};
+using ProducerEntry = std::variant<OpenedProducer, RemovedProducer>;
 
 inline constexpr std::uint8_t kEntryVersion = 1;
 

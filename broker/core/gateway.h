@@ -104,6 +104,8 @@ class ClientSession {
   void handle(DeleteTopicRequest request, Done<DeleteTopicReply> done);
   void handle(PublishRequest request, Done<PublishReply> done);
   void handle(OpenProducerRequest request, Done<OpenProducerReply> done);
+  void handle(ListProducersRequest request, Done<ListProducersReply> done);
+  void handle(RemoveProducerRequest request, Done<RemoveProducerReply> done);
   void handle(ReadRequest request, Done<ReadReply> done);
   void handle(CreateGroupRequest request, Done<CreateGroupReply> done);
   void handle(AlterGroupRequest request, Done<AlterGroupReply> done);

@@ -140,7 +140,13 @@ void Partitions::apply(const AppendHead& head, Partition& partition, const Stage
 }
 
 void Partitions::apply(const ProducerEntry& entry) {
-  durable_producers_.opened(entry.id, entry.epoch, entry.name);
+  if (const auto* opened = std::get_if<OpenedProducer>(&entry)) {
+    durable_producers_.opened(opened->id, opened->epoch, opened->name);
+    return;
+  }
+  ProducerId id = std::get<RemovedProducer>(entry).id;
+  durable_producers_.removed(id);
+  for (const auto& [name, partition] : by_name_) partition->producers.removed(id);
 }
 
 void Partitions::adopt(const TopicInfo& topic) {
@@ -188,21 +194,51 @@ void Partitions::open_producer(OpenProducerRequest request, Done<OpenProducerRep
     });
     return;
   }
-  ProducerEntry entry{request.id, request.epoch, request.name};
+  ProducerEntry entry = OpenedProducer{request.id, request.epoch, request.name};
   auto known = durable_producers_.all().find(request.id);
   if (known == durable_producers_.all().end() || known->second.epoch != request.epoch) {
     log_.stage(EntryType::kProducer, encode(entry));
     apply(entry);
   }
-  OpenProducerReply reply;
-  for (const auto& [name, partition] : by_name_) {
-    if (auto last = partition->producers.last_sequence(request.id)) {
-      reply.positions.push_back({partition->topic, partition->index, *last});
-    }
-  }
+  OpenProducerReply reply{positions_of(request.id)};
   log_.when_durable([done = std::move(done), reply = std::move(reply)](bool durable) mutable {
     if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
     done(std::move(reply));
+  });
+}
+
+std::vector<ProducerPosition> Partitions::positions_of(ProducerId id) const {
+  std::vector<ProducerPosition> positions;
+  for (const auto& [name, partition] : by_name_) {
+    if (auto last = partition->producers.last_sequence(id)) {
+      positions.push_back({partition->topic, partition->index, *last});
+    }
+  }
+  return positions;
+}
+
+std::vector<ProducerInfo> Partitions::list_producers() const {
+  std::vector<ProducerInfo> producers;
+  for (const auto& [id, producer] : durable_producers_.all()) {
+    producers.push_back({id, producer.epoch, producer.name, positions_of(id)});
+  }
+  return producers;
+}
+
+void Partitions::remove_producer(RemoveProducerRequest request, Done<bool> done) {
+  bool known = durable_producers_.all().contains(request.id);
+  std::optional<RequestError> refusal;
+  if (known && log_.admit(4096, true) != Admission::kAdmitted) {
+    refusal.emplace(Errc::kDiskFull, "no room to record the removal; try again later");
+  } else if (known) {
+    ProducerEntry entry = RemovedProducer{request.id};
+    log_.stage(EntryType::kProducer, encode(entry));
+    apply(entry);
+  }
+  log_.when_durable([done = std::move(done), known, refusal](bool durable) mutable {
+    if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+    if (refusal) return done(std::move(*refusal));
+    done(known);
   });
 }
 

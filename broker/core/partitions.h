@@ -31,6 +31,10 @@ class Partitions {
   void publish(PublishPart part, Done<PublishResult> done);
   void read(ReadRequest request, Done<ReadReply> done);
   void open_producer(OpenProducerRequest request, Done<OpenProducerReply> done);
+  /// The durable producers, with what they published to partitions of this shard; by id.
+  [[nodiscard]] std::vector<ProducerInfo> list_producers() const;
+  /// Answers, once durable, whether this shard knew the producer (D21).
+  void remove_producer(RemoveProducerRequest request, Done<bool> done);
   [[nodiscard]] Reply<PartitionStatus> status(TopicId topic, PartitionIndex index) const;
 
   [[nodiscard]] Partition* find(TopicId topic, PartitionIndex index) const;
@@ -74,6 +78,8 @@ class Partitions {
   /// The partition if this publish may be appended; else answers `done` and gives null.
   Partition* judge(const PublishPart& part, Done<PublishResult>& done, std::uint32_t& count);
   void append(Partition& partition, const PublishPart& part, const AppendHead& head);
+  /// What the producer published to partitions of this shard.
+  [[nodiscard]] std::vector<ProducerPosition> positions_of(ProducerId id) const;
   WaitingRead take_waiting(WaitingKey key);
   void answer(Partition& partition, const ReadRequest& request, Offset from, Done<ReadReply> done);
 

@@ -55,6 +55,12 @@ void ProducerTable::appended(const ProducerStamp& stamp, std::uint32_t count, Of
   }
 }
 
+void ProducerTable::removed(ProducerId id) {
+  auto found = producers_.find(id);
+  if (found == producers_.end() || found->second.kind != ProducerKind::kDurable) return;
+  producers_.erase(found);
+}
+
 std::optional<std::uint64_t> ProducerTable::last_sequence(ProducerId id) const {
   auto found = producers_.find(id);
   if (found == producers_.end()) return std::nullopt;

@@ -30,6 +30,8 @@ class ProducerTable {
   [[nodiscard]] SequenceVerdict judge(const ProducerStamp& stamp, std::uint32_t count) const;
   /// The batch was appended at `base` as entry `seq`.
   void appended(const ProducerStamp& stamp, std::uint32_t count, Offset base, EntrySeq seq);
+  /// A durable producer is forgotten: what it sends next is its first.
+  void removed(ProducerId id);
   /// The last sequence of a producer here; nothing if it never published here.
   [[nodiscard]] std::optional<std::uint64_t> last_sequence(ProducerId id) const;
 
@@ -65,6 +67,7 @@ class DurableProducers {
   /// Whether a publish with this epoch is from the current owner. Nothing: yes.
   [[nodiscard]] std::optional<RequestError> refuse_publish(const ProducerStamp& stamp) const;
   void opened(ProducerId id, std::uint32_t epoch, std::string name);
+  void removed(ProducerId id) { producers_.erase(id); }
   [[nodiscard]] const std::map<ProducerId, DurableProducer>& all() const { return producers_; }
 
  private:

@@ -76,10 +76,11 @@ struct RequestList {};
 /// Everything a ClientSession answers. Hello, ping and credit are handled apart.
 using AnsweredRequests =
     RequestList<MetadataRequest, CreateTopicRequest, DescribeTopicRequest, DeleteTopicRequest,
-                PublishRequest, OpenProducerRequest, ReadRequest, CreateGroupRequest,
-                AlterGroupRequest, DeleteGroupRequest, DescribeGroupRequest, SubscribeRequest,
-                UnsubscribeRequest, SettleRequest, ExtendRequest, ListDeadLettersRequest,
-                ShowDeadLetterRequest, EditDeadLetterRequest, RedriveRequest, DiscardRequest>;
+                PublishRequest, OpenProducerRequest, ListProducersRequest, RemoveProducerRequest,
+                ReadRequest, CreateGroupRequest, AlterGroupRequest, DeleteGroupRequest,
+                DescribeGroupRequest, SubscribeRequest, UnsubscribeRequest, SettleRequest,
+                ExtendRequest, ListDeadLettersRequest, ShowDeadLetterRequest, EditDeadLetterRequest,
+                RedriveRequest, DiscardRequest>;
 
 }  // namespace
 

@@ -28,8 +28,16 @@ TopicInfo topic() {
   return {{7}, "orders", 9, {{{0}, {8}}, {{1}, {(std::uint64_t{1} << 48) | 9}}}};
 }
 GroupInfo group() {
-  GroupInfo group{{11}, "billing", {7}, 10, {}, {StartKind::kOffset, {5}, {6}}};
+  GroupInfo group;
+  group.id = {11};
+  group.name = "billing";
+  group.topic = {7};
+  group.version = 10;
+  group.start = {StartKind::kOffset, {5}, {6}};
   group.policy.ordering = Ordering::kNone;
+  group.paused = true;
+  group.brake = {BrakeState::kOpen, BrakeMode::kAutomatic, {1'700'000'000'000}, "cause"};
+  group.epoch = 3;
   return group;
 }
 DeadLetterEntry letter(DeadLetterOp op) {
@@ -91,10 +99,13 @@ std::vector<Kind> kinds() {
       {"discarded", encode(letter(DiscardedOp{{1'700'000'000'123}, "ann", "why"})), dead_letter},
       {"put_topic", encode(CatalogChange(PutTopic{topic()})), catalog},
       {"drop_topic", encode(CatalogChange(DropTopic{{7}, 12})), catalog},
-      {"put_group", encode(CatalogChange(PutGroup{group()})), catalog},
+      {"put_group", encode(CatalogChange(PutGroup{group(), true})), catalog},
       {"drop_group", encode(CatalogChange(DropGroup{{11}, 13})), catalog},
       {"adopt", encode(AdoptEntry{PutGroup{group()}, {{{8}, {99}, {5}}}}), adopt},
-      {"producer", encode(ProducerEntry{{uuid(1)}, 2, "outbox"}), through(decode_producer)},
+      {"producer", encode(ProducerEntry(OpenedProducer{{uuid(1)}, 2, "outbox"})),
+       through(decode_producer)},
+      {"producer_removed", encode(ProducerEntry(RemovedProducer{{uuid(1)}})),
+       through(decode_producer)},
       {"death_facts",
        encode(DeathFacts{{1'700'000'000'123}, DeadLetterReason::kInvalid, {attempt()}}),
        through(decode_death)},

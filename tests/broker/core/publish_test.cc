@@ -266,5 +266,91 @@ TEST(Publish, DurableProducersAreLimitedD21) {
   EXPECT_EQ(code_of(client.call<OpenProducerReply>(request)), Errc::kProducerLimit);
 }
 
+TEST(Publish, DurableProducersAreListedWithWhatTheySentD21) {
+  CoreRig rig({.shards = 3});
+  TestClient* client = &rig.connect(1, 2);
+  TopicId topic = rig.create_topic(*client, "orders", 4);
+  auto list = [&] { return client->call<ListProducersReply>(ListProducersRequest{}); };
+  EXPECT_TRUE(list()->producers.empty());
+  ASSERT_TRUE(client->call<OpenProducerReply>(open_request(3)).ok());
+  for (std::uint32_t i : {3, 0, 2}) {
+    ASSERT_TRUE(client->publish(topic, i, {"m"}, durable(0, 10 + i, 3)).ok());
+  }
+  ASSERT_TRUE(client->publish(topic, 1, {"m"}, session(0)).ok());
+  OpenProducerRequest other = open_request(1);
+  store_little(other.id.uuid.bytes.data(), std::uint64_t{5});
+  ASSERT_TRUE(client->call<OpenProducerReply>(other).ok());
+  for (int round = 0; round < 2; ++round) {
+    Reply<ListProducersReply> reply = list();
+    ASSERT_TRUE(reply.ok());
+    ASSERT_EQ(reply->producers.size(), 2u) << "a session is nobody to remember by name";
+    EXPECT_EQ(reply->producers[0].id, other.id);
+    EXPECT_TRUE(reply->producers[0].positions.empty());
+    const ProducerInfo& producer = reply->producers[1];
+    EXPECT_EQ(producer.id, durable(0, 1).id);
+    EXPECT_EQ(producer.epoch, 3u);
+    EXPECT_EQ(producer.name, "outbox");
+    EXPECT_EQ(producer.positions, (std::vector<ProducerPosition>{
+                                      {topic, {0}, 10}, {topic, {2}, 12}, {topic, {3}, 13}}));
+    rig.restart();
+    client = &rig.connect();
+  }
+}
+
+TEST(Publish, ARemovedProducerIsForgottenEverywhereD21) {
+  CoreRig rig({.shards = 3});
+  TestClient* client = &rig.connect();
+  TopicId topic = rig.create_topic(*client, "orders", 4);
+  RemoveProducerRequest remove{durable(0, 1).id};
+  EXPECT_EQ(code_of(client->call<RemoveProducerReply>(remove)), Errc::kInvalidRequest);
+  ASSERT_TRUE(client->call<OpenProducerReply>(open_request(4)).ok());
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    ASSERT_TRUE(client->publish(topic, i, {"m"}, durable(0, 10, 4)).ok());
+  }
+  ASSERT_TRUE(client->call<RemoveProducerReply>(remove).ok());
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_TRUE(client->call<ListProducersReply>(ListProducersRequest{})->producers.empty());
+    EXPECT_EQ(code_of(client->publish(topic, 0, {"x"}, durable(10, 20, 4))), Errc::kInvalidRequest)
+        << "it has to be opened again";
+    rig.restart();
+    client = &rig.connect();
+  }
+  Reply<OpenProducerReply> opened = client->call<OpenProducerReply>(open_request(1));
+  ASSERT_TRUE(opened.ok()) << "its epoch is forgotten, too";
+  EXPECT_TRUE(opened->positions.empty());
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    Reply<PublishResult> first = client->publish(topic, i, {"m"}, durable(0, 10, 1));
+    ASSERT_TRUE(first.ok());
+    EXPECT_FALSE(first->duplicate);
+  }
+}
+
+TEST(Publish, ARemovalIsAnsweredWhenEveryShardHasItAndCanBeRepeatedAfterACutD21) {
+  for (std::uint64_t operations = 0;; ++operations) {
+    CoreRig rig({.shards = 3});
+    TestClient& client = rig.connect();
+    TopicId topic = rig.create_topic(client, "orders", 3);
+    ASSERT_TRUE(client.call<OpenProducerReply>(open_request(1)).ok());
+    for (std::uint32_t i = 0; i < 3; ++i) {
+      ASSERT_TRUE(client.publish(topic, i, {"m"}, durable(0, 10)).ok());
+    }
+    rig.disk->crash_after(operations);
+    auto removed = client.begin<RemoveProducerReply>(RemoveProducerRequest{durable(0, 1).id});
+    rig.run();
+    bool cut = rig.disk->crashed();
+    bool told = removed->has_value() && (*removed)->ok();
+    EXPECT_EQ(told, !cut);
+    rig.restart(keep_random(operations));
+    TestClient& again = rig.connect();
+    auto left = again.call<ListProducersReply>(ListProducersRequest{})->producers.size();
+    EXPECT_TRUE(left == 0 || !told);
+    if (left > 0) {
+      ASSERT_TRUE(again.call<RemoveProducerReply>(RemoveProducerRequest{durable(0, 1).id}).ok());
+    }
+    EXPECT_TRUE(again.call<ListProducersReply>(ListProducersRequest{})->producers.empty());
+    if (!cut) return;
+  }
+}
+
 }  // namespace
 }  // namespace waybill
