@@ -19,6 +19,7 @@ BlockingClient& BrokerSession::client() {
     ClientOptions options;
     options.endpoints = {endpoint_};
     options.client_name = "waybill-cli";
+    if (request_timeout_) options.request_timeout = *request_timeout_;
     client_ = std::make_unique<BlockingClient>(std::move(options));
   }
   return *client_;

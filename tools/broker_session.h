@@ -2,7 +2,9 @@
 // needed. Turns the broker's errors into complaints with a next step, and into exit codes.
 #pragma once
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -21,8 +23,10 @@ class BrokerSession {
 
   [[nodiscard]] Console& console() { return console_; }
   [[nodiscard]] const std::string& endpoint() const { return endpoint_; }
-  /// Whether a broker was needed so far, and the client if it was.
+  /// Connects when it is first needed.
   BlockingClient& client();
+  /// For a command that itself repeats what was not answered. Call it before client().
+  void set_request_timeout(std::chrono::milliseconds timeout) { request_timeout_ = timeout; }
 
   template <class Request>
   auto request(Request request) {
@@ -43,6 +47,7 @@ class BrokerSession {
 
   Console& console_;
   std::string endpoint_;
+  std::optional<std::chrono::milliseconds> request_timeout_;
   std::unique_ptr<BlockingClient> client_;
 };
 

@@ -106,6 +106,7 @@ std::variant<CommandLine, CommandLineEnd> parse_command_line(
   add_global_options(app, line.global);
   add_topic_commands(app, sink);
   add_publish_command(app, sink);
+  add_producer_commands(app, sink);
   add_group_commands(app, sink);
   add_consume_command(app, sink);
   add_dead_letter_commands(app, sink);
@@ -116,7 +117,7 @@ std::variant<CommandLine, CommandLineEnd> parse_command_line(
     app.parse(words);
   } catch (const CLI::CallForHelp&) {
     const CLI::App* command = deepest_command(app).first;
-    std::string help = command->help();
+    std::string help = app.help();  // of the command that was named, with its whole name
     // A command may say more of its own; the exit codes stand in every help.
     if (command->get_footer() != kFooter) help += std::string("\n") + kFooter + "\n";
     return CommandLineEnd{ExitCode::kOk, help};

@@ -4,6 +4,25 @@
 #include "tools/time_text.h"
 
 namespace waybill::cli {
+namespace {
+
+Checked<Moment> parse_delay(const std::string& text) {
+  Checked<std::chrono::milliseconds> delay = parse_duration(text);
+  if (!delay) return delay.error();
+  return Moment(*delay);
+}
+
+Checked<Moment> parse_moment(const std::string& text, WallTime now) {
+  if (Checked<Moment> delay = parse_delay(text)) return delay;
+  Checked<WallTime> time = parse_time(text, now);
+  if (time) return Moment(*time);
+  return Problem{
+      fmt::format("'{}' is neither a duration, as 30s or 2h, nor a time, as "
+                  "2026-03-01T12:30:00Z",
+                  escaped_line(text))};
+}
+
+}  // namespace
 
 void add_topic_commands(CLI::App& app, CommandSink& sink) {
   CLI::App* family = add_family(app, "topic", "Create, list, describe and delete topics");
@@ -40,6 +59,27 @@ void add_publish_command(CLI::App& app, CommandSink& sink) {
   add_repeated(publish, "--header", options->headers, parse_header,
                "Add a header to every message; may be repeated", "NAME=VALUE");
   publish->add_option("--partition", options->partition, "Instead of the one the key decides");
+  auto* delay = add_parsed(publish, "--delay", options->not_before, parse_delay,
+                           "Deliver no sooner than so long after it was read", "DURATION");
+  WallTime now = sink.now;
+  add_parsed(
+      publish, "--at", options->not_before,
+      [now](const std::string& text) { return parse_time(text, now); }, "Deliver no sooner", "TIME")
+      ->excludes(delay);
+  add_parsed(
+      publish, "--expires", options->expires,
+      [now](const std::string& text) { return parse_moment(text, now); },
+      "Do not deliver later; what becomes of it then is the group's --on-expiry", "DURATION|TIME");
+}
+
+void add_producer_commands(CLI::App& app, CommandSink& sink) {
+  CLI::App* family = add_family(app, "producer", "List and remove durable producers");
+  add_command<ProducerList>(*family, "list", "List all, with the last sequence of each partition",
+                            sink);
+  auto [remove, removed] = add_command<ProducerRemove>(
+      *family, "remove", "Forget a producer that will never publish again", sink);
+  remove->add_option("id", removed->id, "Its id, as 'waybill producer list' shows it")->required();
+  remove->add_flag("--yes", removed->yes, "Do not ask");
 }
 
 void add_consume_command(CLI::App& app, CommandSink& sink) {

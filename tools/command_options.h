@@ -95,6 +95,7 @@ CLI::Option* add_choice(CLI::App* app, const std::string& name, Target& target,
 
 void add_topic_commands(CLI::App& app, CommandSink& sink);
 void add_publish_command(CLI::App& app, CommandSink& sink);
+void add_producer_commands(CLI::App& app, CommandSink& sink);
 void add_group_commands(CLI::App& app, CommandSink& sink);
 void add_consume_command(CLI::App& app, CommandSink& sink);
 void add_dead_letter_commands(CLI::App& app, CommandSink& sink);

@@ -38,6 +38,9 @@ struct TopicDelete {
 
 // --- publishing ---
 
+/// A time, or so long after a message was read.
+using Moment = std::variant<WallTime, std::chrono::milliseconds>;
+
 struct Publish {
   std::string topic;
   std::string file = "-";
@@ -46,6 +49,16 @@ struct Publish {
   std::string key_separator;
   std::vector<Header> headers;
   std::optional<std::uint32_t> partition;
+  std::optional<Moment> not_before;
+  std::optional<Moment> expires;
+};
+
+// --- producers ---
+
+struct ProducerList {};
+struct ProducerRemove {
+  std::string id;
+  bool yes = false;
 };
 
 // --- groups ---
@@ -63,6 +76,20 @@ struct PolicyChanges {
   std::optional<OnDeadLetter> on_dead_letter;
   std::optional<std::uint32_t> window;
   std::optional<Attempts> attempts;
+  std::optional<FailureAction> on_transient;
+  std::optional<FailureAction> on_failed;
+  std::optional<FailureAction> on_invalid;
+  std::optional<FailureAction> on_timeout;
+  std::optional<std::chrono::milliseconds> free_for;
+  std::optional<bool> brake;
+  std::optional<std::uint32_t> brake_outcomes;
+  std::optional<std::uint32_t> brake_percent;
+  std::optional<std::uint32_t> brake_in_a_row;
+  std::optional<std::chrono::milliseconds> brake_period;
+  std::optional<std::chrono::milliseconds> brake_probe_after;
+  std::optional<std::uint32_t> brake_probes;
+  std::optional<OnExpiry> on_expiry;
+  std::optional<std::uint32_t> max_held;
 };
 GroupPolicy changed(GroupPolicy policy, const PolicyChanges& changes);
 
@@ -79,6 +106,24 @@ struct GroupSet {
 struct GroupList {};
 struct GroupDescribe {
   std::string name;
+};
+struct GroupCheck {
+  std::string name;
+};
+/// `pause` and `resume`.
+struct GroupPause {
+  std::string name;
+  bool paused = true;
+};
+struct GroupBrake {
+  std::string name;
+  BrakeMode mode = BrakeMode::kAutomatic;
+};
+struct GroupReset {
+  std::string name;
+  GroupStart start;
+  bool include_dead = false;
+  bool yes = false;  ///< else it is only said what would happen
 };
 struct GroupDelete {
   std::string name;
@@ -181,8 +226,9 @@ struct StorageProbe {
 };
 
 using Command =
-    std::variant<TopicCreate, TopicList, TopicDescribe, TopicDelete, Publish, GroupCreate, GroupSet,
-                 GroupList, GroupDescribe, GroupDelete, Consume, Read, DeadLetterList,
+    std::variant<TopicCreate, TopicList, TopicDescribe, TopicDelete, Publish, ProducerList,
+                 ProducerRemove, GroupCreate, GroupSet, GroupList, GroupDescribe, GroupCheck,
+                 GroupPause, GroupBrake, GroupReset, GroupDelete, Consume, Read, DeadLetterList,
                  DeadLetterShow, DeadLetterEdit, DeadLetterRedrive, DeadLetterDiscard, OutboxDdl,
                  OutboxRelayRun, OutboxStatusShow, StorageInfo, StorageCheck, StorageDump,
                  StorageProbe>;
@@ -192,10 +238,16 @@ ExitCode run(const TopicList& command, BrokerSession& session);
 ExitCode run(const TopicDescribe& command, BrokerSession& session);
 ExitCode run(const TopicDelete& command, BrokerSession& session);
 ExitCode run(const Publish& command, BrokerSession& session);
+ExitCode run(const ProducerList& command, BrokerSession& session);
+ExitCode run(const ProducerRemove& command, BrokerSession& session);
 ExitCode run(const GroupCreate& command, BrokerSession& session);
 ExitCode run(const GroupSet& command, BrokerSession& session);
 ExitCode run(const GroupList& command, BrokerSession& session);
 ExitCode run(const GroupDescribe& command, BrokerSession& session);
+ExitCode run(const GroupCheck& command, BrokerSession& session);
+ExitCode run(const GroupPause& command, BrokerSession& session);
+ExitCode run(const GroupBrake& command, BrokerSession& session);
+ExitCode run(const GroupReset& command, BrokerSession& session);
 ExitCode run(const GroupDelete& command, BrokerSession& session);
 ExitCode run(const Consume& command, BrokerSession& session);
 ExitCode run(const Read& command, BrokerSession& session);

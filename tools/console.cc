@@ -1,5 +1,6 @@
 #include "tools/console.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -32,6 +33,10 @@ std::string coloured(Colour colour, std::string_view text) {
 ConsoleStreams process_streams() {
   ConsoleStreams streams;
   streams.out = [](std::string_view data) { return write_all(STDOUT_FILENO, data); };
+  streams.out_closed = [] {
+    pollfd reader{STDOUT_FILENO, 0, 0};
+    return ::poll(&reader, 1, 0) == 1 && (reader.revents & (POLLERR | POLLHUP)) != 0;
+  };
   // If nobody reads stderr there is nobody to tell.
   streams.err = [](std::string_view data) { (void)write_all(STDERR_FILENO, data); };
   streams.read_answer = []() -> std::optional<std::string> {
@@ -56,7 +61,7 @@ bool Console::print(std::string_view data) {
 
 bool Console::reader_gone() const {
   std::lock_guard lock(mutex_);
-  return reader_gone_;
+  return reader_gone_ || (streams_.out_closed && streams_.out_closed());
 }
 
 bool Console::print_locked(std::string_view data) {

@@ -19,6 +19,7 @@ enum class Colour { kBold, kRed, kGreen, kYellow, kDim };
 struct ConsoleStreams {
   std::function<bool(std::string_view)> out;  ///< false once nobody reads any more
   std::function<void(std::string_view)> err;
+  std::function<bool()> out_closed;  ///< nobody reads `out` any more, asked without writing to it
   std::function<std::optional<std::string>()> read_answer;  ///< one line; nothing at the end
   bool out_is_terminal = false;
   bool err_is_terminal = false;
@@ -39,6 +40,7 @@ class Console {
 
   /// Data, as it is. False (and from then on always) when nobody reads stdout any more.
   bool print(std::string_view data);
+  /// Also when nothing was printed since the reader went (`waybill consume … | head -1`).
   [[nodiscard]] bool reader_gone() const;
 
   /// The result of a command that yields one thing: with `json` on one line for -o json and jsonl.

@@ -82,7 +82,7 @@ class ConsumeRun {
     // At once, while programs still run: what they have not begun is another consumer's now.
     if (Reply<void> closed = subscription_.close(); !closed) note_error(closed.error());
     for (std::thread& thread : threads) thread.join();
-    if (!command_.exec.empty() || !command_.worker.empty() || console_.text()) {
+    if (runs_programs() || console_.text()) {
       console_.say(count_->text());
     }
     if (!console_.text()) console_.finish_items();
@@ -91,7 +91,13 @@ class ConsumeRun {
   }
 
  private:
-  bool stopping() const { return stop_ || StopSignal::requested() || console_.reader_gone(); }
+  bool stopping() const { return stop_ || StopSignal::requested() || nobody_reads(); }
+
+  bool runs_programs() const { return !command_.exec.empty() || !command_.worker.empty(); }
+  /// Where programs do the work, as text, stdout is theirs.
+  bool nobody_reads() const {
+    return (!runs_programs() || !console_.text()) && console_.reader_gone();
+  }
 
   void take_deliveries() {
     std::optional<WorkerProcess> worker;
@@ -160,8 +166,7 @@ class ConsumeRun {
   }
 
   void settle(Delivery& delivery, const SettleOptions& options) {
-    bool runs_programs = !command_.exec.empty() || !command_.worker.empty();
-    std::string json = runs_programs ? settled_json(delivery, options) : "";
+    std::string json = runs_programs() ? settled_json(delivery, options) : "";
     bool failing = options.verb == SettleVerb::kRetry || options.verb == SettleVerb::kDeadLetter;
     if (failing) {
       console_.say(fmt::format("{}: {} ({}): {}", message_id(place_of(delivery)),
@@ -195,6 +200,7 @@ class ConsumeRun {
     std::uint64_t open = 0;
     for (const GroupPartitionStatus& status : group->partitions) {
       const Accounting& one = status.accounting;
+      // What is scheduled may come in a year, what is held waits for a person.
       open += one.ready + one.leased + one.delayed;
     }
     return open == 0 && taken_ == taken;

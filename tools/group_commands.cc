@@ -1,9 +1,10 @@
 #include <fmt/format.h>
 
+#include "tools/accounting.h"
 #include "tools/broker_session.h"
 #include "tools/commands.h"
 #include "tools/counted.h"
-#include "tools/escape.h"
+#include "tools/group_text.h"
 #include "tools/json_output.h"
 #include "tools/text_table.h"
 #include "tools/time_text.h"
@@ -14,65 +15,6 @@ namespace {
 template <class Value>
 void set_if(Value& target, const std::optional<Value>& change) {
   if (change) target = *change;
-}
-
-std::string policy_text(const GroupPolicy& policy) {
-  const Backoff& backoff = policy.backoff;
-  std::string wait = duration_text(backoff.base);
-  if (backoff.kind == BackoffKind::kExponential) wait += fmt::format(" x {}", backoff.factor);
-  return fmt::format(
-      "  ordering        {}\n"
-      "  max failures    {}, then a dead letter ({})\n"
-      "  lease           {}, attempts {}\n"
-      "  back-off        {} {}, cap {}, jitter {}\n"
-      "  window          {} leased messages per partition\n",
-      name(policy.ordering), policy.max_failures, name(policy.on_dead_letter),
-      duration_text(policy.lease), name(policy.attempts), name(backoff.kind), wait,
-      duration_text(backoff.cap), name(backoff.jitter), policy.window);
-}
-
-std::vector<std::string> accounting_cells(std::string title, const Accounting& accounting,
-                                          std::int64_t total) {
-  std::vector<std::string> cells{std::move(title)};
-  for (std::uint64_t count :
-       {accounting.done, accounting.ready, accounting.leased, accounting.delayed, accounting.dead,
-        accounting.redriven, accounting.discarded, accounting.sum()}) {
-    cells.push_back(fmt::to_string(count));
-  }
-  cells.push_back(fmt::to_string(total));
-  return cells;
-}
-
-/// D19: every message is in one column, and the sum is the number in the log.
-std::string accounting_text(const DescribeGroupReply& reply, bool& adds_up) {
-  TextTable table({"PARTITION", ">DONE", ">READY", ">LEASED", ">DELAYED", ">DEAD", ">REDRIVEN",
-                   ">DISCARDED", ">SUM", ">IN LOG", "WAITING FOR"});
-  Accounting all;
-  std::int64_t in_log = 0;
-  adds_up = true;
-  auto add = [&](std::string title, const Accounting& accounting, std::int64_t total,
-                 std::string waiting_for) {
-    std::vector<std::string> cells = accounting_cells(std::move(title), accounting, total);
-    cells.push_back(std::move(waiting_for));
-    table.add(std::move(cells));
-  };
-  for (const GroupPartitionStatus& status : reply.partitions) {
-    const Accounting& one = status.accounting;
-    std::int64_t total = one.end - one.start;
-    add(fmt::to_string(status.partition.value), one, total,
-        status.waiting == Waiting::kNothing ? "-" : std::string(name(status.waiting)));
-    adds_up = adds_up && static_cast<std::int64_t>(one.sum()) == total;
-    all.done += one.done;
-    all.ready += one.ready;
-    all.leased += one.leased;
-    all.delayed += one.delayed;
-    all.dead += one.dead;
-    all.redriven += one.redriven;
-    all.discarded += one.discarded;
-    in_log += total;
-  }
-  if (reply.partitions.size() > 1) add("all", all, in_log, "");
-  return table.render();
 }
 
 }  // namespace
@@ -89,6 +31,20 @@ GroupPolicy changed(GroupPolicy policy, const PolicyChanges& changes) {
   set_if(policy.on_dead_letter, changes.on_dead_letter);
   set_if(policy.window, changes.window);
   set_if(policy.attempts, changes.attempts);
+  set_if(policy.failures.transient, changes.on_transient);
+  set_if(policy.failures.failed, changes.on_failed);
+  set_if(policy.failures.invalid, changes.on_invalid);
+  set_if(policy.failures.timeout, changes.on_timeout);
+  set_if(policy.failures.free_for, changes.free_for);
+  set_if(policy.brake.enabled, changes.brake);
+  set_if(policy.brake.outcomes, changes.brake_outcomes);
+  set_if(policy.brake.percent, changes.brake_percent);
+  set_if(policy.brake.in_a_row, changes.brake_in_a_row);
+  set_if(policy.brake.period, changes.brake_period);
+  set_if(policy.brake.probe_after, changes.brake_probe_after);
+  set_if(policy.brake.probes, changes.brake_probes);
+  set_if(policy.on_expiry, changes.on_expiry);
+  set_if(policy.max_held, changes.max_held);
   return policy;
 }
 
@@ -126,12 +82,13 @@ ExitCode run(const GroupList&, BrokerSession& session) {
   Reply<MetadataReply> reply = session.request(MetadataRequest{});
   if (!reply) return session.report(reply.error());
   Console& console = session.console();
-  TextTable table({"GROUP", "TOPIC", "ORDERING", ">MAX FAILURES", "LEASE"});
+  TextTable table({"GROUP", "TOPIC", "ORDERING", ">MAX FAILURES", "LEASE", "STATE"});
   for (const GroupInfo& group : reply->catalog.groups) {
     const TopicInfo* topic = reply->catalog.topic(group.topic);
     std::string topic_name = topic != nullptr ? topic->name : "(deleted)";
     table.add({group.name, topic_name, std::string(name(group.policy.ordering)),
-               fmt::to_string(group.policy.max_failures), duration_text(group.policy.lease)});
+               fmt::to_string(group.policy.max_failures), duration_text(group.policy.lease),
+               state_name(group)});
     if (!console.text()) console.print_item({}, to_json(group, topic_name));
   }
   if (console.text() && table.empty()) {
@@ -144,20 +101,6 @@ ExitCode run(const GroupList&, BrokerSession& session) {
   return ExitCode::kOk;
 }
 
-ExitCode run(const GroupDescribe& command, BrokerSession& session) {
-  Reply<DescribeGroupReply> reply = session.request(DescribeGroupRequest{command.name});
-  if (!reply) return session.report(reply.error(), command.name);
-  bool adds_up = true;
-  std::string table = accounting_text(*reply, adds_up);
-  session.console().print_one(
-      fmt::format("group {} on topic {}, {}\n{}{}{}", command.name, reply->topic,
-                  counted(reply->consumers, "consumer"), policy_text(reply->group.policy), table,
-                  adds_up ? "every message is in exactly one column: the sums agree with the log\n"
-                          : "THE SUMS DO NOT AGREE WITH THE LOG: please report this\n"),
-      to_json(*reply));
-  return adds_up ? ExitCode::kOk : ExitCode::kFailed;
-}
-
 ExitCode run(const GroupDelete& command, BrokerSession& session) {
   Reply<DescribeGroupReply> group = session.request(DescribeGroupRequest{command.name});
   if (!group) return session.report(group.error(), command.name);
@@ -165,7 +108,7 @@ ExitCode run(const GroupDelete& command, BrokerSession& session) {
   std::uint64_t dead = 0;
   for (const GroupPartitionStatus& status : group->partitions) {
     const Accounting& one = status.accounting;
-    open += one.ready + one.leased + one.delayed;
+    open += open_messages(one);
     dead += one.dead;
   }
   Console& console = session.console();

@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 
+#include "tools/accounting.h"
 #include "tools/base64.h"
 #include "tools/dead_letter_name.h"
 #include "tools/escape.h"
@@ -31,6 +32,24 @@ json::object start_object(const GroupStart& start) {
   return object;
 }
 
+json::object failure_rules_object(const FailureRules& rules) {
+  return {{"transient", name(rules.transient)},
+          {"failed", name(rules.failed)},
+          {"invalid", name(rules.invalid)},
+          {"timeout", name(rules.timeout)},
+          {"free_for_ms", rules.free_for.count()}};
+}
+
+json::object brake_policy_object(const BrakePolicy& brake) {
+  return {{"enabled", brake.enabled},
+          {"outcomes", brake.outcomes},
+          {"percent", brake.percent},
+          {"in_a_row", brake.in_a_row},
+          {"period_ms", brake.period.count()},
+          {"probe_after_ms", brake.probe_after.count()},
+          {"probes", brake.probes}};
+}
+
 json::object policy_object(const GroupPolicy& policy) {
   return {{"ordering", name(policy.ordering)},
           {"max_failures", policy.max_failures},
@@ -42,7 +61,19 @@ json::object policy_object(const GroupPolicy& policy) {
           {"jitter", name(policy.backoff.jitter)},
           {"on_dead_letter", name(policy.on_dead_letter)},
           {"window", policy.window},
-          {"attempts", name(policy.attempts)}};
+          {"attempts", name(policy.attempts)},
+          {"failures", failure_rules_object(policy.failures)},
+          {"brake", brake_policy_object(policy.brake)},
+          {"on_expiry", name(policy.on_expiry)},
+          {"max_held", policy.max_held}};
+}
+
+json::object brake_object(const Brake& brake) {
+  return {
+      {"state", name(brake.state)},
+      {"mode", name(brake.mode)},
+      {"since", brake.since == WallTime{} ? json::value() : json::value(time_text(brake.since))},
+      {"cause", text_value(brake.cause)}};
 }
 
 json::object group_object(const GroupInfo& group, std::string_view topic) {
@@ -50,25 +81,29 @@ json::object group_object(const GroupInfo& group, std::string_view topic) {
           {"id", group.id.value},
           {"topic", topic},
           {"start", start_object(group.start)},
-          {"policy", policy_object(group.policy)}};
+          {"policy", policy_object(group.policy)},
+          {"paused", group.paused},
+          {"brake", brake_object(group.brake)},
+          {"epoch", group.epoch}};
 }
 
-json::object accounting_object(const GroupPartitionStatus& status) {
-  const Accounting& accounting = status.accounting;
-  return {{"partition", status.partition.value},
-          {"start", accounting.start.value},
-          {"end", accounting.end.value},
-          {"done", accounting.done},
-          {"ready", accounting.ready},
-          {"leased", accounting.leased},
-          {"delayed", accounting.delayed},
-          {"dead", accounting.dead},
-          {"redriven", accounting.redriven},
-          {"discarded", accounting.discarded},
-          {"sum", accounting.sum()},
-          {"failures", status.failures},
-          {"redelivered", status.redelivered},
-          {"waiting_for", status.waiting == Waiting::kNothing ? "" : name(status.waiting)}};
+json::object accounting_object(const Accounting& accounting) {
+  json::object object{{"start", accounting.start.value}, {"end", accounting.end.value}};
+  for (const AccountingState& state : kAccountingStates) {
+    object[state.name] = accounting.*state.count;
+  }
+  object["sum"] = accounting.sum();
+  return object;
+}
+
+json::object status_object(const GroupPartitionStatus& status) {
+  json::object object{{"partition", status.partition.value}};
+  json::object accounting = accounting_object(status.accounting);
+  object.insert(accounting.begin(), accounting.end());
+  object["failures"] = status.failures;
+  object["redelivered"] = status.redelivered;
+  object["waiting_for"] = status.waiting == Waiting::kNothing ? "" : name(status.waiting);
+  return object;
 }
 
 void add_bytes(json::object& object, const std::string& field,
@@ -160,10 +195,51 @@ std::string to_json(const DescribeGroupReply& reply) {
   object["consumers"] = reply.consumers;
   json::array partitions;
   for (const GroupPartitionStatus& status : reply.partitions) {
-    partitions.push_back(accounting_object(status));
+    partitions.push_back(status_object(status));
   }
   object["partitions"] = std::move(partitions);
   return json::serialize(object);
+}
+
+std::string to_json(const CheckGroupReply& reply, std::string_view group, bool agrees) {
+  json::array partitions;
+  for (const PartitionCheck& check : reply.partitions) {
+    partitions.push_back(json::object{{"partition", check.partition.value},
+                                      {"kept", accounting_object(check.kept)},
+                                      {"counted", accounting_object(check.counted)}});
+  }
+  return json::serialize(
+      json::object{{"group", group}, {"agrees", agrees}, {"partitions", std::move(partitions)}});
+}
+
+std::string to_json(const ResetGroupReply& reply, bool done) {
+  json::array partitions;
+  for (const ResetPartition& one : reply.partitions) {
+    partitions.push_back(json::object{{"partition", one.partition.value},
+                                      {"from", one.from.value},
+                                      {"to", one.to.value},
+                                      {"redelivered", one.redelivered},
+                                      {"skipped", one.skipped},
+                                      {"leases_voided", one.leases_voided},
+                                      {"dead_kept", one.dead_kept}});
+  }
+  return json::serialize(json::object{
+      {"group", reply.group.name}, {"done", done}, {"partitions", std::move(partitions)}});
+}
+
+std::string to_json(const ProducerInfo& producer, const Catalog& catalog) {
+  json::array positions;
+  for (const ProducerPosition& position : producer.positions) {
+    const TopicInfo* topic = catalog.topic(position.topic);
+    positions.push_back(
+        json::object{{"topic", topic != nullptr ? json::value(topic->name) : json::value()},
+                     {"partition", position.partition.value},
+                     {"last_sequence", position.last_sequence}});
+  }
+  return json::serialize(json::object{{"id", to_string(producer.id.uuid)},
+                                      {"name", text_value(producer.name)},
+                                      {"epoch", producer.epoch},
+                                      {"positions", std::move(positions)}});
 }
 
 std::string to_json(const PublishReceipt& receipt, std::string_view topic) {

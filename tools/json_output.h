@@ -18,6 +18,11 @@ std::string to_json(const TopicInfo& topic);
 std::string to_json(const DescribeTopicReply& reply);
 std::string to_json(const GroupInfo& group, std::string_view topic);
 std::string to_json(const DescribeGroupReply& reply);
+/// {"group":"billing","agrees":true,"partitions":[{"partition":0,"kept":{…},"counted":{…}}]}
+std::string to_json(const CheckGroupReply& reply, std::string_view group, bool agrees);
+/// {"group":"billing","done":false,"partitions":[…]}
+std::string to_json(const ResetGroupReply& reply, bool done);
+std::string to_json(const ProducerInfo& producer, const Catalog& catalog);
 std::string to_json(const PublishReceipt& receipt, std::string_view topic);
 std::string to_json(const DeadLetterSummary& dead_letter, std::string_view group);
 std::string to_json(const ShowDeadLetterReply& reply, std::string_view group);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "client/message_times.h"
 #include "protocol/model/catalog.h"
 #include "protocol/record/reserved_headers.h"
 #include "tools/base64.h"
@@ -18,7 +19,7 @@ namespace {
 using Tokens = std::vector<JsonToken>;
 
 std::vector<std::string> known_fields() {
-  return {"key", "key_base64", "value", "value_base64", "headers"};
+  return {"key", "key_base64", "value", "value_base64", "headers", "not_before", "expires"};
 }
 constexpr std::string_view kIgnored[] = {"id",   "message_id", "topic",    "partition", "offset",
                                          "time", "delivery",   "failures", "redrive"};
@@ -81,11 +82,20 @@ Checked<std::optional<ByteVector>> optional_bytes(const JsonMember& member) {
   return std::optional<ByteVector>(std::move(*bytes));
 }
 
+Checked<WallTime> time_of(const JsonMember& member) {
+  Checked<std::string> text = Problem{""};
+  if (is_string(member.value)) text = json_string(member.value[0]);
+  Checked<WallTime> time = text && !text->starts_with("now") ? parse_time(*text, {}) : Problem{""};
+  if (time) return time;
+  return Problem{fmt::format("\"{}\" is no time as \"2026-03-01T12:30:00Z\"", member.name)};
+}
+
 Checked<void> set_field(const JsonMember& member, Message& message) {
   if (member.name == "headers") {
     Checked<std::vector<Header>> headers = headers_of(member.value);
     if (!headers) return headers.error();
-    message.headers = std::move(*headers);
+    message.headers.insert(message.headers.end(), std::make_move_iterator(headers->begin()),
+                           std::make_move_iterator(headers->end()));
     return {};
   }
   std::vector<std::string> fields = known_fields();
@@ -97,6 +107,13 @@ Checked<void> set_field(const JsonMember& member, Message& message) {
     std::optional<std::string> meant = did_you_mean(member.name, fields);
     return Problem{fmt::format("unknown field \"{}\"{}", escaped_line(member.name),
                                meant ? "; did you mean \"" + *meant + "\"?" : "")};
+  }
+  bool not_before = member.name == "not_before";
+  if (not_before || member.name == "expires") {
+    Checked<WallTime> time = time_of(member);
+    if (!time) return time.error();
+    (not_before ? set_not_before : set_expiry)(message, *time);
+    return {};
   }
   Checked<std::optional<ByteVector>> bytes = optional_bytes(member);
   if (!bytes) return bytes.error();
@@ -173,6 +190,8 @@ std::string message_json(const MessagePlace& place, const Message& message) {
     std::copy(header.value.begin(), header.value.end(), id.bytes.begin());
     object["message_id"] = to_string(id);
   }
+  if (auto time = not_before(message)) object["not_before"] = time_text(*time);
+  if (auto time = expiry(message)) object["expires"] = time_text(*time);
   add_bytes(object, "key", message.key);
   add_bytes(object, "value", message.value);
   if (place.delivery > 0) {

@@ -3,6 +3,8 @@
 //
 //   {"key": "order-7", "value": "text", "headers": {"source": "web"}}
 //
+// "not_before" and "expires" are times (RFC 3339) for groups: no sooner, no later.
+//
 // "value" is text, or null (a tombstone), or any other JSON value, whose text as it stands, without
 // spaces between its tokens, becomes the message's value. Bytes that are not text travel as
 // "key_base64" and "value_base64"; a header's value that is not text as {"base64": "…"}.

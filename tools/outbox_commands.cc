@@ -21,6 +21,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kProgressEvery{500};
 constexpr std::chrono::milliseconds kDrainSlice{2'000};
+/// The relay sends again what was not answered: waiting longer would only keep its lane from it.
+constexpr std::chrono::milliseconds kAnswerWait{5'000};
 
 Result<std::unique_ptr<SqliteStore>, ExitCode> open_store(const std::string& file,
                                                           BrokerSession& session) {
@@ -113,6 +115,7 @@ ExitCode run(const OutboxRelayRun& command, BrokerSession& session) {
   Result<std::unique_ptr<SqliteStore>, ExitCode> store = open_store(command.file, session);
   if (!store) return store.error();
   Console& console = session.console();
+  session.set_request_timeout(kAnswerWait);
   ClientPublisher publisher(session.client());
   RelayOptions options;
   options.lane = command.lane;

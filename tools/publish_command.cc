@@ -11,6 +11,14 @@
 namespace waybill::cli {
 namespace {
 
+/// A delay counts from now.
+std::optional<WallTime> time_of(const std::optional<Moment>& moment) {
+  if (!moment) return std::nullopt;
+  if (const auto* time = std::get_if<WallTime>(&*moment)) return *time;
+  auto delay = std::get<std::chrono::milliseconds>(*moment);
+  return WallTime{SystemClock().wall().milliseconds + delay.count()};
+}
+
 /// Publishes what lines become, chunk by chunk, and keeps the counts.
 class PublishRun {
  public:
@@ -58,6 +66,8 @@ class PublishRun {
   bool send(std::vector<Message> messages, const std::vector<std::uint64_t>& numbers) {
     if (messages.empty()) return true;
     Console& console = session_.console();
+    target_.not_before = time_of(command_.not_before);
+    target_.expires = time_of(command_.expires);
     std::vector<Reply<PublishReceipt>> replies =
         session_.client().publish_all(target_, std::move(messages));
     bool going = true;

@@ -86,14 +86,22 @@ TEST(CommandLineTest, HelpGoesToStdoutAndNamesTheExitCodes) {
 
 TEST(CommandLineTest, EveryCommandHasHelp) {
   const std::vector<Words> commands{
-      {"topic", "create"},   {"topic", "list"},   {"topic", "describe"}, {"topic", "delete"},
-      {"publish"},           {"group", "create"}, {"group", "set"},      {"group", "list"},
-      {"group", "describe"}, {"group", "delete"}, {"consume"},           {"dlq", "list"},
-      {"dlq", "show"},       {"dlq", "edit"},     {"dlq", "redrive"},    {"dlq", "discard"},
-      {"outbox", "ddl"},     {"outbox", "relay"}, {"outbox", "status"}};
+      {"topic", "create"},    {"topic", "list"},   {"topic", "describe"},
+      {"topic", "delete"},    {"publish"},         {"group", "create"},
+      {"group", "set"},       {"group", "list"},   {"group", "describe"},
+      {"group", "delete"},    {"consume"},         {"dlq", "list"},
+      {"group", "check"},     {"group", "pause"},  {"group", "resume"},
+      {"group", "brake"},     {"group", "reset"},  {"producer", "list"},
+      {"producer", "remove"}, {"dlq", "show"},     {"dlq", "edit"},
+      {"dlq", "redrive"},     {"dlq", "discard"},  {"outbox", "ddl"},
+      {"outbox", "relay"},    {"outbox", "status"}};
   for (Words words : commands) {
     words.push_back("--help");
-    EXPECT_EQ(end_of(words).code, ExitCode::kOk) << words.front();
+    CommandLineEnd help = end_of(words);
+    EXPECT_EQ(help.code, ExitCode::kOk) << words.front();
+    std::string usage = "Usage: waybill";
+    for (const std::string& word : words) usage += word == "--help" ? "" : " " + word;
+    EXPECT_TRUE(help.text.contains(usage + " ")) << help.text;
   }
 }
 
@@ -149,6 +157,76 @@ TEST(CommandLineTest, GroupSetChangesOnlyWhatIsSaid) {
       changed(before, command<GroupSet>({"group", "set", "g", "--lease", "1m"}).policy);
   before.lease = std::chrono::minutes(1);
   EXPECT_EQ(after, before);
+}
+
+TEST(CommandLineTest, EveryValueOfAPolicyCanBeSaid) {
+  auto set = command<GroupSet>({"group",       "set",
+                                "g",           "--on-transient",
+                                "charge",      "--on-failed",
+                                "dead-letter", "--on-invalid",
+                                "free",        "--on-timeout",
+                                "dead-letter", "--free-for",
+                                "2h",          "--brake",
+                                "off",         "--brake-outcomes",
+                                "40",          "--brake-percent",
+                                "75",          "--brake-in-a-row",
+                                "5",           "--brake-period",
+                                "1m",          "--brake-probe-after",
+                                "2s",          "--brake-probes",
+                                "7",           "--on-expiry",
+                                "dead-letter", "--max-held",
+                                "12",          "--on-dead-letter",
+                                "hold"});
+  GroupPolicy policy = changed({}, set.policy);
+  EXPECT_EQ(policy.failures,
+            (FailureRules{FailureAction::kCharge, FailureAction::kDeadLetter, FailureAction::kFree,
+                          FailureAction::kDeadLetter, std::chrono::hours(2)}));
+  EXPECT_EQ(policy.brake,
+            (BrakePolicy{false, 40, 75, 5, std::chrono::minutes(1), std::chrono::seconds(2), 7}));
+  EXPECT_EQ(policy.on_expiry, OnExpiry::kDeadLetter);
+  EXPECT_EQ(policy.max_held, 12U);
+  EXPECT_EQ(policy.on_dead_letter, OnDeadLetter::kHold);
+  usage_of({"group", "set", "g", "--on-failed", "ignore"});
+  usage_of({"group", "set", "g", "--brake", "maybe"});
+}
+
+TEST(CommandLineTest, GroupsAreStoppedBrakedAndReset) {
+  EXPECT_TRUE(command<GroupPause>({"group", "pause", "g"}).paused);
+  EXPECT_FALSE(command<GroupPause>({"group", "resume", "g"}).paused);
+  EXPECT_EQ(command<GroupBrake>({"group", "brake", "g", "open"}).mode, BrakeMode::kForcedOpen);
+  EXPECT_EQ(command<GroupBrake>({"group", "brake", "g", "auto"}).mode, BrakeMode::kAutomatic);
+  EXPECT_EQ(command<GroupCheck>({"group", "check", "g"}).name, "g");
+  usage_of({"group", "brake", "g"});
+  EXPECT_TRUE(usage_of({"group", "brake", "g", "shut"}).contains("auto|open|closed"));
+  auto reset = command<GroupReset>({"group", "reset", "g", "--to", "now-10m", "--include-dead"});
+  EXPECT_EQ(reset.start.kind, StartKind::kTime);
+  EXPECT_EQ(reset.start.time.milliseconds, kNow.milliseconds - 600'000);
+  EXPECT_TRUE(reset.include_dead);
+  EXPECT_FALSE(reset.yes) << "without --yes it is a dry run";
+  EXPECT_TRUE(command<GroupReset>({"group", "reset", "g", "--to", "5", "--yes"}).yes);
+  usage_of({"group", "reset", "g", "--yes"});
+}
+
+TEST(CommandLineTest, ProducersAreListedAndRemoved) {
+  command<ProducerList>({"producer", "list"});
+  auto remove = command<ProducerRemove>({"producer", "remove", "an-id", "--yes"});
+  EXPECT_EQ(remove.id, "an-id");
+  EXPECT_TRUE(remove.yes);
+  usage_of({"producer", "remove"});
+}
+
+TEST(CommandLineTest, PublishTakesTimes) {
+  auto delayed = command<Publish>({"publish", "t", "--delay", "2h", "--expires", "1d"});
+  EXPECT_EQ(delayed.not_before, Moment(std::chrono::milliseconds(std::chrono::hours(2))));
+  EXPECT_EQ(delayed.expires, Moment(std::chrono::milliseconds(std::chrono::hours(24))));
+  auto at =
+      command<Publish>({"publish", "t", "--at", "2030-01-01T00:00:00Z", "--expires", "2031-01-01"});
+  EXPECT_EQ(at.not_before, Moment(WallTime{1'893'456'000'000}));
+  EXPECT_EQ(at.expires, Moment(WallTime{1'924'992'000'000}));
+  EXPECT_FALSE(command<Publish>({"publish", "t"}).expires.has_value());
+  usage_of({"publish", "t", "--delay", "soon"});
+  usage_of({"publish", "t", "--delay", "1s", "--at", "2030-01-01"});
+  EXPECT_TRUE(usage_of({"publish", "t", "--expires", "soon"}).contains("nor a time"));
 }
 
 TEST(CommandLineTest, ConsumeIsAGroupOrATopic) {

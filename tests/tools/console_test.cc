@@ -28,6 +28,7 @@ struct FakeTerminal {
       return !reader_gone;
     };
     streams.err = [this](std::string_view data) { err += data; };
+    streams.out_closed = [this] { return reader_gone; };
     streams.read_answer = [this]() -> std::optional<std::string> {
       return answer.empty() ? std::nullopt : std::optional(answer);
     };
@@ -49,6 +50,14 @@ TEST(ConsoleTest, ItemsAreTextOrLinesOrOneArray) {
     EXPECT_EQ(terminal.out, expected);
     EXPECT_EQ(terminal.err, "");
   }
+}
+
+TEST(ConsoleTest, SeesThatTheReaderWentWithoutPrinting) {
+  FakeTerminal terminal;
+  Console console(terminal.streams(false), OutputFormat::kText, false);
+  EXPECT_FALSE(console.reader_gone());
+  terminal.reader_gone = true;
+  EXPECT_TRUE(console.reader_gone());
 }
 
 TEST(ConsoleTest, AnEmptyListIsStillAnArray) {

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "client/message_times.h"
 #include "tools/message_maker.h"
 #include "tools/worker_line.h"
 
@@ -88,6 +89,25 @@ TEST(MessageMakerTest, KeysComeFromASeparatorOrAPath) {
   EXPECT_EQ(text((*by_path->make(R"({"user":{}})"))->key), "(none)");
   EXPECT_FALSE(by_path->make("not json").ok());
   EXPECT_FALSE(MessageMaker::create({false, ".[", "", {}}).ok());
+}
+
+TEST(MessageLineTest, TimesForGroupsArePrintedAndReadBack) {
+  auto message = parse_message_line(
+      R"({"not_before":"2030-01-01T00:00:00Z","value":1,"headers":{"a":"b"},"expires":"2031-01-01"})");
+  ASSERT_TRUE(message.ok()) << message.error().text;
+  EXPECT_EQ(not_before(*message), WallTime{1'893'456'000'000});
+  EXPECT_EQ(expiry(*message), WallTime{1'924'992'000'000});
+  std::string printed = message_json({"t", {0}, {1}, 0, 0, 0}, *message);
+  EXPECT_TRUE(printed.contains(R"("not_before":"2030-01-01T00:00:00)")) << printed;
+  EXPECT_TRUE(printed.contains(R"("headers":{"a":"b"})")) << printed;
+  auto again = parse_message_line(printed);
+  ASSERT_TRUE(again.ok()) << again.error().text;
+  EXPECT_EQ(not_before(*again), not_before(*message));
+  EXPECT_EQ(expiry(*again), expiry(*message));
+  for (const char* bad : {R"({"value":1,"expires":5})", R"({"value":1,"expires":"now"})",
+                          R"({"value":1,"not_before":"soon"})"}) {
+    EXPECT_FALSE(parse_message_line(bad).ok()) << bad;
+  }
 }
 
 TEST(MessageMakerTest, HeadersAreAddedAndBlankJsonLinesSkipped) {
