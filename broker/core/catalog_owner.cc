@@ -10,6 +10,9 @@
 namespace waybill {
 namespace {
 
+/// A change of a brake that found no room in the journal is tried again after this.
+constexpr std::chrono::seconds kBrakeRetry{1};
+
 /// Stream ids carry their shard in the top 16 bits.
 StreamId stream_of(ShardIndex shard, std::uint64_t number) {
   return {(static_cast<std::uint64_t>(shard.value) << 48) | number};
@@ -90,6 +93,8 @@ Result<void> CatalogOwner::apply(const CatalogChange& change) {
     }
   } else if (const auto* put_group = std::get_if<PutGroup>(&change)) {
     seen(put_group->group.id.value);
+  } else if (const auto* drop_group = std::get_if<DropGroup>(&change)) {
+    judges_.erase(drop_group->group);
   }
   apply_to(catalog_, change);
   return {};
@@ -160,6 +165,12 @@ void CatalogOwner::start(std::move_only_function<void()> ready) {
     (*all_ready)();
   };
   for (CatalogChange& change : *changes) adopt_everywhere(std::move(change), adopted);
+  for (const GroupInfo& group : catalog_.groups) {
+    if (auto next = BrakeJudge(group.brake).deadline()) {
+      judge_of(group);
+      brake_times_.emplace(*next, group.id);
+    }
+  }
   ask_shards<bool>(
       log_.mailbox(), log_.options().shard, all_shards(log_.mailbox()),
       [catalog = std::make_shared<const Catalog>(catalog_)](Shard& shard, auto reply) {
@@ -286,12 +297,97 @@ void CatalogOwner::alter_group(AlterGroupRequest request, Done<AlterGroupReply> 
   }
   GroupInfo group = *known;
   group.policy = request.policy;
-  group.version = catalog_.version + 1;
-  change(PutGroup{group}, [this, group, done = std::move(done)](Reply<void> changed) mutable {
-    if (!changed) return answer<AlterGroupReply>(std::move(done), changed.error());
-    answer<AlterGroupReply>(std::move(done), AlterGroupReply{group});
-  });
+  put_group<AlterGroupReply>(group, std::move(done));
+  judge_of(*known);  // a policy without brake closes it
+  follow_judge(group.id);
 }
+
+template <class R>
+void CatalogOwner::put_group(GroupInfo group, Done<R> done) {
+  auto adopted = [this, done = std::move(done)](const GroupInfo& put, Reply<void> all) mutable {
+    if (!all) return answer<R>(std::move(done), all.error());
+    answer<R>(std::move(done), R{put});
+  };
+  if (group == *catalog_.group(group.id)) {
+    return adopt_everywhere(PutGroup{group}, std::bind_front(std::move(adopted), group));
+  }
+  group.version = catalog_.version + 1;
+  change(PutGroup{group}, std::bind_front(std::move(adopted), group));
+}
+
+void CatalogOwner::pause_group(PauseGroupRequest request, Done<PauseGroupReply> done) {
+  const GroupInfo* known = catalog_.group(request.name);
+  if (known == nullptr) {
+    return answer<PauseGroupReply>(std::move(done), unknown_group(catalog_, request.name));
+  }
+  GroupInfo group = *known;
+  group.paused = request.paused;
+  put_group<PauseGroupReply>(std::move(group), std::move(done));
+}
+
+// --- brakes ---
+
+void CatalogOwner::set_brake(SetBrakeRequest request, Done<SetBrakeReply> done) {
+  const GroupInfo* known = catalog_.group(request.name);
+  if (known == nullptr) {
+    return answer<SetBrakeReply>(std::move(done), unknown_group(catalog_, request.name));
+  }
+  GroupInfo group = *known;
+  BrakeJudge& judge = judge_of(group);
+  BrakeJudge before = judge;
+  judge.set_mode(request.mode, log_.clock());
+  group.brake = judge.brake();
+  put_group<SetBrakeReply>(group, std::move(done));
+  // Not recorded, for lack of room: then it was only asked for.
+  if (catalog_.group(group.id)->brake != group.brake) judge = before;
+}
+
+BrakeJudge& CatalogOwner::judge_of(const GroupInfo& group) {
+  return judges_.try_emplace(group.id, group.brake).first->second;
+}
+
+void CatalogOwner::ended(GroupId id, const std::vector<DeliveryOutcome>& outcomes) {
+  const GroupInfo* group = catalog_.group(id);
+  if (group == nullptr) return;
+  BrakeJudge& judge = judge_of(*group);
+  for (const DeliveryOutcome& outcome : outcomes) {
+    judge.outcome(group->policy.brake, outcome, log_.clock());
+  }
+  if (judge.brake() != group->brake) follow_judge(id);
+}
+
+void CatalogOwner::follow_judge(GroupId id) {
+  const GroupInfo* known = catalog_.group(id);
+  if (known == nullptr) return;
+  BrakeJudge& judge = judge_of(*known);
+  judge.tick(known->policy.brake, log_.clock());
+  if (judge.brake() != known->brake) {
+    GroupInfo group = *known;
+    group.brake = judge.brake();
+    group.version = catalog_.version + 1;
+    change(PutGroup{group}, [](const Reply<void>&) {});
+    if (catalog_.group(id)->brake != group.brake) {
+      brake_times_.emplace(log_.clock().monotonic() + kBrakeRetry, id);
+    }
+  }
+  if (auto next = judge.deadline()) brake_times_.emplace(*next, id);
+}
+
+void CatalogOwner::tick() {
+  MonotonicTime now = log_.clock().monotonic();
+  while (!brake_times_.empty() && brake_times_.begin()->first <= now) {
+    GroupId group = brake_times_.begin()->second;
+    brake_times_.erase(brake_times_.begin());
+    follow_judge(group);
+  }
+}
+
+std::optional<MonotonicTime> CatalogOwner::deadline() const {
+  if (brake_times_.empty()) return std::nullopt;
+  return brake_times_.begin()->first;
+}
+
+// --- deleting groups ---
 
 void CatalogOwner::delete_group(DeleteGroupRequest request, Done<DeleteGroupReply> done) {
   const GroupInfo* known = catalog_.group(request.name);

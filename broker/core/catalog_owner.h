@@ -2,12 +2,18 @@
 // adopts it in its own journal, and only then is it confirmed and shown: a client that was told
 // "created" finds it everywhere. After a restart whatever some shard had not adopted is sent again;
 // adopting is idempotent.
+//
+// A group's pause, brake and epoch are part of the catalog too: shard 0 is every group's home (D2).
+// It hears how deliveries end on all shards and changes the brake as its judge says (D13).
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "broker/core/brake_judge.h"
 #include "broker/core/entries.h"
 #include "broker/core/gateway.h"
 #include "broker/core/shard_log.h"
@@ -23,6 +29,15 @@ class CatalogOwner {
   void create_group(CreateGroupRequest request, Done<CreateGroupReply> done);
   void alter_group(AlterGroupRequest request, Done<AlterGroupReply> done);
   void delete_group(DeleteGroupRequest request, Done<DeleteGroupReply> done);
+  void pause_group(PauseGroupRequest request, Done<PauseGroupReply> done);
+  void set_brake(SetBrakeRequest request, Done<SetBrakeReply> done);
+
+  /// How deliveries of the group ended on some shard; told when they are durable there.
+  void ended(GroupId group, const std::vector<DeliveryOutcome>& outcomes);
+  /// Moves brakes whose time has come.
+  void tick();
+  /// When tick() wants to be called, if at all.
+  [[nodiscard]] std::optional<MonotonicTime> deadline() const;
 
   /// Sends every shard everything, then shows the catalog; `ready` runs when all have adopted.
   void start(std::move_only_function<void()> ready);
@@ -42,12 +57,21 @@ class CatalogOwner {
   void show();
   template <class R>
   void answer(Done<R> done, Reply<R> reply);
+  /// Gives the group another version, and answers R{group} when all shards have adopted it. A group
+  /// that is as it should be is only adopted once more: perhaps it was not yet, everywhere (S13).
+  template <class R>
+  void put_group(GroupInfo group, Done<R> done);
+  BrakeJudge& judge_of(const GroupInfo& group);
+  /// The group's brake becomes what its judge says.
+  void follow_judge(GroupId group);
   void check_group_unused(const GroupInfo& group, bool discard_dead_letters, Answered done);
 
   ShardLog& log_;
   Catalog catalog_;  ///< with what is only staged
   Catalog shown_;    ///< what every shard has adopted durably
   std::uint64_t next_id_ = 1;
+  std::map<GroupId, BrakeJudge> judges_;               ///< of groups that had something to judge
+  std::multimap<MonotonicTime, GroupId> brake_times_;  ///< checked when they come
 };
 
 }  // namespace waybill

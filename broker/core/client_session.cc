@@ -126,6 +126,12 @@ void ClientSession::handle(AlterGroupRequest request, Done<AlterGroupReply> done
 void ClientSession::handle(DeleteGroupRequest request, Done<DeleteGroupReply> done) {
   owner_request(std::move(request), std::move(done), &CatalogOwner::delete_group);
 }
+void ClientSession::handle(PauseGroupRequest request, Done<PauseGroupReply> done) {
+  owner_request(std::move(request), std::move(done), &CatalogOwner::pause_group);
+}
+void ClientSession::handle(SetBrakeRequest request, Done<SetBrakeReply> done) {
+  owner_request(std::move(request), std::move(done), &CatalogOwner::set_brake);
+}
 
 void ClientSession::handle(DescribeTopicRequest request, Done<DescribeTopicReply> done) {
   Reply<TopicInfo> topic = topic_named(request.name);

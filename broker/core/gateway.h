@@ -47,7 +47,7 @@ class PushSink {
   virtual ~PushSink() = default;
   virtual void deliver(DeliverPush push) = 0;
   /// What was delivered of the partition from `first` on was taken back (D8).
-  virtual void revoke(RevokePush /*push*/) {}
+  virtual void revoke(RevokePush push) = 0;
 };
 
 class Gateway {
@@ -110,6 +110,8 @@ class ClientSession {
   void handle(CreateGroupRequest request, Done<CreateGroupReply> done);
   void handle(AlterGroupRequest request, Done<AlterGroupReply> done);
   void handle(DeleteGroupRequest request, Done<DeleteGroupReply> done);
+  void handle(PauseGroupRequest request, Done<PauseGroupReply> done);
+  void handle(SetBrakeRequest request, Done<SetBrakeReply> done);
   void handle(DescribeGroupRequest request, Done<DescribeGroupReply> done);
   void handle(SubscribeRequest request, Done<SubscribeReply> done);
   void handle(UnsubscribeRequest request, Done<UnsubscribeReply> done);

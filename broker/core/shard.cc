@@ -23,6 +23,9 @@ Shard::Shard(ShardEnvironment environment, ShardOptions options)
       desk_(log_, delivery_, metrics_),
       owner_(log_) {
   partitions_.on_appended([this](const Stream& stream) { delivery_.appended(stream); });
+  delivery_.on_outcomes([this](GroupId group, std::vector<DeliveryOutcome> outcomes) {
+    report(group, std::move(outcomes));
+  });
   log_.on_revealed([this](Stream& stream) { partitions_.revealed(stream); });
 }
 
@@ -154,6 +157,28 @@ void Shard::drop_missing(const Catalog& catalog, std::move_only_function<void(bo
   log_.when_durable(std::move(done));
 }
 
+void Shard::report(GroupId id, std::vector<DeliveryOutcome> outcomes) {
+  const ConsumerGroup* group = delivery_.find(id);
+  if (group == nullptr) return;
+  const Brake& brake = group->info.brake;
+  const BrakePolicy& policy = group->info.policy.brake;
+  // What its judge would not look at stays here (BrakeJudge::outcome).
+  if (!policy.enabled || brake.mode != BrakeMode::kAutomatic) return;
+  if (brake.state == BrakeState::kOpen) return;
+  std::erase_if(outcomes, &DeliveryOutcome::redriven);
+  std::size_t most = std::max(policy.outcomes, policy.in_a_row);
+  if (outcomes.size() > most) outcomes.erase(outcomes.begin(), outcomes.end() - most);
+  if (outcomes.empty()) return;
+  log_.when_durable([this, id, outcomes = std::move(outcomes)](bool durable) mutable {
+    if (!durable) return;
+    // A request: where queues are full, the brake decides by the outcomes it gets.
+    log_.mailbox().post(
+        ShardIndex{0},
+        [id, outcomes = std::move(outcomes)](Shard& home) { home.owner_.ended(id, outcomes); },
+        Mailbox::Kind::kRequest);
+  });
+}
+
 // --- the loop ---
 
 void Shard::turn() {
@@ -161,6 +186,7 @@ void Shard::turn() {
     partitions_.abandon_reads();
   } else {
     partitions_.expire(log_.clock().monotonic());
+    owner_.tick();
     delivery_.turn();
   }
   log_.end_turn();
@@ -171,8 +197,8 @@ std::optional<MonotonicTime> Shard::deadline() const {
   if (poisoned()) return std::nullopt;
   if (delivery_.wants_turn()) return log_.clock().monotonic();
   std::optional<MonotonicTime> earliest;
-  for (std::optional<MonotonicTime> at :
-       {log_.journal().deadline(), delivery_.deadline(), partitions_.deadline()}) {
+  for (std::optional<MonotonicTime> at : {log_.journal().deadline(), delivery_.deadline(),
+                                          partitions_.deadline(), owner_.deadline()}) {
     if (at && (!earliest || *at < *earliest)) earliest = at;
   }
   return earliest;

@@ -88,6 +88,8 @@ class Shard {
   Result<void> replay(const EntryView& entry, const StagedEntry& staged);
   Result<void> replay_append(const EntryView& entry, const StagedEntry& staged);
   Result<void> apply(const AdoptEntry& entry);
+  /// Tells the group's home how deliveries ended here, for its brake (D13).
+  void report(GroupId group, std::vector<DeliveryOutcome> outcomes);
 
   ShardMetrics metrics_;
   ShardLog log_;

@@ -78,9 +78,9 @@ using AnsweredRequests =
     RequestList<MetadataRequest, CreateTopicRequest, DescribeTopicRequest, DeleteTopicRequest,
                 PublishRequest, OpenProducerRequest, ListProducersRequest, RemoveProducerRequest,
                 ReadRequest, CreateGroupRequest, AlterGroupRequest, DeleteGroupRequest,
-                DescribeGroupRequest, SubscribeRequest, UnsubscribeRequest, SettleRequest,
-                ExtendRequest, ListDeadLettersRequest, ShowDeadLetterRequest, EditDeadLetterRequest,
-                RedriveRequest, DiscardRequest>;
+                PauseGroupRequest, SetBrakeRequest, DescribeGroupRequest, SubscribeRequest,
+                UnsubscribeRequest, SettleRequest, ExtendRequest, ListDeadLettersRequest,
+                ShowDeadLetterRequest, EditDeadLetterRequest, RedriveRequest, DiscardRequest>;
 
 }  // namespace
 
@@ -386,8 +386,15 @@ void Connection::fail(const FrameHeader& header, const RequestError& error) {
 }
 
 void Connection::deliver(DeliverPush push) {
-  if (finished_) return;
-  send(encode_push(push, version_));
+  if (!finished_) send_push(encode_push(push, version_));
+}
+
+void Connection::revoke(RevokePush push) {
+  if (!finished_) send_push(encode_push(push, version_));
+}
+
+void Connection::send_push(OutFrame frame) {
+  send(std::move(frame));
   if (output_bytes_ <= kMaxPushedBytes) return;
   log_warning("connection.too_slow",
               {{"peer", peer_},

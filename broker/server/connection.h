@@ -61,6 +61,7 @@ class Connection final : public PushSink, public std::enable_shared_from_this<Co
   void abort();
 
   void deliver(DeliverPush push) override;
+  void revoke(RevokePush push) override;
 
  private:
   Task<void> read_loop();
@@ -85,6 +86,8 @@ class Connection final : public PushSink, public std::enable_shared_from_this<Co
               Reply<ReplyStruct> reply);
 
   void send(OutFrame frame);
+  /// Sends what was not asked for; a client that reads too slowly for it is disconnected.
+  void send_push(OutFrame frame);
   void send_error(std::uint32_t correlation, RequestKind kind, const RequestError& error);
   /// The client broke the protocol: says so and ends the conversation.
   void fail(const FrameHeader& header, const RequestError& error);
