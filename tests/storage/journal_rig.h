@@ -20,7 +20,9 @@ namespace waybill {
 inline constexpr const char* kJournalDirectory = "shard-0/journal";
 
 inline std::string journal_path(std::uint64_t number) {
-  return std::string(kJournalDirectory) + "/" + journal_name(number);
+  std::string path(kJournalDirectory);
+  path += '/';
+  return path += journal_name(number);
 }
 
 /// 64 KiB files and 8 KiB frames: rolls and full flights within a few changes.
