@@ -1,0 +1,79 @@
+// LogModel: what publishers sent and were told, and what anybody saw of the log. It knows nothing
+// of the broker's inside: every check follows from what clients sent and heard, in the order of
+// real time.
+//
+//   durability   what was confirmed, or seen by anybody, is there for ever, byte for byte
+//   no invention nothing is there that nobody sent
+//   all or nothing, once: a batch is there whole or not at all, and at most once
+//   real time    a batch lies behind everything that was known before it was sent
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/sim/findings.h"
+#include "tests/sim/trace.h"
+
+namespace waybill {
+
+struct SimMessage {
+  std::string value;
+  std::optional<std::string> key;
+  std::int64_t not_before = 0;  ///< wall clock, milliseconds; 0: at once
+  std::int64_t expiry = 0;      ///< 0: never
+};
+
+/// A batch as it was sent; `id` names it for ever.
+struct SentBatch {
+  std::uint64_t id = 0;
+  std::uint32_t partition = 0;
+  std::vector<SimMessage> messages;
+  bool confirmed = false;
+  bool impossible = false;     ///< refused for good: it must never appear
+  std::int64_t base = -1;      ///< confirmed, or seen
+  std::int64_t known_end = 0;  ///< what had to lie before it, when it was sent first
+};
+
+class LogModel {
+ public:
+  LogModel(std::uint32_t partitions, Findings& findings)
+      : findings_(findings), seen_(partitions), ends_(partitions) {}
+
+  /// The batch is about to be sent for the first time; gives it its id and its values.
+  SentBatch& sending(std::uint32_t partition, std::vector<SimMessage> messages);
+  SentBatch& batch(std::uint64_t id) { return batches_[id]; }
+  void confirmed(std::uint64_t id, std::int64_t base, bool duplicate, bool repeated);
+  void refused_for_good(std::uint64_t id) { batches_[id].impossible = true; }
+
+  /// A client was handed this record, under this offset (not a fixed one).
+  void saw(Place place, const std::string& value, const std::optional<std::string>& key);
+  /// A reader asked when `known` was the end, and was told this end.
+  void saw_end(std::uint32_t partition, std::int64_t known, std::int64_t end);
+  /// Everything in the log, when nothing moves any more.
+  void check_all(std::uint32_t partition, const std::vector<std::string>& values);
+
+  /// The end as far as anybody knows.
+  [[nodiscard]] std::int64_t known_end(std::uint32_t partition) const { return ends_[partition]; }
+  /// What lies there, if anybody knows.
+  [[nodiscard]] const SimMessage* find(Place place) const;
+  [[nodiscard]] std::uint64_t message_count() const { return message_count_; }
+
+ private:
+  struct Origin {
+    std::uint64_t batch = 0;
+    std::size_t index = 0;
+  };
+  void place_batch(SentBatch& batch, std::int64_t base);
+
+  Findings& findings_;
+  std::vector<SentBatch> batches_;
+  std::map<std::string, Origin> origins_;             ///< by value
+  std::vector<std::map<std::int64_t, Origin>> seen_;  ///< by partition and offset
+  std::vector<std::int64_t> ends_;
+  std::uint64_t message_count_ = 0;
+};
+
+}  // namespace waybill

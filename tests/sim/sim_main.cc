@@ -1,0 +1,128 @@
+// wb_sim: runs seeds of the simulation.
+//
+//   wb_sim --seed N [--trace]     one seed, as often as needed to explain what it finds
+//   wb_sim --seeds A..B           a range
+//   wb_sim --minutes M [--from A] as many as fit; fails too if a state was never reached
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "tests/sim/simulation.h"
+
+namespace waybill {
+namespace {
+
+struct Options {
+  std::uint64_t first = 1;
+  std::uint64_t last = 1;
+  double minutes = 0;
+  bool trace = false;
+  bool valid = true;
+};
+
+Options parse(int count, char** arguments) {
+  Options options;
+  for (int i = 1; i < count; ++i) {
+    std::string_view name = arguments[i];
+    if (name == "--trace") {
+      options.trace = true;
+      continue;
+    }
+    if (i + 1 == count) {
+      options.valid = false;
+      break;
+    }
+    std::string value = arguments[++i];
+    if (name == "--seed") {
+      options.first = options.last = std::strtoull(value.c_str(), nullptr, 10);
+    } else if (name == "--seeds") {
+      std::size_t dots = value.find("..");
+      options.first = std::strtoull(value.c_str(), nullptr, 10);
+      options.last = dots == std::string::npos
+                         ? options.first
+                         : std::strtoull(value.c_str() + dots + 2, nullptr, 10);
+    } else if (name == "--minutes") {
+      options.minutes = std::strtod(value.c_str(), nullptr);
+    } else if (name == "--from") {
+      options.first = options.last = std::strtoull(value.c_str(), nullptr, 10);
+    } else {
+      options.valid = false;
+    }
+  }
+  return options;
+}
+
+struct Totals {
+  std::uint64_t seeds = 0;
+  std::uint64_t messages = 0;
+  std::uint64_t faults = 0;
+  std::uint64_t events = 0;
+  double virtual_hours = 0;
+  Coverage coverage;
+
+  void add(const SimResult& result) {
+    ++seeds;
+    messages += result.messages;
+    faults += result.faults;
+    events += result.events;
+    virtual_hours += static_cast<double>(result.virtual_time.count()) / 3.6e12;
+    coverage.add(result.coverage);
+  }
+};
+
+void print(const Totals& totals) {
+  std::printf("%s", totals.coverage.table().c_str());
+  std::printf("%llu seeds, %llu messages, %llu faults, %llu events, %.1f virtual hours\n",
+              static_cast<unsigned long long>(totals.seeds),
+              static_cast<unsigned long long>(totals.messages),
+              static_cast<unsigned long long>(totals.faults),
+              static_cast<unsigned long long>(totals.events), totals.virtual_hours);
+}
+
+int run_traced(std::uint64_t seed) {
+  SimResult result = simulate(seed, {.all = true});
+  for (const std::string& line : result.lines) std::printf("%s\n", line.c_str());
+  if (result.finding)
+    std::printf("%s: %s\n", result.finding->property.c_str(), result.finding->what.c_str());
+  return result.finding ? 1 : 0;
+}
+
+int run_seeds(const Options& options) {
+  auto begin = std::chrono::steady_clock::now();
+  auto passed = [begin] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / 60;
+  };
+  bool timed = options.minutes > 0;
+  Totals totals;
+  for (std::uint64_t seed = options.first;
+       timed ? passed() < options.minutes : seed <= options.last; ++seed) {
+    SimResult result = simulate_twice(seed);
+    totals.add(result);
+    if (!result.finding) continue;
+    std::printf("%s", report(result).c_str());
+    return 1;
+  }
+  print(totals);
+  std::vector<std::string_view> missing = totals.coverage.missing();
+  for (std::string_view state : missing) {
+    std::printf("never reached: %s\n", std::string(state).c_str());
+  }
+  return timed && !missing.empty() ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace waybill
+
+int main(int count, char** arguments) {
+  waybill::Options options = waybill::parse(count, arguments);
+  if (!options.valid) {
+    std::fprintf(stderr,
+                 "usage: wb_sim --seed N [--trace] | --seeds A..B | --minutes M [--from A]\n");
+    return 2;
+  }
+  if (options.trace) return waybill::run_traced(options.first);
+  return waybill::run_seeds(options);
+}

@@ -1,0 +1,148 @@
+#include "tests/sim/sim_plan.h"
+
+#include "protocol/base/random.h"
+
+namespace waybill {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+class Draw {
+ public:
+  explicit Draw(std::uint64_t seed) : random_(seed * 0x9e3779b97f4a7c15 + 17) {}
+
+  bool chance(unsigned percent) { return random_.below(100) < percent; }
+  std::uint64_t between(std::uint64_t low, std::uint64_t high) {
+    return low + random_.below(high - low + 1);
+  }
+  template <class T>
+  T one_of(std::initializer_list<T> choices) {
+    return *(choices.begin() + random_.below(choices.size()));
+  }
+  /// 0 in most plans, else up to `most`.
+  unsigned some(unsigned most) { return chance(50) ? 0 : static_cast<unsigned>(between(1, most)); }
+
+ private:
+  SeededRandom random_;
+};
+
+WorldPlan draw_world(Draw& draw) {
+  WorldPlan world;
+  world.shards = static_cast<std::uint16_t>(draw.between(1, 3));
+  world.journal_file = draw.one_of<std::size_t>({256 * 1024, 512 * 1024, 1024 * 1024});
+  world.tail_cache = draw.one_of<std::size_t>({1, 4096, 1024 * 1024});
+  world.max_deliveries = draw.one_of<std::uint32_t>({4, 10, 100});
+  world.order = draw.one_of({SimOrder::kFifo, SimOrder::kRandom});
+  world.disk_latency =
+      draw.one_of<Duration>({microseconds(20), microseconds(500), milliseconds(8)});
+  world.network_delay =
+      draw.one_of<Duration>({microseconds(50), milliseconds(2), milliseconds(200)});
+  world.refuse_percent = draw.chance(20) ? 3 : 0;
+  return world;
+}
+
+PublisherPlan draw_publisher(Draw& draw) {
+  PublisherPlan publisher;
+  publisher.kind =
+      draw.one_of({PublisherKind::kPlain, PublisherKind::kSession, PublisherKind::kDurable});
+  publisher.pause = draw.one_of<Duration>({milliseconds(20), milliseconds(100), milliseconds(700)});
+  publisher.max_batch = draw.one_of<std::uint32_t>({1, 3, 8});
+  publisher.keys = draw.one_of<std::uint32_t>({0, 1, 3, 20});
+  publisher.max_padding = draw.one_of<std::uint32_t>({0, 100, 3000});
+  publisher.copies = draw.chance(40);
+  publisher.compare = draw.chance(30);
+  return publisher;
+}
+
+HandlerPlan draw_handler(Draw& draw) {
+  HandlerPlan handler;
+  handler.retry = draw.some(40);
+  handler.transient = draw.some(15);
+  handler.invalid = draw.some(5);
+  handler.dead_letter = draw.some(5);
+  handler.release = draw.some(10);
+  handler.hang = draw.some(5);
+  handler.extend = draw.some(20);
+  handler.retry_now = draw.some(80);
+  handler.poison_every = draw.chance(40) ? static_cast<std::uint32_t>(draw.between(3, 30)) : 0;
+  handler.time =
+      draw.one_of<Duration>({microseconds(100), milliseconds(20), milliseconds(400), seconds(3)});
+  return handler;
+}
+
+GroupPolicy draw_policy(Draw& draw) {
+  GroupPolicy policy;
+  policy.ordering = Ordering::kNone;
+  policy.max_failures = static_cast<std::uint32_t>(draw.between(1, 4));
+  policy.lease = draw.one_of({milliseconds(200), milliseconds(1000), milliseconds(5000)});
+  policy.backoff.kind =
+      draw.one_of({BackoffKind::kFixed, BackoffKind::kIncremental, BackoffKind::kExponential});
+  policy.backoff.base = draw.one_of({milliseconds(1), milliseconds(100), milliseconds(1000)});
+  policy.backoff.cap = milliseconds(5000);
+  policy.backoff.jitter = draw.one_of({Jitter::kNone, Jitter::kFull, Jitter::kEqual});
+  policy.window = draw.one_of<std::uint32_t>({1, 3, 100, 10'000});
+  policy.brake.enabled = false;
+  return policy;
+}
+
+FaultPlan draw_faults(Draw& draw) {
+  FaultPlan faults;
+  faults.pause = draw.one_of<Duration>({milliseconds(300), seconds(2), seconds(8)});
+  faults.power = draw.chance(50);
+  faults.kill = draw.chance(30);
+  faults.clean_stop = draw.chance(20);
+  faults.cut = draw.chance(40);
+  faults.write_error = draw.chance(20);
+  faults.short_write = draw.chance(15);
+  faults.full_disk = draw.chance(15);
+  faults.slow_disk = draw.chance(20);
+  faults.broker_pause = draw.chance(20);
+  faults.clock = draw.chance(20);
+  faults.network = draw.chance(40);
+  faults.half_open = draw.chance(30);
+  faults.client_crash = draw.chance(40);
+  faults.client_leave = draw.chance(30);
+  return faults;
+}
+
+OperatorPlan draw_operations(Draw& draw) {
+  OperatorPlan operations;
+  operations.pause = draw.one_of<Duration>({milliseconds(200), seconds(1), seconds(5)});
+  operations.redrive = draw.chance(60);
+  operations.discard = draw.chance(30);
+  operations.fix = draw.chance(40);
+  operations.policy = draw.chance(25);
+  operations.thief = draw.chance(30);
+  return operations;
+}
+
+}  // namespace
+
+SimPlan draw_plan(std::uint64_t seed) {
+  Draw draw(seed);
+  SimPlan plan;
+  plan.seed = seed;
+  plan.length = seconds(draw.between(5, 60));
+  plan.world = draw_world(draw);
+  plan.partitions = static_cast<std::uint32_t>(draw.between(1, 4));
+  for (std::uint64_t i = draw.between(1, 3); i > 0; --i) {
+    plan.publishers.push_back(draw_publisher(draw));
+  }
+  for (std::uint64_t i = draw.between(1, 2); i > 0; --i) {
+    GroupPlan group;
+    group.name = "group-" + std::to_string(i);
+    group.policy = draw_policy(draw);
+    group.consumers = static_cast<std::uint32_t>(draw.between(1, 3));
+    group.credit = draw.one_of<std::uint32_t>({1, 5, 50});
+    group.handler = draw_handler(draw);
+    plan.groups.push_back(std::move(group));
+  }
+  plan.faults = draw_faults(draw);
+  plan.operations = draw_operations(draw);
+  return plan;
+}
+
+}  // namespace waybill

@@ -1,0 +1,101 @@
+// SimPlan: what one seed does. Swarm testing (Groce et al., ISSTA 2012): every seed draws which
+// kinds of clients, faults and settings take part, so that rare pairs meet; sizes and limits are
+// tiny, so that every boundary is hit all the time.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "protocol/model/group_policy.h"
+#include "storage/io/sim_disk.h"
+
+namespace waybill {
+
+struct WorldPlan {
+  std::uint16_t shards = 2;
+  std::size_t journal_file = 256 * 1024;
+  std::size_t tail_cache = 64 * 1024;
+  std::uint32_t max_deliveries = 100;
+  SimOrder order = SimOrder::kFifo;
+  Duration disk_latency = std::chrono::microseconds(100);   ///< of one operation, at most
+  Duration network_delay = std::chrono::microseconds(200);  ///< of one message, at most
+  unsigned refuse_percent = 0;  ///< requests that find a shard's queue full
+};
+
+enum class PublisherKind : std::uint8_t { kPlain, kSession, kDurable };
+
+struct PublisherPlan {
+  PublisherKind kind = PublisherKind::kPlain;
+  Duration pause = std::chrono::milliseconds(20);  ///< between two publishes, about
+  std::uint32_t max_batch = 4;                     ///< messages
+  std::uint32_t keys = 3;                          ///< how many; 0: none has a key
+  std::uint32_t max_padding = 100;                 ///< bytes
+  bool copies = false;   ///< some requests go out twice, and some arrive very late
+  bool compare = false;  ///< some name the expected end
+};
+
+/// What handlers do, in hundredths; the rest is an ack.
+struct HandlerPlan {
+  unsigned retry = 10;
+  unsigned transient = 0;
+  unsigned invalid = 0;
+  unsigned dead_letter = 0;
+  unsigned release = 0;
+  unsigned hang = 0;               ///< never settles
+  unsigned extend = 0;             ///< says first that it has started, and takes longer
+  unsigned retry_now = 0;          ///< of the retries: with retry_after 0
+  std::uint32_t poison_every = 0;  ///< each so manieth message fails always; 0: none
+  Duration time = std::chrono::milliseconds(5);  ///< at most
+};
+
+struct GroupPlan {
+  std::string name;
+  GroupPolicy policy;
+  std::uint32_t consumers = 2;
+  std::uint32_t credit = 10;
+  HandlerPlan handler;
+};
+
+struct FaultPlan {
+  Duration pause = std::chrono::seconds(5);  ///< between two faults, about
+  bool power = false;
+  bool kill = false;
+  bool clean_stop = false;
+  bool cut = false;  ///< inside a disk call
+  bool write_error = false;
+  bool short_write = false;
+  bool full_disk = false;
+  bool slow_disk = false;
+  bool broker_pause = false;
+  bool clock = false;
+  bool network = false;
+  bool half_open = false;
+  bool client_crash = false;
+  bool client_leave = false;
+};
+
+struct OperatorPlan {
+  Duration pause = std::chrono::seconds(1);
+  bool redrive = false;
+  bool discard = false;
+  bool fix = false;
+  bool policy = false;
+  bool thief = false;  ///< settles with tokens of others
+};
+
+struct SimPlan {
+  std::uint64_t seed = 0;
+  Duration length = std::chrono::seconds(30);  ///< of the trouble; then everything heals
+  WorldPlan world;
+  std::uint32_t partitions = 2;
+  std::vector<PublisherPlan> publishers;
+  std::vector<GroupPlan> groups;
+  FaultPlan faults;
+  OperatorPlan operations;
+};
+
+SimPlan draw_plan(std::uint64_t seed);
+
+}  // namespace waybill

@@ -1,0 +1,401 @@
+#include "tests/sim/simulation.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "protocol/record/batch_view.h"
+
+namespace waybill {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+constexpr char kTopic[] = "orders";
+constexpr Duration kLiveness = hours(2);
+
+/// Asks and waits: the simulation's own client, before and after the trouble.
+class Inspector final : public ClientEnd {
+ public:
+  explicit Inspector(SimWorld& world) : world_(world) {}
+  void on_lost() override { connection_.reset(); }
+
+  /// Nothing if no answer came within a minute, or it was an error that may pass.
+  template <class R, class Request>
+  std::optional<R> ask(const Request& request) {
+    for (int i = 0; i < 60; ++i) {
+      if (!connection_) connection_ = world_.connect(0, {}, *this);
+      auto answer = std::make_shared<std::optional<Reply<R>>>();
+      world_.send<R>(*connection_, request,
+                     [answer](Reply<R> reply) { answer->emplace(std::move(reply)); });
+      for (int j = 0; j < 20 && !answer->has_value() && connection_; ++j) {
+        world_.run_until(world_.now() + milliseconds(50));
+      }
+      if (answer->has_value() && (**answer).ok()) return std::move(***answer);
+      world_.run_until(world_.now() + milliseconds(500));
+    }
+    return std::nullopt;
+  }
+
+ private:
+  SimWorld& world_;
+  std::optional<ConnectionId> connection_;
+};
+
+class Simulation {
+ public:
+  Simulation(std::uint64_t seed, const TraceFilter& filter);
+  SimResult run();
+
+ private:
+  bool set_up();
+  void trouble();
+  void fault_later();
+  void fault();
+  void disk_fault();
+  void client_fault();
+  void heal();
+  void settle_down();
+  [[nodiscard]] bool at_rest();
+  void check_everything();
+  std::vector<std::string> read_log(std::uint32_t partition);
+  bool chance(unsigned percent) { return random_.below(100) < percent; }
+  Duration some(Duration most) {
+    return Duration(
+        1 + static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(most.count()))));
+  }
+
+  SimPlan plan_;
+  SeededRandom random_;
+  Findings findings_;
+  SimWorld world_;
+  LogModel log_;
+  std::vector<std::unique_ptr<GroupModel>> groups_;
+  std::vector<std::unique_ptr<SimPublisher>> publishers_;
+  std::vector<std::unique_ptr<SimConsumer>> consumers_;
+  std::unique_ptr<SimOperator> operator_;
+  Inspector inspector_;
+  std::uint64_t faults_ = 0;
+  bool healed_ = false;
+  bool clock_is_ahead_ = false;
+};
+
+Simulation::Simulation(std::uint64_t seed, const TraceFilter& filter)
+    : plan_(draw_plan(seed)),
+      random_(seed * 7 + 3),
+      world_(plan_.world, seed, filter),
+      log_(plan_.partitions, findings_),
+      inspector_(world_) {
+  world_.on_broken = [this](const std::string& what) { findings_.report("it runs", what); };
+  world_.on_stopped = [this] {
+    for (auto& group : groups_) group->restarted();
+  };
+}
+
+bool Simulation::set_up() {
+  auto topic = inspector_.ask<CreateTopicReply>(CreateTopicRequest{kTopic, plan_.partitions});
+  if (!topic) {
+    findings_.report("it runs", "no topic can be created");
+    return false;
+  }
+  std::uint64_t seed = plan_.seed * 1000;
+  std::uint64_t number = 1;
+  std::vector<GroupModel*> models;
+  for (const GroupPlan& plan : plan_.groups) {
+    GroupStart start{StartKind::kEarliest, {}, {}};
+    auto made =
+        inspector_.ask<CreateGroupReply>(CreateGroupRequest{plan.name, kTopic, plan.policy, start});
+    if (!made) {
+      findings_.report("it runs", "no group can be created");
+      return false;
+    }
+    groups_.push_back(std::make_unique<GroupModel>(plan.name, plan.policy,
+                                                   plan_.world.max_deliveries, world_.clock(), log_,
+                                                   findings_, world_.coverage));
+    models.push_back(groups_.back().get());
+    if (plan_.faults.write_error) groups_.back()->expect_unreadable();
+    for (std::uint32_t i = 0; i < plan.consumers; ++i) {
+      consumers_.push_back(std::make_unique<SimConsumer>(world_, log_, *groups_.back(), findings_,
+                                                         plan, number++, ++seed));
+    }
+  }
+  for (const PublisherPlan& plan : plan_.publishers) {
+    publishers_.push_back(
+        std::make_unique<SimPublisher>(world_, log_, findings_, plan, plan_.partitions, ++seed));
+  }
+  operator_ = std::make_unique<SimOperator>(world_, log_, models, findings_, plan_, ++seed);
+  for (auto& publisher : publishers_) publisher->start(topic->topic.id);
+  for (auto& consumer : consumers_) consumer->start();
+  operator_->start(topic->topic.id);
+  return true;
+}
+
+void Simulation::trouble() {
+  fault_later();
+  MonotonicTime end = world_.now() + plan_.length;
+  while (world_.now() < end && !findings_.any()) {
+    world_.run_until(std::min(end, world_.now() + milliseconds(100)));
+  }
+}
+
+void Simulation::fault_later() {
+  world_.after(some(plan_.faults.pause * 2), [this] {
+    if (healed_) return;
+    fault();
+    fault_later();
+  });
+}
+
+void Simulation::fault() {
+  const FaultPlan& plan = plan_.faults;
+  ++faults_;
+  switch (random_.below(7)) {
+    case 0:
+      if (plan.power && world_.up()) {
+        world_.coverage.count("power lost");
+        if (world_.disk().pending() > 0) {
+          world_.coverage.count("power lost while work was in flight");
+        }
+        world_.stop(StopKind::kPower, some(seconds(chance(30) ? 30 : 1)));
+      }
+      return;
+    case 1:
+      if (plan.kill && world_.up()) {
+        world_.coverage.count("process killed");
+        world_.stop(StopKind::kKill, some(seconds(1)));
+      }
+      return;
+    case 2:
+      if (plan.clean_stop && world_.up()) {
+        world_.coverage.count("clean stop");
+        world_.stop(StopKind::kClean, some(seconds(1)));
+      }
+      return;
+    case 3:
+      if (plan.broker_pause) {
+        world_.coverage.count("broker paused");
+        world_.pause(some(seconds(10)));
+      }
+      return;
+    case 4:
+      if (plan.clock) {
+        // Back and forth, so that many jumps do not add up to days.
+        clock_is_ahead_ = !clock_is_ahead_;
+        world_.coverage.count(clock_is_ahead_ ? "clock forward" : "clock back");
+        world_.jump_wall(clock_is_ahead_ ? hours(1) : -hours(1));
+      }
+      return;
+    case 5:
+      return disk_fault();
+    default:
+      return client_fault();
+  }
+}
+
+void Simulation::disk_fault() {
+  const FaultPlan& plan = plan_.faults;
+  switch (random_.below(5)) {
+    case 0:
+      if (!plan.cut) return;
+      world_.coverage.count("cut inside a disk call");
+      return world_.disk().crash_after(random_.below(60));
+    case 1:
+      if (!plan.write_error) return;
+      world_.coverage.count("write error");
+      return world_.disk().fail_after(random_.below(60), Errc::kIo);
+    case 2:
+      if (!plan.short_write) return;
+      world_.coverage.count("short write");
+      return world_.disk().short_write_after(random_.below(60), 512 * random_.below(16));
+    case 3: {
+      if (!plan.full_disk || !world_.up()) return;
+      world_.coverage.count("full disk");
+      world_.set_capacity(world_.bytes_on_disk() + random_.below(300'000));
+      world_.after(some(seconds(20)),
+                   [this] { world_.set_capacity(std::numeric_limits<std::uint64_t>::max()); });
+      return;
+    }
+    default:
+      if (!plan.slow_disk) return;
+      world_.coverage.count("slow disk");
+      world_.set_disk_latency(plan_.world.disk_latency * 100);
+      world_.after(some(seconds(3)), [this] { world_.set_disk_latency(plan_.world.disk_latency); });
+  }
+}
+
+void Simulation::client_fault() {
+  const FaultPlan& plan = plan_.faults;
+  SimConsumer& consumer = *consumers_[random_.below(consumers_.size())];
+  switch (random_.below(5)) {
+    case 0: {
+      std::vector<ConnectionId> open = world_.connections();
+      if (!plan.network || open.empty()) return;
+      world_.coverage.count("connection lost");
+      Duration late = plan.half_open && chance(50) ? some(seconds(10)) : milliseconds(1);
+      if (late > milliseconds(1)) world_.coverage.count("connection half open");
+      return world_.cut(open[random_.below(open.size())], some(milliseconds(100)), late);
+    }
+    case 1:
+      if (plan.client_crash) consumer.crash();
+      return;
+    case 2:
+      if (plan.client_leave) consumer.leave();
+      return;
+    case 3:
+      return publishers_[random_.below(publishers_.size())]->take_over();
+    default:
+      if (!plan_.operations.thief) return;
+      return consumer.steal_from(*consumers_[random_.below(consumers_.size())]);
+  }
+}
+
+void Simulation::heal() {
+  healed_ = true;
+  world_.trace.note("everything heals");
+  world_.heal();
+  for (auto& publisher : publishers_) publisher->calm();
+  for (auto& consumer : consumers_) consumer->calm();
+  operator_->calm();
+}
+
+bool Simulation::at_rest() {
+  if (!std::ranges::all_of(publishers_, [](const auto& p) { return p->quiet(); })) return false;
+  for (const GroupPlan& plan : plan_.groups) {
+    auto status = inspector_.ask<DescribeGroupReply>(DescribeGroupRequest{plan.name});
+    if (!status) return false;
+    for (const GroupPartitionStatus& partition : status->partitions) {
+      const Accounting& a = partition.accounting;
+      if (a.ready + a.scheduled + a.leased + a.delayed > 0) return false;
+    }
+  }
+  return true;
+}
+
+/// Without further trouble every message comes to its end.
+void Simulation::settle_down() {
+  MonotonicTime until = world_.now() + kLiveness;
+  while (!findings_.any()) {
+    world_.run_until(world_.now() + seconds(5));
+    if (at_rest()) break;
+    if (world_.now() > until) {
+      return findings_.report("everything ends", "messages are stuck two hours after all healed");
+    }
+  }
+  world_.run_until(world_.now() + seconds(10));
+}
+
+std::vector<std::string> Simulation::read_log(std::uint32_t partition) {
+  std::vector<std::string> values;
+  auto topic = inspector_.ask<DescribeTopicReply>(DescribeTopicRequest{kTopic});
+  if (!topic) return values;
+  for (;;) {
+    ReadRequest request;
+    request.topic = topic->topic.id;
+    request.partition = {partition};
+    request.from = {static_cast<std::int64_t>(values.size())};
+    auto read = inspector_.ask<ReadReply>(request);
+    if (!read || read->batches.empty()) return values;
+    for (const SharedBytes& batch : read->batches) {
+      Result<BatchReader> reader = BatchReader::open(batch.view());
+      if (!reader) return values;
+      Result<void> done = reader->for_each([&](const RecordView& record) {
+        if (record.offset.value == static_cast<std::int64_t>(values.size())) {
+          values.emplace_back(as_text(record.value.value_or(Bytes{})));
+        }
+        return true;
+      });
+      if (!done) return values;
+    }
+  }
+}
+
+void Simulation::check_everything() {
+  std::vector<std::int64_t> ends;
+  for (std::uint32_t p = 0; p < plan_.partitions && !findings_.any(); ++p) {
+    std::vector<std::string> values = read_log(p);
+    log_.check_all(p, values);
+    ends.push_back(static_cast<std::int64_t>(values.size()));
+  }
+  for (std::size_t g = 0; g < groups_.size() && !findings_.any(); ++g) {
+    auto status = inspector_.ask<DescribeGroupReply>(DescribeGroupRequest{groups_[g]->name()});
+    std::vector<DeadLetterSummary> letters;
+    ListDeadLettersRequest request;
+    request.selection.group = groups_[g]->name();
+    request.limit = 1000;
+    for (bool more = true; more;) {
+      auto page = inspector_.ask<ListDeadLettersReply>(request);
+      if (!page) return findings_.report("it runs", "dead letters can not be listed");
+      more = page->more;
+      for (DeadLetterSummary& letter : page->dead_letters) letters.push_back(std::move(letter));
+      if (!letters.empty()) request.after = letters.back().id;
+    }
+    if (!status) return findings_.report("it runs", "a group can not be described");
+    groups_[g]->status_told(*status);
+    groups_[g]->check_end(letters, *status, ends);
+    for (const DeadLetterSummary& letter : letters) {
+      auto shown =
+          inspector_.ask<ShowDeadLetterReply>(ShowDeadLetterRequest{groups_[g]->name(), letter.id});
+      if (!shown) return findings_.report("it runs", "a dead letter can not be shown");
+      groups_[g]->show_told(*shown, groups_[g]->moment());
+    }
+  }
+}
+
+SimResult Simulation::run() {
+  if (set_up()) {
+    trouble();
+    heal();
+    settle_down();
+    if (!findings_.any()) check_everything();
+    if (!findings_.any()) {
+      world_.stop(StopKind::kPower, seconds(1));
+      world_.run_until(world_.now() + seconds(60));
+      check_everything();
+    }
+  }
+  SimResult result;
+  result.seed = plan_.seed;
+  result.hash = world_.trace.hash();
+  result.events = world_.trace.events();
+  result.messages = log_.message_count();
+  result.faults = faults_;
+  result.virtual_time = world_.now() - MonotonicTime{};
+  result.coverage = world_.coverage;
+  result.finding = findings_.first();
+  result.lines = world_.trace.lines();
+  return result;
+}
+
+}  // namespace
+
+SimResult simulate(std::uint64_t seed, const TraceFilter& filter) {
+  return Simulation(seed, filter).run();
+}
+
+SimResult simulate_twice(std::uint64_t seed) {
+  SimResult first = simulate(seed);
+  TraceFilter filter;
+  if (first.finding && first.finding->place) filter.places.insert(*first.finding->place);
+  if (first.finding && !first.finding->place) filter.places.insert(Place{0, -1});
+  SimResult second = simulate(seed, filter);
+  if (first.hash != second.hash && !first.finding) {
+    second.finding = Finding{"deterministic", "two runs of the seed differ", {}};
+  }
+  return second;
+}
+
+std::string report(const SimResult& result) {
+  const Finding& finding = *result.finding;
+  std::string text =
+      "seed " + std::to_string(result.seed) + ": the broker broke \"" + finding.property +
+      "\"\n  " + (finding.place ? "message " + to_string(*finding.place) + ": " : "") +
+      finding.what + "\n  again: build/dev/bin/wb_sim --seed " + std::to_string(result.seed) + "\n";
+  constexpr std::size_t kLines = 200;
+  std::size_t from = result.lines.size() > kLines ? result.lines.size() - kLines : 0;
+  for (std::size_t i = from; i < result.lines.size(); ++i) text += "  " + result.lines[i] + "\n";
+  return text;
+}
+
+}  // namespace waybill
