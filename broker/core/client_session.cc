@@ -4,6 +4,7 @@
 #include "broker/core/ask_shards.h"
 #include "broker/core/consumer.h"
 #include "broker/core/gateway.h"
+#include "broker/core/reply_bounds.h"
 #include "broker/core/shard.h"
 
 namespace waybill {
@@ -131,6 +132,15 @@ void ClientSession::handle(PauseGroupRequest request, Done<PauseGroupReply> done
 }
 void ClientSession::handle(SetBrakeRequest request, Done<SetBrakeReply> done) {
   owner_request(std::move(request), std::move(done), &CatalogOwner::set_brake);
+}
+
+void ClientSession::handle(ResetGroupRequest /*request*/, Done<ResetGroupReply> done) {
+  answer<ResetGroupReply>(std::move(done),
+                          RequestError(Errc::kNotSupported, "this version does not reset groups"));
+}
+void ClientSession::handle(CheckGroupRequest /*request*/, Done<CheckGroupReply> done) {
+  answer<CheckGroupReply>(std::move(done),
+                          RequestError(Errc::kNotSupported, "this version does not check groups"));
 }
 
 void ClientSession::handle(DescribeTopicRequest request, Done<DescribeTopicReply> done) {
@@ -559,6 +569,7 @@ void ClientSession::ask_group_shards(Request request, Done<R> done, Call call, M
         // Where some were redriven, those at the limit are only skipped.
         bool only_limit = error && *error == Errc::kRedriveLimit && merged_something(merged);
         if (error && !only_limit) return done(*error);
+        if constexpr (requires { fit_frame(merged); }) fit_frame(merged);
         done(std::move(merged));
       });
 }
@@ -619,7 +630,10 @@ void ClientSession::handle(ShowDeadLetterRequest request, Done<ShowDeadLetterRep
       [name = topic->name, done = std::move(done)](
           std::vector<std::optional<Reply<ShowDeadLetterReply>>> replies) mutable {
         if (!replies.front()) return done(shard_busy());
-        if (*replies.front()) (*replies.front())->topic = name;
+        if (Reply<ShowDeadLetterReply>& reply = *replies.front()) {
+          reply->topic = name;
+          fit_frame(*reply);
+        }
         done(std::move(*replies.front()));
       });
 }

@@ -112,6 +112,8 @@ class ClientSession {
   void handle(DeleteGroupRequest request, Done<DeleteGroupReply> done);
   void handle(PauseGroupRequest request, Done<PauseGroupReply> done);
   void handle(SetBrakeRequest request, Done<SetBrakeReply> done);
+  void handle(ResetGroupRequest request, Done<ResetGroupReply> done);
+  void handle(CheckGroupRequest request, Done<CheckGroupReply> done);
   void handle(DescribeGroupRequest request, Done<DescribeGroupReply> done);
   void handle(SubscribeRequest request, Done<SubscribeReply> done);
   void handle(UnsubscribeRequest request, Done<UnsubscribeReply> done);

@@ -204,7 +204,7 @@ std::optional<MonotonicTime> Shard::deadline() const {
   return earliest;
 }
 
-ShardMetrics Shard::metrics() const {
+ShardMetrics Shard::metrics() {
   ShardMetrics metrics = metrics_;
   metrics.journal_bytes = log_.journal().bytes_on_disk();
   metrics.entries_staged = log_.journal().staged().value;
@@ -212,6 +212,21 @@ ShardMetrics Shard::metrics() const {
   metrics.open_dead_letters = delivery_.open_dead_letters();
   metrics.leased = delivery_.leased();
   metrics.partitions = partitions_.count();
+  for (const auto& [id, version] : adopted_groups_) {
+    for (const GroupPartitionStatus& status : delivery_.status(id)) {
+      metrics.ready += status.accounting.ready;
+      metrics.scheduled += status.accounting.scheduled;
+      metrics.delayed += status.accounting.delayed;
+      metrics.held += status.accounting.held;
+      ++metrics.waiting[std::to_underlying(status.waiting)];
+    }
+  }
+  for (const GroupInfo& group : owner_.catalog().groups) {
+    ++metrics.groups;
+    if (group.paused) ++metrics.groups_paused;
+    if (group.brake.state == BrakeState::kOpen) ++metrics.groups_braked;
+    if (group.brake.state == BrakeState::kProbing) ++metrics.groups_probing;
+  }
   return metrics;
 }
 

@@ -8,18 +8,24 @@
 //   shard.poisoned()?      stop the process: no further acknowledgement can be true
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "broker/core/mailbox.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/random.h"
 #include "protocol/model/reply.h"
+#include "protocol/model/requests.h"
 #include "storage/io/disk.h"
 #include "storage/journal.h"
 
 namespace waybill {
+
+/// Numbers of Waiting, from 0 on.
+inline constexpr std::size_t kWaitingCount = std::size_t{std::to_underlying(Waiting::kDisk)} + 1;
 
 struct ShardOptions {
   ShardIndex shard;
@@ -50,6 +56,17 @@ struct ShardMetrics {
   std::uint64_t open_dead_letters = 0;  ///< gauge
   std::uint64_t leased = 0;             ///< gauge
   std::uint64_t partitions = 0;         ///< gauge
+  // Gauges over the groups' partitions in this shard.
+  std::uint64_t ready = 0;
+  std::uint64_t scheduled = 0;
+  std::uint64_t delayed = 0;
+  std::uint64_t held = 0;
+  std::array<std::uint64_t, kWaitingCount> waiting{};  ///< how many partitions, by Waiting (D9)
+  // Gauges over the groups at home in this shard.
+  std::uint64_t groups = 0;
+  std::uint64_t groups_paused = 0;
+  std::uint64_t groups_braked = 0;   ///< their brake is open
+  std::uint64_t groups_probing = 0;  ///< it is, and they are delivered probes
 };
 
 /// What a shard runs on; all of it outlives the shard.

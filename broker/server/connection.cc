@@ -78,9 +78,10 @@ using AnsweredRequests =
     RequestList<MetadataRequest, CreateTopicRequest, DescribeTopicRequest, DeleteTopicRequest,
                 PublishRequest, OpenProducerRequest, ListProducersRequest, RemoveProducerRequest,
                 ReadRequest, CreateGroupRequest, AlterGroupRequest, DeleteGroupRequest,
-                PauseGroupRequest, SetBrakeRequest, DescribeGroupRequest, SubscribeRequest,
-                UnsubscribeRequest, SettleRequest, ExtendRequest, ListDeadLettersRequest,
-                ShowDeadLetterRequest, EditDeadLetterRequest, RedriveRequest, DiscardRequest>;
+                PauseGroupRequest, SetBrakeRequest, ResetGroupRequest, CheckGroupRequest,
+                DescribeGroupRequest, SubscribeRequest, UnsubscribeRequest, SettleRequest,
+                ExtendRequest, ListDeadLettersRequest, ShowDeadLetterRequest, EditDeadLetterRequest,
+                RedriveRequest, DiscardRequest>;
 
 }  // namespace
 

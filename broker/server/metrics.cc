@@ -58,6 +58,21 @@ constexpr auto kShardMetrics = std::to_array<ShardMetricRow>({
      "Dead letters that wait for a decision."},
     {"waybill_messages_leased", kGauge, &ShardMetrics::leased, "Messages held by consumers."},
     {"waybill_partitions", kGauge, &ShardMetrics::partitions, "Partitions of the shard."},
+    {"waybill_messages_ready", kGauge, &ShardMetrics::ready,
+     "Messages that groups could be delivered now, or whose key is busy."},
+    {"waybill_messages_scheduled", kGauge, &ShardMetrics::scheduled,
+     "Messages whose not-before time has not come, for each group."},
+    {"waybill_messages_delayed", kGauge, &ShardMetrics::delayed,
+     "Failed messages that wait for their next attempt."},
+    {"waybill_messages_held", kGauge, &ShardMetrics::held,
+     "Messages that wait behind a dead letter of their key or partition."},
+    {"waybill_groups", kGauge, &ShardMetrics::groups, "Groups whose home is the shard."},
+    {"waybill_groups_paused", kGauge, &ShardMetrics::groups_paused,
+     "Of them, paused by an operator."},
+    {"waybill_groups_brake_open", kGauge, &ShardMetrics::groups_braked,
+     "Of them, not delivered because nearly everything failed."},
+    {"waybill_groups_brake_probing", kGauge, &ShardMetrics::groups_probing,
+     "Of them, braked and delivered single messages to see whether they work again."},
 });
 
 struct CounterRow {
@@ -117,6 +132,16 @@ std::string format_metrics(const MetricsSnapshot& snapshot, const Counters& coun
     head(out, row.name, row.type, row.help);
     for (const auto& [shard, metrics] : snapshot.shards) {
       sample(out, row.name, "{shard=\"" + std::to_string(shard.value) + "\"}", metrics.*row.value);
+    }
+  }
+  constexpr std::string_view kWaiting = "waybill_group_partitions";
+  head(out, kWaiting, kGauge, "Partitions of groups, by the reason why they do not advance.");
+  for (const auto& [shard, metrics] : snapshot.shards) {
+    for (std::uint8_t i = 0; i < kWaitingCount; ++i) {
+      std::string reason(name(Waiting{i}));
+      std::ranges::replace(reason, ' ', '_');
+      std::string labels = "{shard=\"" + std::to_string(shard.value) + "\",waiting=\"";
+      sample(out, kWaiting, labels + reason + "\"}", metrics.waiting[i]);
     }
   }
   return out;

@@ -165,6 +165,28 @@ TEST(GroupControl, ABrakeThatThePolicyNoLongerHasIsClosedD13) {
   EXPECT_EQ(control.brake(), BrakeState::kClosed);
 }
 
+TEST(GroupControl, MetricsCountPausedAndBrakedGroupsAndWhyPartitionsWaitD9) {
+  Control control;
+  control.publish(0, {"a", "b"});
+  auto home = [&] { return control.rig.shards.front()->metrics(); };
+  EXPECT_EQ(home().groups, 1u);
+  EXPECT_EQ(home().groups_paused + home().groups_braked + home().groups_probing, 0u);
+  ASSERT_TRUE(control.pause(true).ok());
+  EXPECT_EQ(home().groups_paused, 1u);
+  control.ended(failures(10));
+  EXPECT_EQ(home().groups_braked, 1u);
+  control.rig.advance(seconds(10));
+  EXPECT_EQ(home().groups_probing, 1u);
+  ShardMetrics sum;
+  for (auto& shard : control.rig.shards) {
+    ShardMetrics metrics = shard->metrics();
+    sum.ready += metrics.ready;
+    for (std::size_t i = 0; i < kWaitingCount; ++i) sum.waiting[i] += metrics.waiting[i];
+  }
+  EXPECT_EQ(sum.ready, 2u);
+  EXPECT_EQ(sum.waiting[std::to_underlying(Waiting::kNothingReady)], 2u);
+}
+
 TEST(GroupControl, OutcomesOfADeletedGroupAreNobodysD13) {
   Control control;
   control.ended(failures(10));
