@@ -88,7 +88,7 @@ inline std::uint64_t resident_kib(pid_t pid) {
   return 0;
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef WAYBILL_SANITIZED
 inline constexpr bool kMemoryIsTheProgramsOwn = false;  ///< shadow memory counts too
 #else
 inline constexpr bool kMemoryIsTheProgramsOwn = true;
