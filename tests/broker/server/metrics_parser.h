@@ -30,7 +30,8 @@ inline std::map<std::string, std::string> metric_types(const std::string& text) 
 inline std::map<std::string, double> parse_metrics(const std::string& text) {
   static const std::regex help("# HELP ([a-zA-Z_][a-zA-Z0-9_]*) .+");
   static const std::regex sample(
-      "([a-zA-Z_][a-zA-Z0-9_]*)(\\{[a-z_]+=\"[^\"\\\\]*\"\\})? ([0-9.eE+-]+)");
+      "([a-zA-Z_][a-zA-Z0-9_]*)(\\{[a-z_]+=\"[^\"\\\\]*\"(?:,[a-z_]+=\"[^\"\\\\]*\")*\\})? "
+      "([0-9.eE+-]+)");
   std::map<std::string, double> samples;
   std::map<std::string, std::string> types = metric_types(text);
   std::istringstream lines(text);
