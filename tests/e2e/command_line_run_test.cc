@@ -15,6 +15,7 @@
 
 #include "tests/e2e/bystander.h"
 #include "tests/e2e/program.h"
+#include "tests/e2e/waybill_run.h"
 
 namespace waybill {
 namespace {
@@ -30,6 +31,13 @@ const std::vector<Words> kCommands{{"topic", "create"},
                                    {"group", "set"},
                                    {"group", "list"},
                                    {"group", "describe"},
+                                   {"group", "check"},
+                                   {"group", "pause"},
+                                   {"group", "resume"},
+                                   {"group", "brake"},
+                                   {"group", "reset"},
+                                   {"producer", "list"},
+                                   {"producer", "remove"},
                                    {"group", "delete"},
                                    {"consume"},
                                    {"dlq", "list"},
@@ -45,17 +53,12 @@ const std::vector<Words> kCommands{{"topic", "create"},
                                    {"storage", "dump"},
                                    {"storage", "probe"},
                                    {"topic"},
+                                   {"producer"},
                                    {"group"},
                                    {"dlq"},
                                    {"outbox"},
                                    {"storage"},
                                    {}};
-
-Words words(std::initializer_list<std::string> first, const Words& rest) {
-  Words all(first);
-  all.insert(all.end(), rest.begin(), rest.end());
-  return all;
-}
 
 // --- without a broker ---
 
@@ -115,46 +118,6 @@ TEST(WaybillAlone, WithoutABrokerItSaysHowToStartOne) {
 
 // --- with one ---
 
-class WaybillRun : public testing::Test {
- protected:
-  WaybillRun()
-      : broker_(broker_on(directory_.path() / "data",
-                          {"--shards", "2", "--journal-file-size", "4MiB"})) {}
-  void SetUp() override {
-    ASSERT_TRUE(broker_.start());
-    ASSERT_EQ(waybill({"topic", "create", "orders"}).exit_code, 0);
-  }
-
-  Finished waybill(const Words& line, std::string input = "") {
-    return run(words({"waybill"}, line), {.broker = broker_.address(), .input = std::move(input)});
-  }
-  std::unique_ptr<Program> start(const Words& line) {
-    return std::make_unique<Program>(words({"waybill"}, line),
-                                     ProgramOptions{.broker = broker_.address()});
-  }
-  /// Leases of ten minutes: what comes again within a test did not wait for one to run out.
-  void make_group(const std::string& name = "billing") {
-    Finished made =
-        waybill({"group", "create", name, "--topic", "orders", "--ordering", "none", "--start",
-                 "earliest", "--max-failures", "2", "--lease", "10m", "--backoff-base", "20ms"});
-    ASSERT_EQ(made.exit_code, 0) << made;
-  }
-  void publish(const std::string& lines) {
-    Finished end = waybill({"publish", "orders"}, lines);
-    ASSERT_EQ(end.exit_code, 0) << end;
-  }
-  /// A number of the only partition in `group describe`.
-  std::int64_t count(const char* state, const std::string& group = "billing") {
-    Finished end = waybill({"-o", "json", "group", "describe", group});
-    EXPECT_EQ(end.exit_code, 0) << end;
-    json::value value = json::parse(end.out);
-    return value.at("partitions").at(0).at(state).to_number<std::int64_t>();
-  }
-
-  TempDirectory directory_;
-  BrokerProcess broker_;
-};
-
 TEST_F(WaybillRun, LinesOfStdinAreReadBackAsTheyWere) {
   std::string lines = "one\n\ttwo \xf0\x9f\x93\xa6\n{\"three\": 3}\n";
   publish(lines);
@@ -187,6 +150,10 @@ TEST_F(WaybillRun, OutputForScriptsIsJsonInEveryListing) {
       {{"topic", "describe", "orders"}, false},
       {{"group", "list"}, true},
       {{"group", "describe", "billing"}, false},
+      {{"group", "pause", "billing"}, false},
+      {{"group", "resume", "billing"}, false},
+      {{"group", "brake", "billing", "auto"}, false},
+      {{"producer", "list"}, true},
       {{"dlq", "list", "billing"}, false},
       {{"dlq", "show", "billing/0-1"}, false},
       {{"dlq", "edit", "billing", "--all", "--set-header", "a=b", "--dry-run"}, true},
@@ -237,6 +204,33 @@ TEST_F(WaybillRun, AReaderThatGoesEndsItQuietly) {
   EXPECT_EQ(count("leased"), 0);
   EXPECT_GT(count("ready"), 0);
   EXPECT_EQ(count("failures"), 0);
+}
+
+TEST_F(WaybillRun, AReaderThatGoesEndsItAlsoOnAQuietTopic) {
+  publish("1\n");
+  make_group();
+  for (const Words& line :
+       {Words{"consume", "--topic", "orders", "--from", "earliest"}, Words{"consume", "billing"},
+        Words{"-o", "jsonl", "consume", "billing", "--exec", "true"}}) {
+    std::unique_ptr<Program> program = start(line);
+    if (line.back() != "true") {
+      EXPECT_EQ(program->read_line(), "1");
+    }
+    program->close_output();
+    Finished end = program->finish();
+    EXPECT_EQ(end.exit_code, 0) << end;
+  }
+  EXPECT_EQ(count("leased"), 0);
+}
+
+TEST_F(WaybillRun, ADatabaseThatIsNotThereIsNotFound) {
+  std::string missing = (directory_.path() / "missing.db").string();
+  for (const Words& line : {Words{"outbox", "status", "--db", missing},
+                            Words{"outbox", "relay", "--db", missing, "--exit-at-end"}}) {
+    Finished end = waybill(line);
+    EXPECT_EQ(end.exit_code, 3) << end;
+    EXPECT_TRUE(end.err.contains("missing.db")) << end;
+  }
 }
 
 TEST_F(WaybillRun, ExitCodesOfAHandlerSettleItsMessages) {
@@ -330,9 +324,7 @@ TEST_F(WaybillRun, CtrlCLetsTheProgramFinishAndGivesTheRestBackAtOnce) {
   EXPECT_GT(count("leased"), 0);
   consumer->signal(SIGINT);
   // The program still runs; what it has not begun is free for others.
-  const auto patience = std::chrono::steady_clock::now() + Program::kPatience;
-  while (count("ready") < 4 && std::chrono::steady_clock::now() < patience) continue;
-  EXPECT_EQ(count("ready"), 4);
+  EXPECT_TRUE(comes_true([&] { return count("ready") == 4; }));
   EXPECT_EQ(count("leased"), 1);
   std::ofstream(gate) << "go on\n";
   Finished end = consumer->finish();

@@ -88,7 +88,8 @@ TEST_F(WaybillProcessTest, AMessageFailsIsFixedRedrivenAndAcknowledged) {
   EXPECT_EQ(again.out, "{\"n\":2}\n") << again.err;
   Outcome described = waybill("group describe billing -o json");
   EXPECT_EQ(described.code, 0);
-  EXPECT_TRUE(described.out.contains(R"("done":2,"ready":0,"leased":0,"delayed":0,"dead":0)"))
+  EXPECT_TRUE(described.out.contains(
+      R"("done":2,"ready":0,"scheduled":0,"leased":0,"delayed":0,"held":0,"dead":0)"))
       << described.out;
 }
 
@@ -181,7 +182,8 @@ TEST_F(WaybillProcessTest, AnInterruptFinishesTheRunningProgramAndReleasesTheRes
   EXPECT_EQ(interrupted.code, 0) << interrupted.err;
   EXPECT_TRUE(interrupted.err.contains("1 ack")) << interrupted.err;
   Outcome described = waybill("group describe billing -o json");
-  EXPECT_TRUE(described.out.contains(R"("done":1,"ready":2,"leased":0)")) << described.out;
+  EXPECT_TRUE(described.out.contains(R"("done":1,"ready":2,"scheduled":0,"leased":0)"))
+      << described.out;
 }
 
 TEST_F(WaybillProcessTest, ReadingAndPublishingAgainKeepsMessages) {
