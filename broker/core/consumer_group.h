@@ -30,7 +30,7 @@ struct LeaseWatch {
   ConsumerId consumer;
   MonotonicTime deadline;  ///< meaningless until sent
   bool sent = false;
-  bool started = false;   ///< a handler works on it (D6)
+  std::vector<OffsetRange> started = {};  ///< handlers work on these (D6)
   bool orphaned = false;  ///< its connection is gone; it waits for its instance (D5, D10)
 };
 

@@ -5,6 +5,7 @@
 
 #include "broker/core/shard.h"
 #include "protocol/base/limits.h"
+#include "protocol/base/mutant.h"
 
 namespace waybill {
 namespace {
@@ -164,6 +165,9 @@ void DeliveryEngine::record(GroupPartition& partition, DeliveryOp op) {
   Result<void> applied = apply(entry);
   WB_ASSERT(applied.ok(), "an operation was checked before it is recorded");
   partition.unstaged_size += size_bound(op);
+  if (auto* wait = std::get_if<WaitOp>(&op); mutant("forget_failures_on_restart") && wait) {
+    wait->charged = false;
+  }
   partition.unstaged.push_back(std::move(op));
   if (partition.unstaged_size >= kMaxEntryBytes && !log_.journal().poisoned()) {
     stage_ops(partition);
@@ -175,6 +179,10 @@ void DeliveryEngine::stage_ops(GroupPartition& partition) {
   DeliveryEntry entry{partition.group, partition.log.id(), std::move(partition.unstaged)};
   partition.unstaged.clear();
   partition.unstaged_size = 0;
+  if (mutant("forget_acks_on_restart")) {
+    std::erase_if(entry.ops,
+                  [](const DeliveryOp& op) { return std::holds_alternative<AckOp>(op); });
+  }
   log_.stage(EntryType::kDelivery, encode(entry));
 }
 
@@ -374,6 +382,7 @@ bool DeliveryEngine::grant_one(ConsumerGroup& group, GroupPartition& partition,
     return true;
   }
   LeaseToken token{log_.journal().start_number(), next_lease_++};
+  if (mutant("tokens_begin_anew")) token.start = 1;
   record(partition, LeaseOp{token, range, log_.clock().wall(), consumer.instance});
   partition.watches[token] = {.consumer = consumer.id, .deadline = {}};
   Credit used{range.count(), bytes};
@@ -381,6 +390,10 @@ bool DeliveryEngine::grant_one(ConsumerGroup& group, GroupPartition& partition,
   consumer.credit.bytes -= used.bytes;
   metrics_.delivered_messages += static_cast<std::uint64_t>(range.count());
   if (again) ++metrics_.redelivered_messages;
+  if (mutant("deliver_before_durable")) {
+    send(group.info.id, partition.log.id(), token, used);
+    return true;
+  }
   log_.when_durable(
       [this, group_id = group.info.id, stream = partition.log.id(), token, used](bool durable) {
         if (durable) send(group_id, stream, token, used);
@@ -495,6 +508,9 @@ void DeliveryEngine::push(ConsumerGroup& group, GroupPartition& partition, Lease
   used.bytes = sent;
   watch->second.sent = true;
   watch->second.deadline = log_.clock().monotonic() + group.info.policy.lease;
+  if (mutant("half_a_lease")) {
+    watch->second.deadline = log_.clock().monotonic() + group.info.policy.lease / 2;
+  }
   watch_until(partition, token, watch->second.deadline);
   log_.mailbox().post(
       consumer->id.home,
@@ -531,6 +547,7 @@ void DeliveryEngine::resume() {
       }
       for (const auto& [token, lease] : partition->delivery.leases()) {
         MonotonicTime until = now + limits::kReclaimAfterRestart;
+        if (mutant("orphans_wait_for_ever")) continue;
         partition->watches[token] = {
             .consumer = {}, .deadline = until, .sent = true, .orphaned = true};
         watch_until(*partition, token, until);
@@ -588,7 +605,7 @@ std::vector<GroupPartitionStatus> DeliveryEngine::status(GroupId id) {
     std::uint64_t ready_again = partition->ready.size();
     a.delayed = delivery.waiting_count() - ready_again;
     a.ready = static_cast<std::uint64_t>(a.end - delivery.fresh()) + ready_again;
-    a.dead = partition->dead_letters.dead_count();
+    a.dead = mutant("uncounted_dead") ? 0 : partition->dead_letters.dead_count();
     a.discarded = partition->dead_letters.discarded_count();
     std::uint64_t total = static_cast<std::uint64_t>(a.end - a.start);
     a.done = total - a.leased - a.delayed - a.ready - a.dead - a.discarded;

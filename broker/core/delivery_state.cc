@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "protocol/base/limits.h"
+#include "protocol/base/mutant.h"
 
 namespace waybill {
 namespace {
@@ -143,6 +144,9 @@ Result<void> DeliveryState::apply(const ReleaseOp& op) {
     message.leased = false;
     message.ready_at = {};
     if (op.unexplained) ++message.unexplained;
+    if (op.unexplained ? mutant("charge_unexplained") : mutant("charge_released")) {
+      ++message.failures;
+    }
   }
   return {};
 }

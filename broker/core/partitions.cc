@@ -5,6 +5,7 @@
 #include <string>
 
 #include "protocol/base/limits.h"
+#include "protocol/base/mutant.h"
 #include "protocol/record/record_batch.h"
 
 namespace waybill {
@@ -70,6 +71,10 @@ Partition* Partitions::judge(const PublishPart& part, Done<PublishResult>& done,
     if (verdict.kind == SequenceVerdict::Kind::kRefuse) return refuse(*verdict.refusal);
     if (verdict.kind == SequenceVerdict::Kind::kDuplicate) {
       ++metrics_.duplicate_batches;
+      if (mutant("duplicate_before_durable")) {
+        done(PublishResult{verdict.base_offset, true});
+        return nullptr;
+      }
       log_.when_durable([done = std::move(done), verdict](bool durable) mutable {
         if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
         done(PublishResult{verdict.base_offset, true});
@@ -77,7 +82,8 @@ Partition* Partitions::judge(const PublishPart& part, Done<PublishResult>& done,
       return nullptr;
     }
   }
-  if (part.expected_end && *part.expected_end != partition->log->end()) {
+  if (part.expected_end && !mutant("compare_is_ignored") &&
+      *part.expected_end != partition->log->end()) {
     return refuse({Errc::kWrongEndOffset,
                    "the partition ends at " + std::to_string(partition->log->end().value) +
                        ", not at " + std::to_string(part.expected_end->value)});
@@ -116,7 +122,9 @@ void Partitions::publish(PublishPart part, Done<PublishResult> done) {
 }
 
 void Partitions::append(Partition& partition, const PublishPart& part, const AppendHead& head) {
-  ByteVector bytes = encode(head);
+  AppendHead written = head;
+  if (mutant("forget_producers_on_restart")) written.producer.reset();
+  ByteVector bytes = encode(written);
   std::size_t batch_offset = bytes.size();
   Bytes batch = part.batch.view();
   bytes.insert(bytes.end(), batch.begin(), batch.begin() + kStampedSize);
@@ -298,13 +306,13 @@ void Partitions::answer(Partition& partition, const ReadRequest& request, Offset
   ReadReply reply;
   reply.first = from;
   reply.start = log.start();
-  reply.end = log.visible_end();
+  reply.end = mutant("read_before_durable") ? log.end() : log.visible_end();
   std::size_t count = 0;
   std::size_t bytes = 0;
-  std::size_t first = from < log.visible_end() ? log.index_of(from) : log.batch_count();
+  std::size_t first = from < reply.end ? log.index_of(from) : log.batch_count();
   while (first + count < log.batch_count()) {
     const StoredBatch& batch = log.batch(first + count);
-    if (batch.base >= log.visible_end()) break;
+    if (batch.base >= reply.end) break;
     if (count > 0 && bytes + batch.size > request.max_bytes) break;
     bytes += batch.size;
     ++count;

@@ -7,6 +7,7 @@
 #include "broker/core/delivery_engine.h"
 #include "broker/core/shard.h"
 #include "protocol/base/limits.h"
+#include "protocol/base/mutant.h"
 #include "protocol/record/batch_builder.h"
 #include "protocol/record/batch_view.h"
 #include "protocol/record/record_batch.h"
@@ -55,13 +56,19 @@ Result<ByteVector> build_one(const RecordDraft& draft, Offset offset) {
   return batch;
 }
 
+/// One of the ranges holds all of `range`.
+bool covers(const std::vector<OffsetRange>& ranges, OffsetRange range) {
+  return std::ranges::any_of(
+      ranges, [&](OffsetRange r) { return r.first <= range.first && range.last <= r.last; });
+}
+
 /// The parts of `range` that this instance may settle under the token: leased, and not on the way
 /// to the dead letters already.
 std::vector<OffsetRange> still_held(const GroupPartition& partition, LeaseToken token,
                                     InstanceId instance, OffsetRange range) {
   std::vector<OffsetRange> parts;
   const OpenLease* lease = partition.delivery.find_lease(token);
-  if (lease == nullptr || lease->instance != instance) return parts;
+  if (lease == nullptr || (lease->instance != instance && !mutant("ignore_instance"))) return parts;
   for (OffsetRange open : lease->open) {
     OffsetRange part{std::max(open.first, range.first), std::min(open.last, range.last)};
     for (auto dying = partition.dying.lower_bound(part.first);
@@ -144,6 +151,13 @@ void DeliveryEngine::settle_one(ConsumerGroup& group, InstanceId instance,
     return done(RequestError(Errc::kUnknownPartition, "the group has no such partition here"));
   }
   LeaseToken token = settlement.token;
+  if (mutant("ignore_token")) {
+    for (const auto& [open, lease] : partition->delivery.leases()) {
+      if (!lease.holds(settlement.range)) continue;
+      token = open;
+      instance = lease.instance;
+    }
+  }
   std::vector<OffsetRange> parts = still_held(*partition, token, instance, settlement.range);
   if (!rest_is_settled(*partition, parts, settlement.range)) {
     return done(RequestError(Errc::kLeaseLost,
@@ -206,7 +220,9 @@ void DeliveryEngine::extend(GroupId id, InstanceId instance, std::vector<LeaseEx
     if (std::exchange(watch.orphaned, false)) {
       watch_until(*partition, extension.token, watch.deadline);
     }
-    watch.started = watch.started || extension.started;
+    if (extension.started && !covers(watch.started, extension.range)) {
+      watch.started.push_back(extension.range);
+    }
     reply.outcomes.emplace_back();
   }
   log_.when_durable([done = std::move(done), reply = std::move(reply)](bool durable) mutable {
@@ -232,12 +248,13 @@ void DeliveryEngine::fail(ConsumerGroup& group, GroupPartition& partition, Lease
 
   FailureClass failure_class = attempt.failure.failure_class;
   bool charged = true;
-  if (failure_class == FailureClass::kTransient) {
+  if (failure_class == FailureClass::kTransient && !mutant("charge_transient")) {
     std::int64_t first = tracked != nullptr ? tracked->first_transient.milliseconds : 0;
     charged = first != 0 &&
               now.milliseconds - first > limits::kTransientFree / std::chrono::milliseconds(1);
   }
   std::uint32_t failures = (tracked != nullptr ? tracked->failures : 0) + (charged ? 1 : 0);
+  if (mutant("one_attempt_more") && failures > 0) --failures;
   ++metrics_.failed_attempts;
 
   std::optional<DeadLetterReason> reason;
@@ -293,7 +310,7 @@ void DeliveryEngine::expire(GroupPartition& partition, LeaseToken token) {
   ConsumerGroup* group = find(partition.group);
   std::vector<OffsetRange> open = lease->open;
   for (OffsetRange range : open) {
-    if (!watch.started) {  // nobody had begun: no failure (D6)
+    if (watch.started.empty() && !mutant("charge_unstarted")) {
       release(partition, token, range);
       continue;
     }
@@ -302,7 +319,13 @@ void DeliveryEngine::expire(GroupPartition& partition, LeaseToken token) {
     timeout.failure = {FailureClass::kTimeout, "lease_expired",
                        "the consumer neither settled nor extended the lease in time"};
     for (Offset o = range.first; o <= range.last; ++o) {
-      if (!partition.dying.contains(o)) fail(*group, partition, token, o, timeout, [](auto) {});
+      if (partition.dying.contains(o)) continue;
+      // Nobody had begun: no failure (D6).
+      if (!covers(watch.started, {o, o}) && !mutant("charge_unstarted")) {
+        release(partition, token, {o, o});
+      } else {
+        fail(*group, partition, token, o, timeout, [](auto) {});
+      }
     }
   }
   if (partition.delivery.find_lease(token) == nullptr) partition.watches.erase(token);
@@ -341,6 +364,9 @@ void DeliveryEngine::read_payload(GroupPartition& partition, Offset offset,
   const Stream& stream = redriven ? partition.dead_stream : partition.log;
   Offset at = offset;
   if (redriven) at = partition.dead_letters.find(tracked->dead_letter)->records.back();
+  if (redriven && mutant("redrive_the_original")) {
+    at = partition.dead_letters.find(tracked->dead_letter)->records.front();
+  }
   std::uint32_t redrive = redriven ? tracked->redrive : 0;
   log_.read(
       stream, stream.index_of(at), 1,
@@ -468,6 +494,11 @@ void DeliveryEngine::stage(GroupPartition& partition, std::uint64_t number, Dead
     change.push_back({EntryType::kAppend, kEntryVersion, head_bytes, record_batch});
   }
   change.push_back({EntryType::kDeadLetter, kEntryVersion, entry_bytes, {}});
+  if (mutant("dead_letter_in_two_frames") && change.size() == 2) {
+    log_.stage({&change.back(), 1});
+    log_.journal().pump();
+    change.pop_back();
+  }
   std::vector<StagedEntry> staged = log_.stage(change);
   if (!record_batch.empty()) {
     log_.append(partition.dead_stream, {head.base, 1, {}, head_bytes.size()}, staged.front());
