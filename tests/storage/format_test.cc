@@ -5,38 +5,14 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <map>
-#include <sstream>
-
 #include "protocol/base/checksum.h"
 #include "storage/io/sim_disk.h"
 #include "storage/journal_frame.h"
 #include "storage/journal_reader.h"
+#include "tests/storage/format_page.h"
 
 namespace waybill {
 namespace {
-
-std::string read_text(const std::string& path) {
-  std::ifstream in(std::string(WAYBILL_SOURCE_DIR) + "/" + path);
-  EXPECT_TRUE(in.good()) << path;
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
-/// "0010: 57 42 …" lines into one block; what is missing is zero.
-ByteVector parse_hex(const std::string& text) {
-  ByteVector block(limits::kBlock, std::byte{0});
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    std::size_t position = std::stoul(line, nullptr, 16);
-    std::istringstream bytes(line.substr(line.find(':') + 1));
-    for (unsigned value = 0; bytes >> std::hex >> value;)
-      block.at(position++) = static_cast<std::byte>(value);
-  }
-  return block;
-}
 
 FileHeader example_header() {
   return {.shard = ShardIndex{3},
@@ -81,28 +57,8 @@ TEST(JournalFormat, ReadsTheGoldenFileHeader) {
   EXPECT_EQ(*header, example_header());
 }
 
-/// The text of the n-th ```hex block of the page.
-std::string hex_block(const std::string& page, int number) {
-  std::size_t begin = 0;
-  for (int i = 0; i <= number; ++i) begin = page.find("```hex\n", begin) + 7;
-  return page.substr(begin, page.find("```", begin) - begin);
-}
-
-/// The rows "| name.field | value |" of the example's table.
-std::map<std::string, std::uint64_t> example_table(const std::string& page) {
-  std::map<std::string, std::uint64_t> fields;
-  const std::size_t begin = page.find("## Example");
-  std::istringstream lines(page.substr(begin, page.find("\n## ", begin) - begin));
-  for (std::string line; std::getline(lines, line);) {
-    if (!line.starts_with("| ") || line.find('.') == std::string::npos) continue;
-    const std::size_t middle = line.find(" | ");
-    fields[line.substr(2, middle - 2)] = std::stoull(line.substr(middle + 3), nullptr, 0);
-  }
-  return fields;
-}
-
 TEST(JournalFormat, TheExampleOnThePageIsReadFieldByField) {
-  const std::string page = read_text("storage/FORMAT.md");
+  const std::string page = page_section("Example");
   std::map<std::string, std::uint64_t> table = example_table(page);
   SimDisk disk;
   Result<FileHandle> file = disk.open("example", OpenMode::kCreate);
