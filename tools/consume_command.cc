@@ -14,6 +14,7 @@
 #include "tools/commands.h"
 #include "tools/escape.h"
 #include "tools/exec_contract.h"
+#include "tools/group_text.h"
 #include "tools/json_output.h"
 #include "tools/message_line.h"
 #include "tools/stop_signal.h"
@@ -197,6 +198,7 @@ class ConsumeRun {
       note_error(group.error());
       return true;
     }
+    say_what_stops(group->group);
     std::uint64_t open = 0;
     for (const GroupPartitionStatus& status : group->partitions) {
       const Accounting& one = status.accounting;
@@ -204,6 +206,14 @@ class ConsumeRun {
       open += one.ready + one.leased + one.delayed;
     }
     return open == 0 && taken_ == taken;
+  }
+
+  /// Once, since whoever waits for the end would wait without a reason to be seen.
+  void say_what_stops(const GroupInfo& group) {
+    std::string state = state_text(group);
+    if (state.empty() || std::exchange(said_what_stops_, true)) return;
+    console_.say(fmt::format("{} does not deliver everything now:\n{}", command_.group,
+                             state.substr(0, state.size() - 1)));
   }
 
   void note_error(const RequestError& error) {
@@ -219,6 +229,7 @@ class ConsumeRun {
   std::atomic<bool> stop_{false};
   std::atomic<std::uint64_t> taken_{0};
   std::uint64_t last_taken_ = 0;
+  bool said_what_stops_ = false;
   std::chrono::steady_clock::time_point last_change_ = std::chrono::steady_clock::now();
   std::mutex error_mutex_;
   std::optional<RequestError> error_;

@@ -92,8 +92,9 @@ TEST(MessageMakerTest, KeysComeFromASeparatorOrAPath) {
 }
 
 TEST(MessageLineTest, TimesForGroupsArePrintedAndReadBack) {
-  auto message = parse_message_line(
-      R"({"not_before":"2030-01-01T00:00:00Z","value":1,"headers":{"a":"b"},"expires":"2031-01-01"})");
+  auto message =
+      parse_message_line(R"({"not_before":"2030-01-01T00:00:00Z","value":1,"headers":{"a":"b"},)"
+                         R"("expires":"2031-01-01"})");
   ASSERT_TRUE(message.ok()) << message.error().text;
   EXPECT_EQ(not_before(*message), WallTime{1'893'456'000'000});
   EXPECT_EQ(expiry(*message), WallTime{1'924'992'000'000});
