@@ -28,6 +28,7 @@ struct StoredBatch {
   std::uint32_t count = 0;
   std::uint32_t size = 0;  ///< of the batch in bytes
   WallTime max_timestamp;
+  bool timed = false;                         ///< a record has a not-before or an expiry time
   EntrySeq seq;                               ///< of the append; durable with it
   std::shared_ptr<const JournalFrame> frame;  ///< null once evicted
   std::uint32_t frame_offset = 0;             ///< of the batch within the frame

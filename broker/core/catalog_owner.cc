@@ -34,20 +34,6 @@ RequestError unknown_group(const Catalog& catalog, const std::string& name) {
   return {Errc::kUnknownGroup, text};
 }
 
-/// Orderings and holds that this version does not deliver are refused rather than ignored.
-Reply<void> supported(const GroupPolicy& policy) {
-  if (policy.ordering != Ordering::kNone) {
-    return RequestError(Errc::kNotSupported, "ordering=" + std::string(name(policy.ordering)) +
-                                                 " is not offered by this version; use none");
-  }
-  if (policy.on_dead_letter != OnDeadLetter::kSkip) {
-    return RequestError(Errc::kNotSupported,
-                        "on_dead_letter=hold needs an ordered group, which this version does not "
-                        "offer; use skip");
-  }
-  return {};
-}
-
 }  // namespace
 
 template <class R>
@@ -247,8 +233,8 @@ void CatalogOwner::delete_topic(DeleteTopicRequest request, Done<DeleteTopicRepl
 }
 
 void CatalogOwner::create_group(CreateGroupRequest request, Done<CreateGroupReply> done) {
-  for (Reply<void> valid : {validate_name("group", request.name), validate(request.policy),
-                            validate(request.start), supported(request.policy)}) {
+  for (Reply<void> valid :
+       {validate_name("group", request.name), validate(request.policy), validate(request.start)}) {
     if (!valid) return answer<CreateGroupReply>(std::move(done), valid.error());
   }
   const TopicInfo* topic = catalog_.topic(request.topic);
@@ -288,8 +274,8 @@ void CatalogOwner::create_group(CreateGroupRequest request, Done<CreateGroupRepl
 }
 
 void CatalogOwner::alter_group(AlterGroupRequest request, Done<AlterGroupReply> done) {
-  for (Reply<void> valid : {validate(request.policy), supported(request.policy)}) {
-    if (!valid) return answer<AlterGroupReply>(std::move(done), valid.error());
+  if (Reply<void> valid = validate(request.policy); !valid) {
+    return answer<AlterGroupReply>(std::move(done), valid.error());
   }
   const GroupInfo* known = catalog_.group(request.name);
   if (known == nullptr) {

@@ -6,12 +6,14 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <vector>
 
 #include "broker/core/dead_letters.h"
 #include "broker/core/delivery_state.h"
 #include "broker/core/gateway.h"
+#include "broker/core/key_scheduler.h"
 #include "storage/stream.h"
 
 namespace waybill {
@@ -30,18 +32,19 @@ struct LeaseWatch {
   ConsumerId consumer;
   MonotonicTime deadline;  ///< meaningless until sent
   bool sent = false;
-  std::vector<OffsetRange> started = {};  ///< handlers work on these (D6)
+  RangeSet started = {};  ///< handlers work on these (D6)
   bool orphaned = false;  ///< its connection is gone; it waits for its instance (D5, D10)
 };
 
 struct GroupPartition {
   GroupPartition(GroupId group_id, PartitionIndex partition, Stream& partition_log,
-                 Stream& dead_letter_stream, Offset start)
+                 Stream& dead_letter_stream, Offset start, std::size_t index_limit)
       : group(group_id),
         index(partition),
         log(partition_log),
         dead_stream(dead_letter_stream),
-        delivery(start) {}
+        delivery(start),
+        scheduler(index_limit) {}
 
   GroupId group;
   PartitionIndex index;
@@ -52,15 +55,34 @@ struct GroupPartition {
   DeliveryState delivery;
   DeadLetters dead_letters;
 
-  // Of this run.
-  std::vector<DeliveryOp> unstaged;  ///< applied in this turn; one entry at its end
-  std::size_t unstaged_size = 0;     ///< about as many bytes
-  std::set<Offset> ready;            ///< tracked messages that may go now
+  // Of this run. What may go is in `ready` (delivered before; no key) or in the scheduler (the
+  // rest).
+  Ordering ordering = Ordering::kUnset;  ///< in force: a change waits until leases drained (D12)
+  bool hold = false;                     ///< in force, as ordering
+  std::vector<DeliveryOp> unstaged;      ///< applied in this turn; one entry at its end
+  std::size_t unstaged_size = 0;         ///< about as many bytes
+  KeyScheduler scheduler;
+  RangeSet leased_before;                   ///< leased when the scan began and not looked at yet
+  std::map<Offset, WallTime> expiries;      ///< of scanned messages that have one
+  std::optional<WallTime> barrier;          ///< ordering `partition`: the next one's time (D8)
+  std::uint32_t scan_number = 0;            ///< of the scan under way; another one makes it stale
+  bool reading = false;                     ///< the scan waits for the disk
+  std::set<Offset> ready;                   ///< delivered before, without a key, and may go again
+  std::map<Offset, MonotonicTime> delayed;  ///< failed, and wait until then
   std::map<LeaseToken, LeaseWatch> watches;
   std::set<Offset> dying;  ///< on the way to the dead letters: the payload is being read
+  ConsumerId owner;        ///< ordering `partition`: who gets its messages
+  std::optional<MonotonicTime> alarm;  ///< when a timer looks at the scheduler again
+  bool exhausted = false;              ///< nothing more to lease in this turn
+  bool open_next = false;              ///< ordering `key`: messages without a key have their turn
 
-  /// A message could be leased, if there were a consumer.
-  [[nodiscard]] bool has_work() const { return !ready.empty() || delivery.fresh() < log.end(); }
+  /// Whether a redriven message is what is waiting here.
+  [[nodiscard]] bool is_redriven(Offset offset) const {
+    const TrackedMessage* message = delivery.find_tracked(offset);
+    return message != nullptr && message->dead_letter != 0;
+  }
+  /// Waiting behind a dead letter (D12).
+  [[nodiscard]] std::uint64_t held_count() const;
 };
 
 struct ShardConsumer {
@@ -80,6 +102,9 @@ struct ConsumerGroup {
   std::size_t next_consumer = 0;  ///< round robin, so that all get their share
   std::size_t next_partition = 0;
   bool dirty = false;  ///< something changed that may allow a lease
+  std::optional<std::pair<StreamId, LeaseToken>> probe;  ///< the brake's last (D13)
+  std::vector<DeliveryOutcome> outcomes;                 ///< of this turn
+  std::uint32_t successes = 0;  ///< at the end of outcomes: more tell the brake nothing
 
   [[nodiscard]] GroupPartition* find(PartitionIndex index) const;
   [[nodiscard]] GroupPartition* find(StreamId stream) const;

@@ -5,6 +5,7 @@
 //   dead -> redriving -> redriven        given back to the group and acknowledged
 //     ^--------+                         given back and failed again: the same number
 //   dead -> discarded
+//   redriving -> dead                    a reset takes back what is under way (D15)
 #pragma once
 
 #include <cstdint>
@@ -20,14 +21,21 @@ struct DeadLetter {
   Offset offset;  ///< of the message in its partition
   DeadLetterState state = DeadLetterState::kDead;
   DeadLetterReason reason{};
+  std::uint64_t key = 0;  ///< KeyHash of the message's key; 0: none
   std::uint64_t fingerprint = 0;
   std::uint32_t failures = 0;
   std::uint32_t deliveries = 0;
   std::uint32_t redrives = 0;
+  bool past = false;  ///< discarded before a reset: its message was counted anew
   WallTime died_at;
   /// Its records in the dead-letter stream, oldest first: deaths and fixes. The last is the payload
   /// that a redrive delivers.
   std::vector<Offset> records;
+
+  /// A group of policy `hold` holds back what comes after it (D12): what expired never does.
+  [[nodiscard]] bool holds() const {
+    return state == DeadLetterState::kDead && reason != DeadLetterReason::kExpired;
+  }
 };
 
 class DeadLetters {
@@ -41,7 +49,14 @@ class DeadLetters {
 
   /// In state `dead`: these wait for a person.
   [[nodiscard]] std::uint64_t dead_count() const { return dead_count_; }
+  /// Those whose message the accounting since the last reset has not counted anew.
   [[nodiscard]] std::uint64_t discarded_count() const { return discarded_count_; }
+  /// Of dead_count(), those that hold.
+  [[nodiscard]] std::uint64_t holding_count() const { return holding_count_; }
+  /// The messages of the open dead letters, sorted.
+  [[nodiscard]] std::vector<Offset> open_offsets() const;
+  /// The messages that discarded_count() counts, sorted.
+  [[nodiscard]] std::vector<Offset> discarded_offsets() const;
 
   // As DeliveryState: kBadFormat, changing nothing, if the change does not fit.
   Result<void> apply(std::uint64_t number, const DiedOp& op);
@@ -50,15 +65,23 @@ class DeadLetters {
   Result<void> apply(std::uint64_t number, const DiscardedOp& op);
   /// A redriven one was acknowledged by its group.
   Result<void> acknowledged(std::uint64_t number);
+  /// The group is reset: what is being redriven is dead again; with include_dead, what is dead from
+  /// `to` on is discarded. Discarded ones from there on no longer count.
+  void reset(Offset to, bool include_dead);
+  /// Where the accounting begins now: discarded ones before it no longer count.
+  void begin_at(Offset start);
 
  private:
   DeadLetter* find_in(std::uint64_t number, DeadLetterState state);
+  void set_state(DeadLetter& letter, DeadLetterState state);
+  void forget(DeadLetter& letter);
 
   std::map<std::uint64_t, DeadLetter> letters_;
   std::unordered_map<std::uint64_t, Failure> examples_;
   std::uint64_t next_number_ = 1;
   std::uint64_t dead_count_ = 0;
   std::uint64_t discarded_count_ = 0;
+  std::uint64_t holding_count_ = 0;
 };
 
 }  // namespace waybill

@@ -10,16 +10,8 @@
 namespace waybill {
 namespace {
 
-/// Messages and bytes of one lease at most: small enough that consumers share fairly, large enough
-/// that ranges pay.
-constexpr std::int64_t kMaxLeaseMessages = 1024;
-constexpr std::int64_t kMaxLeaseBytes = 1024 * 1024;
-/// Journal room that a lease's possible dead letters need (D14), beside their payloads.
-constexpr std::size_t kRoomPerLease = 64 * 1024;
 /// Operations of one entry at most, about: a turn may bring more than a frame holds.
 constexpr std::size_t kMaxEntryBytes = 32 * 1024;
-/// How long messages wait whose payload could not be read: devices recover, or somebody looks.
-constexpr std::chrono::seconds kUnreadableWait{60};
 
 Error misfit(const char* where) {
   return {Errc::kBadFormat, 0, where};
@@ -28,8 +20,11 @@ Error misfit(const char* where) {
 /// Not less than the operation takes in an entry.
 std::size_t size_bound(const DeliveryOp& op) {
   const auto* wait = std::get_if<WaitOp>(&op);
-  const Failure* failure = wait == nullptr ? nullptr : &wait->attempt.failure;
-  return 96 + (failure == nullptr ? 0 : failure->code.size() + failure->detail.size());
+  if (wait != nullptr) {
+    return 96 + wait->attempt.failure.code.size() + wait->attempt.failure.detail.size();
+  }
+  const auto* lease = std::get_if<LeaseOp>(&op);
+  return 96 + (lease == nullptr ? 0 : lease->ranges.size() * 18);
 }
 
 }  // namespace
@@ -65,23 +60,34 @@ Result<void> DeliveryEngine::apply(const DeliveryEntry& entry) {
   GroupPartition* partition = group == nullptr ? nullptr : group->find(entry.stream);
   if (partition == nullptr) return misfit("delivery entry of an unknown group");
   for (const DeliveryOp& op : entry.ops) {
-    Result<void> applied;
-    if (const auto* lease = std::get_if<LeaseOp>(&op)) {
-      applied = partition->delivery.apply(*lease);
-    } else if (const auto* wait = std::get_if<WaitOp>(&op)) {
-      applied = partition->delivery.apply(*wait);
-    } else if (const auto* release = std::get_if<ReleaseOp>(&op)) {
-      applied = partition->delivery.apply(*release);
-    } else {
-      Result<std::vector<std::uint64_t>> redriven = partition->delivery.apply(std::get<AckOp>(op));
-      if (!redriven) return redriven.error();
-      for (std::uint64_t number : *redriven) {
-        if (Result<void> done = partition->dead_letters.acknowledged(number); !done) return done;
-      }
-    }
-    if (!applied) return applied;
+    if (Result<void> applied = apply(*partition, op); !applied) return applied;
   }
   return {};
+}
+
+Result<void> DeliveryEngine::apply(GroupPartition& partition, const DeliveryOp& op) {
+  DeliveryState& delivery = partition.delivery;
+  if (const auto* lease = std::get_if<LeaseOp>(&op)) return delivery.apply(*lease);
+  if (const auto* wait = std::get_if<WaitOp>(&op)) return delivery.apply(*wait);
+  if (const auto* release = std::get_if<ReleaseOp>(&op)) return delivery.apply(*release);
+  if (const auto* expired = std::get_if<ExpiredOp>(&op)) return delivery.apply(*expired);
+  if (const auto* reset = std::get_if<ResetOp>(&op)) return apply(partition, *reset);
+  Result<std::vector<std::uint64_t>> redriven = delivery.apply(std::get<AckOp>(op));
+  if (!redriven) return redriven.error();
+  for (std::uint64_t number : *redriven) {
+    if (Result<void> done = partition.dead_letters.acknowledged(number); !done) return done;
+  }
+  return {};
+}
+
+Result<void> DeliveryEngine::apply(GroupPartition& partition, const ResetOp& op) {
+  if (op.epoch <= partition.delivery.epoch()) return misfit("reset");
+  DeadLetters& letters = partition.dead_letters;
+  letters.reset(op.to, op.include_dead);
+  Result<void> applied =
+      partition.delivery.apply(op, letters.open_offsets(), letters.discarded_offsets());
+  letters.begin_at(partition.delivery.start());
+  return applied;
 }
 
 Result<void> DeliveryEngine::apply(const DeadLetterEntry& entry) {
@@ -106,6 +112,7 @@ Result<void> DeliveryEngine::apply(const DeadLetterEntry& entry) {
 Result<void> DeliveryEngine::adopt(const GroupInfo& info, const std::vector<GroupPlace>& places) {
   if (ConsumerGroup* known = find(info.id)) {
     known->info = info;
+    mark_dirty(*known);
     return {};
   }
   auto group = std::make_unique<ConsumerGroup>();
@@ -116,9 +123,11 @@ Result<void> DeliveryEngine::adopt(const GroupInfo& info, const std::vector<Grou
       return misfit("adopted group");
     }
     Stream& dead_stream = log_.create_stream(place.dead_stream);
-    group->partitions.push_back(std::make_unique<GroupPartition>(
-        info.id, partition->index, *partition->log, dead_stream, place.start));
+    group->partitions.push_back(
+        std::make_unique<GroupPartition>(info.id, partition->index, *partition->log, dead_stream,
+                                         place.start, log_.options().index_limit));
     by_stream_[place.stream].push_back(group->partitions.back().get());
+    group->partitions.back()->scheduler.restart(place.start);
   }
   groups_.emplace(info.id, std::move(group));
   return {};
@@ -138,21 +147,24 @@ void DeliveryEngine::drop(GroupId id) {
   groups_.erase(id);
 }
 
+Offset DeliveryEngine::resolve(const GroupStart& start, const Stream& log) {
+  Offset offset = log.start();
+  if (start.kind == StartKind::kLatest) offset = log.end();
+  if (start.kind == StartKind::kOffset) offset = start.offset;
+  if (start.kind == StartKind::kTime) {
+    std::size_t index = log.index_of_time(start.time);
+    offset = index < log.batch_count() ? log.batch(index).base : log.end();
+  }
+  return std::clamp(offset, log.start(), log.end());
+}
+
 std::vector<GroupPlace> DeliveryEngine::places(const GroupInfo& group, const TopicInfo& topic,
                                                StreamId next_stream) const {
   std::vector<GroupPlace> places;
   for (const PartitionPlace& place : topic.partitions) {
     const Partition* partition = partitions_.find(place.stream);
     if (partition == nullptr) continue;
-    const Stream& log = *partition->log;
-    Offset start = log.start();
-    if (group.start.kind == StartKind::kLatest) start = log.end();
-    if (group.start.kind == StartKind::kOffset) start = group.start.offset;
-    if (group.start.kind == StartKind::kTime) {
-      std::size_t index = log.index_of_time(group.start.time);
-      start = index < log.batch_count() ? log.batch(index).base : log.end();
-    }
-    start = std::clamp(start, log.start(), log.end());
+    Offset start = resolve(group.start, *partition->log);
     places.push_back({place.stream, next_stream, start});
     ++next_stream.value;
   }
@@ -161,9 +173,18 @@ std::vector<GroupPlace> DeliveryEngine::places(const GroupInfo& group, const Top
 
 void DeliveryEngine::record(GroupPartition& partition, DeliveryOp op) {
   if (partition.unstaged.empty()) unstaged_.emplace_back(partition.group, partition.log.id());
-  DeliveryEntry entry{partition.group, partition.log.id(), {op}};
-  Result<void> applied = apply(entry);
+  Result<void> applied = apply(partition, op);
   WB_ASSERT(applied.ok(), "an operation was checked before it is recorded");
+  follow(partition, op);
+  // Acknowledgements come one by one; those of neighbours are one operation.
+  auto* ack = std::get_if<AckOp>(&op);
+  auto* before =
+      partition.unstaged.empty() ? nullptr : std::get_if<AckOp>(&partition.unstaged.back());
+  if (ack != nullptr && before != nullptr && before->token == ack->token &&
+      before->range.last + 1 == ack->range.first) {
+    before->range.last = ack->range.last;
+    return;
+  }
   partition.unstaged_size += size_bound(op);
   if (auto* wait = std::get_if<WaitOp>(&op); mutant("forget_failures_on_restart") && wait) {
     wait->charged = false;
@@ -171,6 +192,25 @@ void DeliveryEngine::record(GroupPartition& partition, DeliveryOp op) {
   partition.unstaged.push_back(std::move(op));
   if (partition.unstaged_size >= kMaxEntryBytes && !log_.journal().poisoned()) {
     stage_ops(partition);
+  }
+}
+
+/// What is only of this run goes with what is recorded.
+void DeliveryEngine::follow(GroupPartition& partition, const DeliveryOp& op) {
+  if (const auto* ack = std::get_if<AckOp>(&op)) {
+    lease_ended(partition, ack->range);
+    ended(partition, ack->range);
+  } else if (const auto* wait = std::get_if<WaitOp>(&op)) {
+    lease_ended(partition, {wait->offset, wait->offset});
+    std::chrono::milliseconds left(wait->ready_at.milliseconds - log_.clock().wall().milliseconds);
+    MonotonicTime due = log_.clock().monotonic() + left;
+    partition.delayed[wait->offset] = due;
+    timers_.emplace(due, Timer{&partition, {}, wait->offset});
+  } else if (const auto* release = std::get_if<ReleaseOp>(&op)) {
+    lease_ended(partition, release->range);
+    for (Offset o = release->range.first; o <= release->range.last; ++o) available(partition, o);
+  } else if (const auto* expired = std::get_if<ExpiredOp>(&op)) {
+    ended(partition, expired->range);
   }
 }
 
@@ -209,6 +249,7 @@ void DeliveryEngine::detach(GroupId id, ConsumerId consumer, bool clean) {
   ConsumerGroup* group = find(id);
   if (group == nullptr) return;
   std::erase_if(group->consumers, [&](const ShardConsumer& c) { return c.id == consumer; });
+  mark_dirty(*group);
   MonotonicTime reclaim = log_.clock().monotonic() + limits::kReclaimAfterRestart;
   for (const auto& partition : group->partitions) {
     std::vector<LeaseToken> released;
@@ -224,19 +265,20 @@ void DeliveryEngine::detach(GroupId id, ConsumerId consumer, bool clean) {
       watch_until(*partition, token, watch.deadline);
     }
     for (LeaseToken token : released) {
-      std::vector<OffsetRange> open = partition->delivery.find_lease(token)->open;
+      const OpenLease* lease = partition->delivery.find_lease(token);
+      std::vector<OffsetRange> open = lease == nullptr ? std::vector<OffsetRange>{} : lease->open;
       for (OffsetRange range : open) release(*partition, token, range);
       if (partition->delivery.find_lease(token) == nullptr) partition->watches.erase(token);
+      // Whatever its order, what came behind goes again too.
+      if (!open.empty()) revoke_after(*partition, open.front().first);
     }
-    touch(*partition);
   }
 }
 
-void DeliveryEngine::release(GroupPartition& partition, LeaseToken token, OffsetRange range) {
+void DeliveryEngine::release(GroupPartition& partition, LeaseToken token, OffsetRange range,
+                             ReleaseKind kind) {
   auto give = [&](Offset first, Offset last) {
-    if (last < first) return;
-    record(partition, ReleaseOp{token, {first, last}, false});
-    for (Offset o = first; o <= last; ++o) partition.ready.insert(o);
+    if (first <= last) record(partition, ReleaseOp{token, {first, last}, kind});
   };
   Offset first = range.first;
   std::vector<Offset> dying(partition.dying.lower_bound(range.first),
@@ -280,8 +322,6 @@ std::size_t DeliveryEngine::consumer_count(GroupId id) const {
   return found == groups_.end() ? 0 : found->second->consumers.size();
 }
 
-// --- leasing ---
-
 void DeliveryEngine::touch(GroupPartition& partition) {
   if (ConsumerGroup* group = find(partition.group)) mark_dirty(*group);
 }
@@ -296,229 +336,6 @@ void DeliveryEngine::appended(const Stream& stream) {
   auto found = by_stream_.find(stream.id());
   if (found == by_stream_.end()) return;
   for (GroupPartition* partition : found->second) touch(*partition);
-}
-
-void DeliveryEngine::grant(ConsumerGroup& group) {
-  auto next_partition = [&]() -> GroupPartition* {
-    for (std::size_t i = 0; i < group.partitions.size(); ++i) {
-      std::size_t index = (group.next_partition + i) % group.partitions.size();
-      GroupPartition& partition = *group.partitions[index];
-      if (!partition.has_work()) continue;
-      if (partition.delivery.leased_count() >= group.info.policy.window) continue;
-      group.next_partition = index + 1;
-      return &partition;
-    }
-    return nullptr;
-  };
-  auto next_consumer = [&]() -> ShardConsumer* {
-    for (std::size_t i = 0; i < group.consumers.size(); ++i) {
-      std::size_t index = (group.next_consumer + i) % group.consumers.size();
-      if (!group.consumers[index].has_credit()) continue;
-      group.next_consumer = index + 1;
-      return &group.consumers[index];
-    }
-    return nullptr;
-  };
-  for (;;) {
-    GroupPartition* partition = next_partition();
-    if (partition == nullptr) return;
-    ShardConsumer* consumer = next_consumer();
-    if (consumer == nullptr) return ask_for_credit(group);
-    // The journal's next file, or free space, comes with a later turn.
-    if (!grant_one(group, *partition, *consumer)) return starved_.push_back(group.info.id);
-  }
-}
-
-OffsetRange DeliveryEngine::next_range(const GroupPartition& partition,
-                                       const ShardConsumer& consumer, std::uint64_t room,
-                                       std::int64_t& bytes) const {
-  if (!partition.ready.empty()) {
-    Offset offset = *partition.ready.begin();
-    bytes = partition.log.batch(partition.log.index_of(offset)).size;
-    return {offset, offset};
-  }
-  Offset first = partition.delivery.fresh();
-  std::int64_t count = std::min({consumer.credit.messages, kMaxLeaseMessages,
-                                 static_cast<std::int64_t>(room), partition.log.end() - first});
-  std::int64_t limit = std::min(consumer.credit.bytes, kMaxLeaseBytes);
-  std::size_t index = partition.log.index_of(first);
-  const StoredBatch* batch = &partition.log.batch(index);
-  bytes = batch->size;
-  Offset last = std::min(batch->last(), first + (count - 1));
-  // Whole batches more, as long as they fit.
-  while (last - first + 1 < count && ++index < partition.log.batch_count()) {
-    batch = &partition.log.batch(index);
-    if (bytes + batch->size > limit) break;
-    bytes += batch->size;
-    last = std::min(batch->last(), first + (count - 1));
-  }
-  return {first, last};
-}
-
-bool DeliveryEngine::grant_one(ConsumerGroup& group, GroupPartition& partition,
-                               ShardConsumer& consumer) {
-  std::int64_t bytes = 0;
-  std::uint64_t room = group.info.policy.window - partition.delivery.leased_count();
-  OffsetRange range = next_range(partition, consumer, room, bytes);
-  // A lease may end as a dead letter: it is granted only while that has room (D14). What is too
-  // much at once may go one by one.
-  auto has_room = [&] {
-    return log_.admit(kRoomPerLease + static_cast<std::size_t>(bytes), false) ==
-           Admission::kAdmitted;
-  };
-  if (!has_room()) {
-    range.last = range.first;
-    bytes = partition.log.batch(partition.log.index_of(range.first)).size;
-    if (!has_room()) return false;
-  }
-  bool again = partition.ready.erase(range.first) > 0;
-  const TrackedMessage* tracked = again ? partition.delivery.find_tracked(range.first) : nullptr;
-  if (tracked != nullptr && tracked->deliveries >= log_.options().max_deliveries) {
-    kill(partition, {.token = {},
-                     .offset = range.first,
-                     .reason = DeadLetterReason::kDeliveryLimit,
-                     .attempt = {},
-                     .done = {}});
-    return true;
-  }
-  LeaseToken token{log_.journal().start_number(), next_lease_++};
-  if (mutant("tokens_begin_anew")) token.start = 1;
-  record(partition, LeaseOp{token, range, log_.clock().wall(), consumer.instance});
-  partition.watches[token] = {.consumer = consumer.id, .deadline = {}};
-  Credit used{range.count(), bytes};
-  consumer.credit.messages -= used.messages;
-  consumer.credit.bytes -= used.bytes;
-  metrics_.delivered_messages += static_cast<std::uint64_t>(range.count());
-  if (again) ++metrics_.redelivered_messages;
-  if (mutant("deliver_before_durable")) {
-    send(group.info.id, partition.log.id(), token, used);
-    return true;
-  }
-  log_.when_durable(
-      [this, group_id = group.info.id, stream = partition.log.id(), token, used](bool durable) {
-        if (durable) send(group_id, stream, token, used);
-      });
-  return true;
-}
-
-void DeliveryEngine::ask_for_credit(ConsumerGroup& group) {
-  for (ShardConsumer& consumer : group.consumers) {
-    if (consumer.has_credit() || consumer.wanting) continue;
-    consumer.wanting = true;
-    log_.mailbox().post(
-        consumer.id.home,
-        [gateway = consumer.gateway, id = consumer.id, from = log_.options().shard](Shard&) {
-          gateway->on_wanting(id, from);
-        },
-        Mailbox::Kind::kAnswer);
-  }
-}
-
-void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, Credit used) {
-  ConsumerGroup* group = find(group_id);
-  GroupPartition* partition = group == nullptr ? nullptr : group->find(stream);
-  const OpenLease* lease = partition == nullptr ? nullptr : partition->delivery.find_lease(token);
-  if (lease == nullptr) return;  // its consumer went meanwhile
-  OffsetRange range = lease->open.front();
-  auto done = [this, group_id, stream, token, used](Result<std::vector<SharedBytes>> batches) {
-    ConsumerGroup* g = find(group_id);
-    GroupPartition* p = g == nullptr ? nullptr : g->find(stream);
-    if (p == nullptr || p->delivery.find_lease(token) == nullptr) return;
-    if (!batches) {
-      give_back(*g, *p, token, used);
-      return end_unreadable(*p, token);
-    }
-    push(*g, *p, token, used, std::move(*batches));
-  };
-  if (partition->delivery.find_tracked(range.first) != nullptr) {
-    read_payload(*partition, range.first,
-                 [done = std::move(done)](Result<SharedBytes> batch) mutable {
-                   if (!batch) return done(batch.error());
-                   done(std::vector<SharedBytes>{std::move(*batch)});
-                 });
-    return;
-  }
-  std::size_t first = partition->log.index_of(range.first);
-  std::size_t last = partition->log.index_of(range.last);
-  log_.read(partition->log, first, last - first + 1, std::move(done));
-}
-
-void DeliveryEngine::give_back(ConsumerGroup& group, GroupPartition& partition, LeaseToken token,
-                               Credit credit) {
-  auto watch = partition.watches.find(token);
-  ShardConsumer* consumer =
-      watch == partition.watches.end() ? nullptr : group.find_consumer(watch->second.consumer);
-  if (consumer == nullptr || (credit.messages == 0 && credit.bytes == 0)) return;
-  consumer->credit.messages += credit.messages;
-  consumer->credit.bytes += credit.bytes;
-  mark_dirty(group);
-}
-
-/// The payload could not be read: the messages wait, each by itself from now on, so that one bad
-/// batch does not hold up its neighbours. Nobody is charged.
-void DeliveryEngine::end_unreadable(GroupPartition& partition, LeaseToken token) {
-  const OpenLease* lease = partition.delivery.find_lease(token);
-  WallTime now = log_.clock().wall();
-  std::vector<OffsetRange> open = lease->open;
-  InstanceId instance = lease->instance;
-  for (OffsetRange range : open) {
-    for (Offset offset = range.first; offset <= range.last; ++offset) {
-      if (partition.dying.contains(offset)) continue;
-      const TrackedMessage* tracked = partition.delivery.find_tracked(offset);
-      Attempt attempt{now,
-                      tracked != nullptr ? tracked->deliveries : 1,
-                      0,
-                      instance,
-                      {FailureClass::kUnexplained, "unreadable",
-                       "the broker could not read the message back from its journal"}};
-      bool alone = open.size() == 1 && range.count() == 1;
-      std::chrono::milliseconds wait = alone ? kUnreadableWait : std::chrono::milliseconds(0);
-      record(partition,
-             WaitOp{token, offset, false, {now.milliseconds + wait.count()}, std::move(attempt)});
-      timers_.emplace(log_.clock().monotonic() + wait, Timer{&partition, {}, offset});
-    }
-  }
-  if (partition.delivery.find_lease(token) == nullptr) partition.watches.erase(token);
-}
-
-void DeliveryEngine::push(ConsumerGroup& group, GroupPartition& partition, LeaseToken token,
-                          Credit used, std::vector<SharedBytes> batches) {
-  auto watch = partition.watches.find(token);
-  if (watch == partition.watches.end()) return;
-  ShardConsumer* consumer = group.find_consumer(watch->second.consumer);
-  if (consumer == nullptr) return;
-  const OpenLease* lease = partition.delivery.find_lease(token);
-  GrantedRange granted;
-  granted.range = lease->open.front();
-  granted.token = token;
-  if (const TrackedMessage* message = partition.delivery.find_tracked(granted.range.first)) {
-    granted.delivery = message->deliveries;
-    granted.failures = message->failures;
-    granted.redrive = message->redrive;
-  }
-  DeliverPush deliver;
-  deliver.partition = partition.index;
-  deliver.lease = group.info.policy.lease;
-  deliver.ranges.push_back(granted);
-  deliver.batches = std::move(batches);
-  // A single record is smaller than the batch that was reckoned with; a fixed one may be larger.
-  std::int64_t sent = 0;
-  for (const SharedBytes& batch : deliver.batches) sent += static_cast<std::int64_t>(batch.size());
-  give_back(group, partition, token, {0, used.bytes - sent});
-  used.bytes = sent;
-  watch->second.sent = true;
-  watch->second.deadline = log_.clock().monotonic() + group.info.policy.lease;
-  if (mutant("half_a_lease")) {
-    watch->second.deadline = log_.clock().monotonic() + group.info.policy.lease / 2;
-  }
-  watch_until(partition, token, watch->second.deadline);
-  log_.mailbox().post(
-      consumer->id.home,
-      [gateway = consumer->gateway, id = consumer->id, from = log_.options().shard, used,
-       deliver = std::move(deliver)](Shard&) mutable {
-        gateway->on_delivery(id, from, std::move(deliver), used);
-      },
-      Mailbox::Kind::kAnswer);
 }
 
 // --- the loop ---
@@ -539,20 +356,22 @@ void DeliveryEngine::resume() {
         std::chrono::milliseconds whole(message.ready_at.milliseconds -
                                         message.last_end.milliseconds);
         wait = std::min(wait, whole);
-        if (wait.count() <= 0) {
-          partition->ready.insert(offset);
-        } else {
-          timers_.emplace(now + wait, Timer{partition.get(), {}, offset});
-        }
+        if (wait.count() <= 0) continue;
+        partition->delayed[offset] = now + wait;
+        timers_.emplace(now + wait, Timer{partition.get(), {}, offset});
       }
       for (const auto& [token, lease] : partition->delivery.leases()) {
-        MonotonicTime until = now + limits::kReclaimAfterRestart;
         if (mutant("orphans_wait_for_ever")) continue;
+        MonotonicTime until = now + limits::kReclaimAfterRestart;
         partition->watches[token] = {
             .consumer = {}, .deadline = until, .sent = true, .orphaned = true};
         watch_until(*partition, token, until);
       }
+      partition->ordering = group->info.policy.ordering;
+      partition->hold = group->info.policy.on_dead_letter == OnDeadLetter::kHold;
+      rebuild(*partition);
     }
+    mark_dirty(*group);
   }
 }
 
@@ -571,6 +390,7 @@ void DeliveryEngine::turn() {
     ConsumerGroup* group = find(id);
     if (group == nullptr) continue;
     group->dirty = false;
+    for (const auto& partition : group->partitions) look(*group, *partition);
     grant(*group);
   }
   for (auto [group_id, stream] : std::exchange(unstaged_, {})) {
@@ -578,6 +398,7 @@ void DeliveryEngine::turn() {
     GroupPartition* partition = group == nullptr ? nullptr : group->find(stream);
     if (partition != nullptr) stage_ops(*partition);
   }
+  tell_outcomes();
 }
 
 std::optional<MonotonicTime> DeliveryEngine::deadline() const {
@@ -586,42 +407,6 @@ std::optional<MonotonicTime> DeliveryEngine::deadline() const {
 }
 
 // --- seeing ---
-
-std::vector<GroupPartitionStatus> DeliveryEngine::status(GroupId id) {
-  std::vector<GroupPartitionStatus> statuses;
-  ConsumerGroup* group = find(id);
-  if (group == nullptr) return statuses;
-  bool credit = std::ranges::any_of(group->consumers, &ShardConsumer::has_credit);
-  for (const auto& partition : group->partitions) {
-    const DeliveryState& delivery = partition->delivery;
-    GroupPartitionStatus status;
-    status.partition = partition->index;
-    status.failures = delivery.failure_count();
-    status.redelivered = delivery.redelivery_count();
-    Accounting& a = status.accounting;
-    a.start = delivery.start();
-    a.end = std::max(partition->log.visible_end(), delivery.fresh());
-    a.leased = delivery.leased_count();
-    std::uint64_t ready_again = partition->ready.size();
-    a.delayed = delivery.waiting_count() - ready_again;
-    a.ready = static_cast<std::uint64_t>(a.end - delivery.fresh()) + ready_again;
-    a.dead = mutant("uncounted_dead") ? 0 : partition->dead_letters.dead_count();
-    a.discarded = partition->dead_letters.discarded_count();
-    std::uint64_t total = static_cast<std::uint64_t>(a.end - a.start);
-    a.done = total - a.leased - a.delayed - a.ready - a.dead - a.discarded;
-    if (a.ready == 0) {
-      status.waiting = Waiting::kNothingReady;
-    } else if (!credit) {
-      status.waiting = Waiting::kNoCredit;
-    } else if (delivery.leased_count() >= group->info.policy.window) {
-      status.waiting = Waiting::kWindowFull;
-    } else if (log_.admit(kRoomPerLease, false) != Admission::kAdmitted) {
-      status.waiting = Waiting::kDisk;
-    }
-    statuses.push_back(std::move(status));
-  }
-  return statuses;
-}
 
 std::uint64_t DeliveryEngine::open_dead_letters() const {
   std::uint64_t count = 0;

@@ -7,7 +7,9 @@
 //      retry,  v  | due
 //      expiry  waiting ----> dead letter (too many failures, invalid, asked for)
 //
-// Rules D1-D14; this version delivers in no particular order (`ordering=none`).
+// Where what is in this class: delivery_engine.cc the fold, consumers, the loop; scan.cc what
+// may go; leasing.cc what goes next and to whom; sending.cc how it leaves; settlement.cc how a
+// lease ends; burial.cc dead letters; accounting.cc describe, check, reset. Rules D1-D15.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +17,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "broker/core/consumer_group.h"
@@ -105,8 +109,8 @@ class DeliveryEngine {
   /// comes: the lease may have been extended or settled meanwhile.
   struct Timer {
     GroupPartition* partition;
-    LeaseToken lease;  ///< {0, 0}: it is about `offset`
-    Offset offset;
+    LeaseToken lease;              ///< {0, 0}: it is about `offset`
+    std::optional<Offset> offset;  ///< nothing: it is about the scheduler
   };
   /// A message on its way to the dead letters.
   struct Death {
@@ -118,39 +122,83 @@ class DeliveryEngine {
     std::move_only_function<void(Reply<SettleOutcome>)> done;
   };
   struct SettleCall;
+  /// Where what goes next comes from.
+  enum class PickSource { kNothing, kReady, kOpen, kKeys };
+  struct Pick;
+  struct Sending;
 
+  static Result<void> apply(GroupPartition& partition, const DeliveryOp& op);
+  static Result<void> apply(GroupPartition& partition, const ResetOp& op);
   void record(GroupPartition& partition, DeliveryOp op);
+  void follow(GroupPartition& partition, const DeliveryOp& op);
   void stage_ops(GroupPartition& partition);
+  static Offset resolve(const GroupStart& start, const Stream& log);
   void watch_until(GroupPartition& partition, LeaseToken token, MonotonicTime when);
 
   /// Makes the messages ready again, except those on their way to the dead letters.
-  void release(GroupPartition& partition, LeaseToken token, OffsetRange range);
+  void release(GroupPartition& partition, LeaseToken token, OffsetRange range,
+               ReleaseKind kind = ReleaseKind::kGivenBack);
   void mark_dirty(ConsumerGroup& group);
 
+  // What may go.
+  void rebuild(GroupPartition& partition);
+  void look(ConsumerGroup& group, GroupPartition& partition);
+  void scan(GroupPartition& partition);
+  bool scan_batch(GroupPartition& partition, std::size_t index, Bytes batch);
+  void read_for_scan(GroupPartition& partition, std::size_t index);
+  void set_alarm(GroupPartition& partition);
+  void available(GroupPartition& partition, Offset offset);
+  void ended(GroupPartition& partition, OffsetRange range);
+  void lease_ended(GroupPartition& partition, OffsetRange range);
+  [[nodiscard]] static bool drains(const ConsumerGroup& group, const GroupPartition& partition);
+  [[nodiscard]] static bool held_full(const ConsumerGroup& group, const GroupPartition& partition);
+  [[nodiscard]] static std::optional<Offset> next_in_order(const GroupPartition& partition);
+  [[nodiscard]] bool has_work(const ConsumerGroup& group, const GroupPartition& partition) const;
+
+  // To whom, and how it leaves.
   void grant(ConsumerGroup& group);
+  [[nodiscard]] bool may_grant(ConsumerGroup& group);
+  ShardConsumer* choose_consumer(ConsumerGroup& group, GroupPartition& partition);
+  ShardConsumer* choose_owner(ConsumerGroup& group, GroupPartition& partition);
   bool grant_one(ConsumerGroup& group, GroupPartition& partition, ShardConsumer& consumer);
-  OffsetRange next_range(const GroupPartition& partition, const ShardConsumer& consumer,
-                         std::uint64_t room, std::int64_t& bytes) const;
+  Pick pick(ConsumerGroup& group, GroupPartition& partition, const ShardConsumer& consumer);
+  bool pick_next(ConsumerGroup& group, GroupPartition& partition, Pick& pick);
+  PickSource choose_source(ConsumerGroup& group, GroupPartition& partition, const Pick& pick,
+                           std::optional<Offset>& first);
+  bool drop_next(ConsumerGroup& group, GroupPartition& partition, OffsetRange& range);
+  void unpick(GroupPartition& partition, const std::vector<OffsetRange>& ranges, std::size_t from);
   void ask_for_credit(ConsumerGroup& group);
   void send(GroupId group, StreamId stream, LeaseToken token, Credit used);
-  void push(ConsumerGroup& group, GroupPartition& partition, LeaseToken token, Credit used,
-            std::vector<SharedBytes> batches);
-  void give_back(ConsumerGroup& group, GroupPartition& partition, LeaseToken token, Credit credit);
-  void end_unreadable(GroupPartition& partition, LeaseToken token);
+  void read_run(const std::shared_ptr<Sending>& sending, std::size_t first, std::size_t count);
+  void read_done(const std::shared_ptr<Sending>& sending);
+  void push(ConsumerGroup& group, GroupPartition& partition, Sending& sending);
+  void end_unreadable(GroupPartition& partition, LeaseToken token, OffsetRange range);
 
   void run_timer(const Timer& timer);
   void expire(GroupPartition& partition, LeaseToken token);
   void end_unexplained(GroupPartition& partition, LeaseToken token);
+  void revoke_after(GroupPartition& partition, Offset offset);
+  void tell_revoked(GroupPartition& partition, const std::set<ConsumerId>& holders, Offset first);
+  void note(ConsumerGroup& group, const GroupPartition& partition, OffsetRange range, bool failed);
+  void tell_outcomes();
 
   void settle_one(ConsumerGroup& group, InstanceId instance, const Settlement& settlement,
                   std::move_only_function<void(Reply<SettleOutcome>)> done);
   void fail(ConsumerGroup& group, GroupPartition& partition, LeaseToken token, Offset offset,
             const Settlement& settlement, std::move_only_function<void(Reply<SettleOutcome>)> done);
   void kill(GroupPartition& partition, Death death);
+  void buried(GroupPartition& partition, Death& death, const Result<SharedBytes>& batch);
   void survive(GroupPartition& partition, Death& death, const Error& error);
   void read_payload(GroupPartition& partition, Offset offset,
                     std::move_only_function<void(Result<SharedBytes>)> done);
   Result<void> bury(GroupPartition& partition, const Death& death, const SharedBytes& batch);
+
+  [[nodiscard]] ResetPartition plan(const GroupPartition& partition, Offset to,
+                                    bool include_dead) const;
+  [[nodiscard]] Accounting accounting(const GroupPartition& partition) const;
+  [[nodiscard]] Accounting count(const GroupPartition& partition) const;
+  [[nodiscard]] Waiting why_waiting(const ConsumerGroup& group,
+                                    const GroupPartition& partition) const;
 
   ShardLog& log_;
   Partitions& partitions_;
@@ -158,6 +206,7 @@ class DeliveryEngine {
   std::map<GroupId, std::unique_ptr<ConsumerGroup>> groups_;
   std::unordered_map<StreamId, std::vector<GroupPartition*>> by_stream_;
   std::vector<GroupId> dirty_;
+  std::vector<GroupId> noted_;    ///< with outcomes to tell
   std::vector<GroupId> starved_;  ///< they have work, and the journal had no room for a lease
   std::vector<std::pair<GroupId, StreamId>> unstaged_;
   std::multimap<MonotonicTime, Timer> timers_;

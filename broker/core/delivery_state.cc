@@ -16,10 +16,28 @@ bool covers(OffsetRange outer, OffsetRange inner) {
   return outer.first <= inner.first && inner.last <= outer.last && inner.first <= inner.last;
 }
 
+/// The part of a sorted, disjoint list that may hold the offset.
+template <class Parts>
+auto find_part(Parts& parts, Offset offset) {
+  auto after = std::ranges::upper_bound(parts, offset, {}, &OffsetRange::first);
+  return after == parts.begin() ? parts.end() : std::prev(after);
+}
+
+std::uint64_t overlap(OffsetRange a, OffsetRange b) {
+  OffsetRange both{std::max(a.first, b.first), std::min(a.last, b.last)};
+  return both.count() > 0 ? static_cast<std::uint64_t>(both.count()) : 0;
+}
+
+std::uint64_t count_in(const std::vector<Offset>& sorted, OffsetRange range) {
+  return static_cast<std::uint64_t>(std::ranges::upper_bound(sorted, range.last) -
+                                    std::ranges::lower_bound(sorted, range.first));
+}
+
 }  // namespace
 
 bool OpenLease::holds(OffsetRange range) const {
-  return std::ranges::any_of(open, [&](OffsetRange part) { return covers(part, range); });
+  auto part = find_part(open, range.first);
+  return part != open.end() && covers(*part, range);
 }
 
 const TrackedMessage* DeliveryState::find_tracked(Offset offset) const {
@@ -32,20 +50,44 @@ const OpenLease* DeliveryState::find_lease(LeaseToken token) const {
   return found == leases_.end() ? nullptr : &found->second;
 }
 
+OffsetRange DeliveryState::undelivered_from(Offset from, Offset end) const {
+  OffsetRange gap = gaps_.run_from(from);
+  if (gap.count() <= 0) gap = {std::max(from, fresh_), end - 1};
+  // A gap that ends where the fresh ones begin runs on.
+  if (gap.last + 1 == fresh_) gap.last = end - 1;
+  gap.last = std::min(gap.last, end - 1);
+  return gap;
+}
+
+bool DeliveryState::is_undelivered(OffsetRange range) const {
+  if (range.first >= fresh_) return true;
+  return gaps_.contains({range.first, std::min(range.last, fresh_ - 1)});
+}
+
 bool DeliveryState::is_settled(OffsetRange range) const {
   if (range.first < start_ || range.last >= fresh_) return false;
-  auto tracked = tracked_.lower_bound(range.first);
-  if (tracked != tracked_.end() && tracked->first <= range.last) return false;
-  for (const auto& [token, lease] : leases_) {
-    for (OffsetRange part : lease.open) {
-      if (part.first <= range.last && range.first <= part.last) return false;
-    }
+  return unsettled_in(range) == 0;
+}
+
+std::uint64_t DeliveryState::unsettled_in(OffsetRange range) const {
+  std::uint64_t count = 0;
+  for (OffsetRange gap = gaps_.run_from(range.first); gap.count() > 0 && gap.first <= range.last;
+       gap = gaps_.run_from(gap.last + 1)) {
+    count += overlap(gap, range);
   }
-  return true;
+  for (const auto& [token, lease] : leases_) {
+    for (OffsetRange part : lease.open) count += overlap(part, range);
+  }
+  for (auto it = tracked_.lower_bound(range.first); it != tracked_.end() && it->first <= range.last;
+       ++it) {
+    if (!it->second.leased) ++count;
+  }
+  return count;
 }
 
 Offset DeliveryState::floor() const {
   Offset floor = fresh_;
+  if (!gaps_.empty()) floor = std::min(floor, gaps_.front());
   if (!tracked_.empty()) floor = std::min(floor, tracked_.begin()->first);
   for (const auto& [token, lease] : leases_) floor = std::min(floor, lease.open.front().first);
   return floor;
@@ -65,15 +107,29 @@ void DeliveryState::untrack(Offset offset) {
   tracked_.erase(found);
 }
 
+/// Requires is_undelivered(range).
+void DeliveryState::take_undelivered(OffsetRange range) {
+  if (range.first < fresh_) gaps_.remove({range.first, std::min(range.last, fresh_ - 1)});
+  if (range.first > fresh_) gaps_.add({fresh_, range.first - 1});
+  fresh_ = std::max(fresh_, range.last + 1);
+}
+
 Result<void> DeliveryState::take_from_lease(LeaseToken token, OffsetRange range) {
   auto found = leases_.find(token);
   if (found == leases_.end()) return misfit("settlement without its lease");
   std::vector<OffsetRange>& open = found->second.open;
-  auto part = std::ranges::find_if(open, [&](OffsetRange r) { return covers(r, range); });
-  if (part == open.end()) return misfit("settlement outside its lease");
+  auto part = find_part(open, range.first);
+  if (part == open.end() || part->last < range.first) return misfit("settlement outside its lease");
+  // Parts that are neighbours may be settled together.
+  auto end = part + 1;
+  for (; (end - 1)->last < range.last; ++end) {
+    if (end == open.end() || end->first != (end - 1)->last + 1) {
+      return misfit("settlement outside its lease");
+    }
+  }
   OffsetRange before{part->first, range.first - 1};
-  OffsetRange after{range.last + 1, part->last};
-  auto at = open.erase(part);
+  OffsetRange after{range.last + 1, (end - 1)->last};
+  auto at = open.erase(part, end);
   if (after.count() > 0) at = open.insert(at, after);
   if (before.count() > 0) open.insert(at, before);
   leased_count_ -= static_cast<std::uint64_t>(range.count());
@@ -81,27 +137,38 @@ Result<void> DeliveryState::take_from_lease(LeaseToken token, OffsetRange range)
   return {};
 }
 
+bool DeliveryState::may_lease(OffsetRange range) const {
+  if (range.count() < 1 || range.first < start_) return false;
+  if (is_undelivered(range)) return true;
+  auto found = tracked_.find(range.first);
+  return range.count() == 1 && found != tracked_.end() && !found->second.leased;
+}
+
 Result<void> DeliveryState::apply(const LeaseOp& op) {
-  if (op.range.count() < 1 || leases_.contains(op.token)) return misfit("lease");
-  if (op.range.first == fresh_) {
-    fresh_ = op.range.last + 1;
-  } else {
-    auto found = tracked_.find(op.range.first);
-    if (op.range.count() != 1 || found == tracked_.end() || found->second.leased) {
-      return misfit("lease of a message that is not waiting");
+  if (op.ranges.empty() || leases_.contains(op.token)) return misfit("lease");
+  for (std::size_t i = 0; i < op.ranges.size(); ++i) {
+    if (i > 0 && op.ranges[i].first <= op.ranges[i - 1].last) return misfit("lease out of order");
+    if (!may_lease(op.ranges[i])) return misfit("lease of a message that is not waiting");
+  }
+  for (OffsetRange range : op.ranges) {
+    leased_count_ += static_cast<std::uint64_t>(range.count());
+    auto found = tracked_.find(range.first);
+    if (found == tracked_.end()) {
+      take_undelivered(range);
+      continue;
     }
     found->second.leased = true;
     ++found->second.deliveries;
     ++tracked_leased_;
     ++redelivery_count_;
   }
-  leases_.emplace(op.token, OpenLease{op.instance, op.at, {op.range}});
-  leased_count_ += static_cast<std::uint64_t>(op.range.count());
+  leases_.emplace(op.token, OpenLease{op.instance, op.at, op.ranges});
   return {};
 }
 
 Result<std::vector<std::uint64_t>> DeliveryState::apply(const AckOp& op) {
   if (Result<void> taken = take_from_lease(op.token, op.range); !taken) return taken.error();
+  done_count_ += static_cast<std::uint64_t>(op.range.count());
   std::vector<std::uint64_t> redriven;
   auto it = tracked_.lower_bound(op.range.first);
   while (it != tracked_.end() && it->first <= op.range.last) {
@@ -124,10 +191,9 @@ Result<void> DeliveryState::apply(const WaitOp& op) {
     ++message.failures;
     ++failure_count_;
   }
-  if (op.attempt.failure.failure_class == FailureClass::kTransient &&
-      message.first_transient.milliseconds == 0) {
-    message.first_transient = op.attempt.at;
-  }
+  WallTime& first =
+      message.first_of[static_cast<std::size_t>(op.attempt.failure.failure_class) - 1];
+  if (first.milliseconds == 0) first = op.attempt.at;
   message.attempts.push_back(op.attempt);
   if (message.attempts.size() > limits::kMaxAttemptHistory) {
     message.attempts.erase(message.attempts.begin());
@@ -143,23 +209,47 @@ Result<void> DeliveryState::apply(const ReleaseOp& op) {
     if (message.leased) --tracked_leased_;
     message.leased = false;
     message.ready_at = {};
-    if (op.unexplained) ++message.unexplained;
-    if (op.unexplained ? mutant("charge_unexplained") : mutant("charge_released")) {
+    bool unexplained = op.kind == ReleaseKind::kUnexplained;
+    if (unexplained ? mutant("charge_unexplained") : mutant("charge_released")) {
       ++message.failures;
     }
+    if (unexplained) ++message.unexplained;
+    if (op.kind == ReleaseKind::kRevoked) ++message.revoked;
   }
+  return {};
+}
+
+Result<void> DeliveryState::apply(const ExpiredOp& op) {
+  if (op.range.count() < 1 || op.range.first < start_) return misfit("expiry");
+  if (is_undelivered(op.range)) {
+    take_undelivered(op.range);
+  } else {
+    auto found = tracked_.find(op.range.first);
+    if (op.range.count() != 1 || found == tracked_.end() || found->second.leased) {
+      return misfit("expiry of a message that is not waiting");
+    }
+    tracked_.erase(found);
+  }
+  expired_count_ += static_cast<std::uint64_t>(op.range.count());
   return {};
 }
 
 Result<void> DeliveryState::apply(const DiedOp& op) {
   if (op.token == LeaseToken{}) {
     auto found = tracked_.find(op.offset);
-    if (found == tracked_.end() || found->second.leased)
-      return misfit("death of an unknown message");
+    if (found == tracked_.end()) {
+      if (op.offset < start_ || !is_undelivered({op.offset, op.offset})) {
+        return misfit("death of an unknown message");
+      }
+      take_undelivered({op.offset, op.offset});
+    } else if (found->second.leased) {
+      return misfit("death of a message that is leased");
+    }
   } else if (Result<void> taken = take_from_lease(op.token, {op.offset, op.offset}); !taken) {
     return taken;
   }
-  // The failure that killed it is charged too; a redriven message begins again at 0.
+  // The failure that killed it is charged too; a redriven message begins again
+  // at 0.
   const TrackedMessage* message = find_tracked(op.offset);
   std::uint32_t before = message != nullptr ? message->failures : 0;
   failure_count_ += op.failures > before ? op.failures - before : 0;
@@ -174,6 +264,40 @@ Result<void> DeliveryState::restore(Offset offset, std::uint64_t dead_letter,
   message.redrive = redrive;
   message.dead_letter = dead_letter;
   tracked_.emplace(offset, std::move(message));
+  return {};
+}
+
+Result<void> DeliveryState::apply(const ResetOp& op, const std::vector<Offset>& dead,
+                                  const std::vector<Offset>& discarded) {
+  if (op.epoch <= epoch_ || op.to < Offset{0}) return misfit("reset");
+  Offset start = std::min(floor(), op.to);
+  if (!dead.empty()) start = std::min(start, dead.front());
+  OffsetRange passed{start, op.to - 1};
+  std::uint64_t skipped = unsettled_in(passed) + overlap(passed, {fresh_, op.to - 1});
+  // A redriven message that is on its way is a dead letter again, and counted
+  // there.
+  for (Offset offset : dead) {
+    if (offset < op.to && tracked_.contains(offset)) --skipped;
+  }
+  epoch_ = op.epoch;
+  start_ = start;
+  skipped_count_ = skipped;
+  expired_count_ = 0;
+  done_count_ = passed.count() <= 0 ? 0
+                                    : static_cast<std::uint64_t>(passed.count()) - skipped -
+                                          count_in(dead, passed) - count_in(discarded, passed);
+  leases_.clear();
+  tracked_.clear();
+  leased_count_ = 0;
+  tracked_leased_ = 0;
+  gaps_.clear();
+  Offset next = op.to;
+  for (auto it = std::ranges::lower_bound(dead, op.to); it != dead.end(); ++it) {
+    gaps_.add({next, *it - 1});
+    next = *it + 1;
+  }
+  fresh_ = std::max(fresh_, op.to);
+  gaps_.add({next, fresh_ - 1});
   return {};
 }
 

@@ -270,7 +270,8 @@ struct PutOp {
 
   void operator()(const LeaseOp& op) const {
     put(out, op.token);
-    put(out, op.range);
+    out.write_varint(op.ranges.size());
+    for (OffsetRange range : op.ranges) put(out, range);
     put(out, op.at);
     put(out, op.instance.uuid);
   }
@@ -288,13 +289,21 @@ struct PutOp {
   void operator()(const ReleaseOp& op) const {
     put(out, op.token);
     put(out, op.range);
-    out.write(static_cast<std::uint8_t>(op.unexplained));
+    out.write(op.kind);
+  }
+  void operator()(const ExpiredOp& op) const { put(out, op.range); }
+  void operator()(const ResetOp& op) const {
+    out.write(op.epoch);
+    out.write(op.to.value);
+    out.write(static_cast<std::uint8_t>(op.include_dead));
+    put(out, op.at);
   }
   void operator()(const DiedOp& op) const {
     put(out, op.token);
     out.write(op.offset.value);
     out.write(op.record.value);
     out.write(op.reason);
+    out.write(op.key);
     out.write(op.fingerprint);
     out.write(op.failures);
     out.write(op.deliveries);
@@ -343,7 +352,8 @@ DeliveryOp get_delivery_op(ByteReader& in, bool& known) {
     case 1: {
       LeaseOp op;
       op.token = get_token(in);
-      op.range = get_range(in);
+      std::size_t count = get_count(in);
+      for (std::size_t i = 0; in.ok() && i < count; ++i) op.ranges.push_back(get_range(in));
       op.at = get_time(in);
       op.instance.uuid = get_uuid(in);
       return op;
@@ -367,7 +377,17 @@ DeliveryOp get_delivery_op(ByteReader& in, bool& known) {
       ReleaseOp op;
       op.token = get_token(in);
       op.range = get_range(in);
-      op.unexplained = get_bool(in);
+      op.kind = get_enum(in, ReleaseKind::kGivenBack, ReleaseKind::kRevoked);
+      return op;
+    }
+    case 5:
+      return ExpiredOp{get_range(in)};
+    case 6: {
+      ResetOp op;
+      op.epoch = in.read<std::uint32_t>();
+      op.to.value = in.read<std::int64_t>();
+      op.include_dead = get_bool(in);
+      op.at = get_time(in);
       return op;
     }
     default:
@@ -382,6 +402,7 @@ DiedOp get_died(ByteReader& in) {
   op.offset.value = in.read<std::int64_t>();
   op.record.value = in.read<std::int64_t>();
   op.reason = get_enum(in, DeadLetterReason::kMaxFailures, DeadLetterReason::kExpired);
+  op.key = in.read<std::uint64_t>();
   op.fingerprint = in.read<std::uint64_t>();
   op.failures = in.read<std::uint32_t>();
   op.deliveries = in.read<std::uint32_t>();
@@ -444,6 +465,7 @@ CatalogChange get_catalog_change(ByteReader& in, bool& known) {
 }
 
 constexpr std::uint8_t kHasProducer = 1;
+constexpr std::uint8_t kTimed = 2;
 
 }  // namespace
 
@@ -454,7 +476,8 @@ ByteVector encode(const AppendHead& head) {
   out.write(head.base.value);
   out.write(head.count);
   put(out, head.max_timestamp);
-  out.write(static_cast<std::uint8_t>(head.producer ? kHasProducer : 0));
+  out.write(
+      static_cast<std::uint8_t>((head.producer ? kHasProducer : 0) | (head.timed ? kTimed : 0)));
   if (head.producer) {
     put(out, head.producer->id.uuid);
     out.write(head.producer->kind);
@@ -473,7 +496,8 @@ Result<AppendHead> decode_append(Bytes body, std::size_t* batch_offset) {
   head.count = in.read<std::uint32_t>();
   head.max_timestamp = get_time(in);
   auto flags = in.read<std::uint8_t>();
-  if ((flags & ~kHasProducer) != 0) return bad("append entry: flags");
+  if ((flags & ~(kHasProducer | kTimed)) != 0) return bad("append entry: flags");
+  head.timed = (flags & kTimed) != 0;
   if ((flags & kHasProducer) != 0) {
     ProducerStamp stamp;
     stamp.id.uuid = get_uuid(in);

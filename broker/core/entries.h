@@ -22,15 +22,17 @@ struct AppendHead {
   Offset base;
   std::uint32_t count = 0;
   WallTime max_timestamp;
+  bool timed = false;  ///< a record of it has a not-before or an expiry time
   std::optional<ProducerStamp> producer;
 };
 
 // --- kDelivery: what happened to messages of one group on one partition, in order ---
 
-/// The messages leave for an instance. A range of never delivered messages, or a single one again.
+/// The messages leave for an instance. Each range is of never delivered messages, or a single one
+/// again; they rise.
 struct LeaseOp {
   LeaseToken token;
-  OffsetRange range;
+  std::vector<OffsetRange> ranges;
   WallTime at;
   InstanceId instance;
 };
@@ -47,13 +49,32 @@ struct WaitOp {
   WallTime ready_at;
   Attempt attempt;
 };
-/// The messages are ready again, uncharged; `unexplained` if their consumer vanished (D10).
+// On disk.
+enum class ReleaseKind : std::uint8_t {
+  kGivenBack = 1,
+  kUnexplained = 2,  ///< their consumer vanished (D10)
+  kRevoked = 3,      ///< ordering `partition`: a message before them was not acked (D8)
+};
+/// The messages are ready again, uncharged.
 struct ReleaseOp {
   LeaseToken token;
   OffsetRange range;
-  bool unexplained = false;
+  ReleaseKind kind = ReleaseKind::kGivenBack;
 };
-using DeliveryOp = std::variant<LeaseOp, AckOp, WaitOp, ReleaseOp>;
+/// Dropped, since their time passed before they were delivered. Never delivered messages, or a
+/// single waiting one.
+struct ExpiredOp {
+  OffsetRange range;
+};
+/// The group begins again at `to` (D15): every lease is void, everything from there on is delivered
+/// again, what was not settled before it is skipped. Redrives under way are dead letters again.
+struct ResetOp {
+  std::uint32_t epoch = 0;
+  Offset to;
+  bool include_dead = false;  ///< discards the open dead letters from there on
+  WallTime at;
+};
+using DeliveryOp = std::variant<LeaseOp, AckOp, WaitOp, ReleaseOp, ExpiredOp, ResetOp>;
 
 struct DeliveryEntry {
   GroupId group;
@@ -70,6 +91,7 @@ struct DiedOp {
   Offset offset;
   Offset record;
   DeadLetterReason reason{};
+  std::uint64_t key = 0;  ///< KeyHash of the message's key; 0: none
   std::uint64_t fingerprint = 0;
   std::uint32_t failures = 0;
   std::uint32_t deliveries = 0;

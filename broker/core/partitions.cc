@@ -113,6 +113,7 @@ void Partitions::publish(PublishPart part, Done<PublishResult> done) {
   head.base = partition->log->end();
   head.count = facts->record_count;
   head.max_timestamp = facts->max_timestamp;
+  head.timed = facts->has_not_before || facts->has_expiry;
   head.producer = part.producer;
   append(*partition, part, head);
   log_.when_durable([done = std::move(done), base = head.base](bool durable) mutable {
@@ -141,7 +142,8 @@ void Partitions::append(Partition& partition, const PublishPart& part, const App
 
 void Partitions::apply(const AppendHead& head, Partition& partition, const StagedEntry& entry,
                        std::size_t batch_offset) {
-  log_.append(*partition.log, {head.base, head.count, head.max_timestamp, batch_offset}, entry);
+  log_.append(*partition.log, {head.base, head.count, head.max_timestamp, batch_offset, head.timed},
+              entry);
   if (head.producer) {
     partition.producers.appended(*head.producer, head.count, head.base, entry.seq);
   }

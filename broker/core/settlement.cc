@@ -1,65 +1,34 @@
-// DeliveryEngine, continued: how a lease ends - settled by its consumer, run out, or lost with it -
-// and how a message becomes a dead letter.
+// DeliveryEngine, continued: how a lease ends - settled by its consumer, run out, or lost with it.
 #include <algorithm>
-#include <string>
+#include <set>
 #include <utility>
 
 #include "broker/core/delivery_engine.h"
 #include "broker/core/shard.h"
 #include "protocol/base/limits.h"
 #include "protocol/base/mutant.h"
-#include "protocol/record/batch_builder.h"
-#include "protocol/record/batch_view.h"
-#include "protocol/record/record_batch.h"
-#include "protocol/record/reserved_headers.h"
 
 namespace waybill {
 namespace {
 
-/// How long a message waits that should become a dead letter while its payload cannot be read.
-constexpr std::chrono::seconds kUnreadableWait{60};
+FailureAction action_of(const FailureRules& rules, FailureClass failure_class) {
+  switch (failure_class) {
+    case FailureClass::kTransient:
+      return rules.transient;
+    case FailureClass::kFailed:
+      return rules.failed;
+    case FailureClass::kInvalid:
+      return rules.invalid;
+    case FailureClass::kTimeout:
+      return rules.timeout;
+    case FailureClass::kUnexplained:
+      break;
+  }
+  return FailureAction::kCharge;
+}
 
 std::uint32_t saturated_ms(std::int64_t milliseconds) {
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(milliseconds, 0, UINT32_MAX));
-}
-
-/// The record of a one-record batch as it may be written again: without what the broker added.
-Result<RecordDraft> draft_of(const RecordView& record) {
-  RecordDraft draft{record.key, record.value, {}, record.timestamp};
-  for (const HeaderView& header : record.headers) {
-    if (header.key == kDeathHeader || header.key == kFixHeader ||
-        header.key == reserved_headers::kRedrive) {
-      continue;
-    }
-    draft.headers.emplace_back(header.key, header.value);
-  }
-  return draft;
-}
-
-/// Calls use(const RecordView&) with the only record of the batch.
-template <class Use>
-Result<ByteVector> with_record(Bytes batch, Use use) {
-  Result<BatchReader> reader = BatchReader::open(batch);
-  if (!reader) return reader.error();
-  Result<std::optional<RecordView>> record = reader->next();
-  if (!record) return record.error();
-  if (!record->has_value()) return {Errc::kInvalidBatch, "a batch without its record"};
-  return use(**record);
-}
-
-Result<ByteVector> build_one(const RecordDraft& draft, Offset offset) {
-  BatchBuilder builder;
-  if (Result<void> added = builder.add(draft); !added) return added.error();
-  ByteVector batch = builder.build();
-  stamp_base_offset(batch, offset);
-  stamp_leader_epoch(batch, 0);
-  return batch;
-}
-
-/// One of the ranges holds all of `range`.
-bool covers(const std::vector<OffsetRange>& ranges, OffsetRange range) {
-  return std::ranges::any_of(
-      ranges, [&](OffsetRange r) { return r.first <= range.first && range.last <= r.last; });
 }
 
 /// The parts of `range` that this instance may settle under the token: leased, and not on the way
@@ -172,16 +141,25 @@ void DeliveryEngine::settle_one(ConsumerGroup& group, InstanceId instance,
   }
   switch (settlement.verb) {
     case SettleVerb::kAck:
-      for (OffsetRange part : parts) record(*partition, AckOp{token, part});
+      for (OffsetRange part : parts) {
+        note(group, *partition, part, false);
+        record(*partition, AckOp{token, part});
+      }
       metrics_.acked_messages += static_cast<std::uint64_t>(count);
       done(SettleOutcome::kDone);
       break;
     case SettleVerb::kRelease:
       for (OffsetRange part : parts) release(*partition, token, part);
+      revoke_after(*partition, parts.front().first);
       done(SettleOutcome::kReleased);
       break;
     case SettleVerb::kRetry:
     case SettleVerb::kDeadLetter: {
+      // In order, only the first can fail: what comes behind it is taken back (D8).
+      if (partition->ordering == Ordering::kPartition) {
+        fail(group, *partition, token, parts.front().first, settlement, std::move(done));
+        break;
+      }
       // One change per message (S3); the range is answered when its last one is.
       auto rest = std::make_shared<std::int64_t>(count);
       auto all_done = std::make_shared<decltype(done)>(std::move(done));
@@ -220,8 +198,14 @@ void DeliveryEngine::extend(GroupId id, InstanceId instance, std::vector<LeaseEx
     if (std::exchange(watch.orphaned, false)) {
       watch_until(*partition, extension.token, watch.deadline);
     }
-    if (extension.started && !covers(watch.started, extension.range)) {
-      watch.started.push_back(extension.range);
+    if (extension.started) {
+      for (OffsetRange open : lease->open) {
+        OffsetRange part{std::max(open.first, extension.range.first),
+                         std::min(open.last, extension.range.last)};
+        for (Offset o = part.first; o <= part.last; ++o) {
+          if (!watch.started.contains(o)) watch.started.add({o, o});
+        }
+      }
     }
     reply.outcomes.emplace_back();
   }
@@ -247,35 +231,43 @@ void DeliveryEngine::fail(ConsumerGroup& group, GroupPartition& partition, Lease
   attempt.failure = bounded(settlement.failure);
 
   FailureClass failure_class = attempt.failure.failure_class;
+  const FailureRules& rules = group.info.policy.failures;
+  FailureAction action = action_of(rules, failure_class);
   bool charged = true;
-  if (failure_class == FailureClass::kTransient && !mutant("charge_transient")) {
-    std::int64_t first = tracked != nullptr ? tracked->first_transient.milliseconds : 0;
-    charged = first != 0 &&
-              now.milliseconds - first > limits::kTransientFree / std::chrono::milliseconds(1);
+  if (action == FailureAction::kFree && !mutant("charge_transient")) {
+    WallTime first = tracked != nullptr ? tracked->first_failure(failure_class) : WallTime{};
+    charged =
+        first.milliseconds != 0 && now.milliseconds - first.milliseconds > rules.free_for.count();
   }
+  // While the brake is not closed nothing is charged, except where the head cannot rotate (D13).
+  bool braked = group.info.brake.state != BrakeState::kClosed;
+  if (braked && partition.ordering != Ordering::kPartition) charged = false;
   std::uint32_t failures = (tracked != nullptr ? tracked->failures : 0) + (charged ? 1 : 0);
   if (mutant("one_attempt_more") && failures > 0) --failures;
   ++metrics_.failed_attempts;
+  if (failure_class != FailureClass::kInvalid) note(group, partition, {offset, offset}, true);
 
   std::optional<DeadLetterReason> reason;
   if (settlement.verb == SettleVerb::kDeadLetter) {
     reason = DeadLetterReason::kRequested;
-  } else if (failure_class == FailureClass::kInvalid) {
-    reason = DeadLetterReason::kInvalid;
+  } else if (action == FailureAction::kDeadLetter) {
+    reason = failure_class == FailureClass::kInvalid ? DeadLetterReason::kInvalid
+                                                     : DeadLetterReason::kMaxFailures;
   } else if (charged && failures >= group.info.policy.max_failures) {
     reason = DeadLetterReason::kMaxFailures;
   }
   if (reason) {
-    return kill(partition, {.token = token,
-                            .offset = offset,
-                            .reason = *reason,
-                            .attempt = std::move(attempt),
-                            .charged = charged,
-                            .done = std::move(done)});
+    kill(partition, {.token = token,
+                     .offset = offset,
+                     .reason = *reason,
+                     .attempt = std::move(attempt),
+                     .charged = charged,
+                     .done = std::move(done)});
+    return revoke_after(partition, offset);
   }
   // What is not charged must wait longer each time too, or a day of outage would be a hundred
   // deliveries (D3) within minutes.
-  std::uint32_t step = failure_class == FailureClass::kTransient ? attempt.delivery : failures;
+  std::uint32_t step = charged ? failures : attempt.delivery;
   std::chrono::milliseconds wait =
       settlement.retry_after
           ? std::clamp<std::chrono::milliseconds>(*settlement.retry_after, {},
@@ -284,17 +276,99 @@ void DeliveryEngine::fail(ConsumerGroup& group, GroupPartition& partition, Lease
                           log_.random().next());
   WaitOp op{token, offset, charged, {now.milliseconds + wait.count()}, std::move(attempt)};
   record(partition, std::move(op));
-  timers_.emplace(log_.clock().monotonic() + wait, Timer{&partition, {}, offset});
+  revoke_after(partition, offset);
   done(SettleOutcome::kDelayed);
 }
+
+/// In a group of order `partition`, what was leased behind the offset is taken back, uncharged:
+/// what is before it must be done first (D8).
+void DeliveryEngine::revoke_after(GroupPartition& partition, Offset offset) {
+  if (partition.ordering != Ordering::kPartition) return;
+  std::vector<std::pair<LeaseToken, OffsetRange>> behind;
+  for (const auto& [token, lease] : partition.delivery.leases()) {
+    for (OffsetRange range : lease.open) {
+      range.first = std::max(range.first, offset + 1);
+      if (range.count() > 0) behind.emplace_back(token, range);
+    }
+  }
+  std::set<ConsumerId> holders;
+  for (auto [token, range] : behind) {
+    release(partition, token, range, ReleaseKind::kRevoked);
+    auto watch = partition.watches.find(token);
+    if (watch == partition.watches.end()) continue;
+    ConsumerId consumer = watch->second.consumer;
+    if (watch->second.sent && !watch->second.orphaned) holders.insert(consumer);
+    if (partition.delivery.find_lease(token) == nullptr) partition.watches.erase(watch);
+  }
+  tell_revoked(partition, holders, offset + 1);
+}
+
+/// Tells consumers that what they hold of the partition from `first` on is not theirs any more.
+void DeliveryEngine::tell_revoked(GroupPartition& partition, const std::set<ConsumerId>& holders,
+                                  Offset first) {
+  ConsumerGroup* group = find(partition.group);
+  touch(partition);
+  for (ConsumerId id : holders) {
+    const ShardConsumer* consumer = group->find_consumer(id);
+    if (consumer == nullptr) continue;
+    RevokePush push{.subscription = 0, .partition = partition.index, .first = first};
+    log_.when_durable([this, gateway = consumer->gateway, id, push](bool durable) {
+      if (!durable) return;
+      log_.mailbox().post(
+          id.home, [gateway, id, push](Shard&) { gateway->on_revoked(id, push); },
+          Mailbox::Kind::kAnswer);
+    });
+  }
+}
+
+// --- the brake ---
+
+/// Keeps for the brake how attempts ended. So many successes that it knows enough are kept, no
+/// more.
+void DeliveryEngine::note(ConsumerGroup& group, const GroupPartition& partition, OffsetRange range,
+                          bool failed) {
+  const BrakePolicy& brake = group.info.policy.brake;
+  if (!outcomes_ || !brake.enabled) return;
+  if (group.outcomes.empty()) noted_.push_back(group.info.id);
+  bool redriven = range.count() == 1 && partition.is_redriven(range.first);
+  if (failed || redriven) {
+    group.successes = 0;
+    group.outcomes.push_back({partition.index, range.first, failed, redriven});
+    return;
+  }
+  for (Offset o = range.first; o <= range.last && group.successes < brake.outcomes; ++o) {
+    ++group.successes;
+    group.outcomes.push_back({partition.index, o, false, false});
+  }
+}
+
+void DeliveryEngine::tell_outcomes() {
+  for (GroupId id : std::exchange(noted_, {})) {
+    ConsumerGroup* group = find(id);
+    if (group == nullptr) continue;
+    group->successes = 0;
+    log_.when_durable(
+        [this, id, outcomes = std::exchange(group->outcomes, {})](bool durable) mutable {
+          if (durable) outcomes_(id, std::move(outcomes));
+        });
+  }
+}
+
+// --- running out ---
 
 void DeliveryEngine::run_timer(const Timer& timer) {
   GroupPartition& partition = *timer.partition;
   if (timer.lease != LeaseToken{}) return expire(partition, timer.lease);
-  const TrackedMessage* tracked = partition.delivery.find_tracked(timer.offset);
-  if (tracked == nullptr || tracked->leased || partition.dying.contains(timer.offset)) return;
-  partition.ready.insert(timer.offset);
   touch(partition);
+  if (!timer.offset) {
+    partition.alarm.reset();
+    partition.reading = false;
+    return;
+  }
+  auto waits = partition.delayed.find(*timer.offset);
+  if (waits == partition.delayed.end() || waits->second > log_.clock().monotonic()) return;
+  partition.delayed.erase(waits);
+  available(partition, *timer.offset);
 }
 
 void DeliveryEngine::expire(GroupPartition& partition, LeaseToken token) {
@@ -308,23 +382,27 @@ void DeliveryEngine::expire(GroupPartition& partition, LeaseToken token) {
   ++metrics_.expired_leases;
   if (watch.orphaned) return end_unexplained(partition, token);
   ConsumerGroup* group = find(partition.group);
+  Settlement timeout;
+  timeout.verb = SettleVerb::kRetry;
+  timeout.failure = {FailureClass::kTimeout, "lease_expired",
+                     "the consumer neither settled nor extended the lease in time"};
   std::vector<OffsetRange> open = lease->open;
   for (OffsetRange range : open) {
-    if (watch.started.empty() && !mutant("charge_unstarted")) {
-      release(partition, token, range);
-      continue;
-    }
-    Settlement timeout;
-    timeout.verb = SettleVerb::kRetry;
-    timeout.failure = {FailureClass::kTimeout, "lease_expired",
-                       "the consumer neither settled nor extended the lease in time"};
-    for (Offset o = range.first; o <= range.last; ++o) {
-      if (partition.dying.contains(o)) continue;
-      // Nobody had begun: no failure (D6).
-      if (!covers(watch.started, {o, o}) && !mutant("charge_unstarted")) {
-        release(partition, token, {o, o});
-      } else {
-        fail(*group, partition, token, o, timeout, [](auto) {});
+    for (Offset next = range.first; next <= range.last;) {
+      OffsetRange run = watch.started.run_from(next);
+      bool started = run.count() > 0 && run.first == next;
+      OffsetRange part{next, next};
+      if (!started) part.last = run.count() > 0 ? std::min(range.last, run.first - 1) : range.last;
+      if (mutant("charge_unstarted")) part.last = part.first;
+      next = part.last + 1;
+      lease = partition.delivery.find_lease(token);
+      if (lease == nullptr || partition.dying.contains(part.first)) continue;
+      if (!lease->holds({part.first, part.first})) continue;  // revoked since
+      if (started || mutant("charge_unstarted")) {
+        fail(*group, partition, token, part.first, timeout, [](auto) {});
+      } else {  // nobody had begun: no failure (D6)
+        release(partition, token, part);
+        revoke_after(partition, part.first);
       }
     }
   }
@@ -347,172 +425,11 @@ void DeliveryEngine::end_unexplained(GroupPartition& partition, LeaseToken token
                          .done = {}});
         continue;
       }
-      record(partition, ReleaseOp{token, {o, o}, true});
-      partition.ready.insert(o);
+      record(partition, ReleaseOp{token, {o, o}, ReleaseKind::kUnexplained});
     }
   }
+  if (!open.empty()) revoke_after(partition, open.front().first);
   if (partition.delivery.find_lease(token) == nullptr) partition.watches.erase(token);
-  touch(partition);
-}
-
-// --- dying ---
-
-void DeliveryEngine::read_payload(GroupPartition& partition, Offset offset,
-                                  std::move_only_function<void(Result<SharedBytes>)> done) {
-  const TrackedMessage* tracked = partition.delivery.find_tracked(offset);
-  bool redriven = tracked != nullptr && tracked->dead_letter != 0;
-  const Stream& stream = redriven ? partition.dead_stream : partition.log;
-  Offset at = offset;
-  if (redriven) at = partition.dead_letters.find(tracked->dead_letter)->records.back();
-  if (redriven && mutant("redrive_the_original")) {
-    at = partition.dead_letters.find(tracked->dead_letter)->records.front();
-  }
-  std::uint32_t redrive = redriven ? tracked->redrive : 0;
-  log_.read(
-      stream, stream.index_of(at), 1,
-      [offset, redrive, done = std::move(done)](Result<std::vector<SharedBytes>> batches) mutable {
-        if (!batches) return done(batches.error());
-        Bytes batch = batches->front().view();
-        Result<ByteVector> one = extract_record(batch, offset);
-        if (redrive != 0) {
-          // The dead-letter stream counts its own offsets; the message keeps the one it was born
-          // with.
-          one = with_record(batch, [&](const RecordView& record) -> Result<ByteVector> {
-            Result<RecordDraft> draft = draft_of(record);
-            if (!draft) return draft.error();
-            std::array<std::byte, sizeof redrive> count;
-            store_little(count.data(), redrive);
-            draft->headers.emplace_back(reserved_headers::kRedrive, count);
-            return build_one(*draft, offset);
-          });
-        }
-        if (!one) return done(one.error());
-        done(SharedBytes(std::move(*one)));
-      });
-}
-
-void DeliveryEngine::kill(GroupPartition& partition, Death death) {
-  partition.dying.insert(death.offset);
-  Offset offset = death.offset;
-  auto buried = [this, group_id = partition.group, stream = partition.log.id(),
-                 death = std::move(death)](Result<SharedBytes> batch) mutable {
-    ConsumerGroup* group = find(group_id);
-    GroupPartition* p = group == nullptr ? nullptr : group->find(stream);
-    auto answer = [&death](Reply<SettleOutcome> outcome) {
-      if (death.done) death.done(std::move(outcome));
-    };
-    if (p == nullptr) return answer(RequestError(Errc::kUnknownGroup, "the group was deleted"));
-    if (log_.journal().poisoned()) {
-      return answer(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
-    }
-    p->dying.erase(death.offset);
-    Result<void> done = batch ? bury(*p, death, *batch) : Result<void>(batch.error());
-    if (!done) survive(*p, death, done.error());
-    if (p->delivery.find_lease(death.token) == nullptr) p->watches.erase(death.token);
-    touch(*p);
-    answer(done ? SettleOutcome::kDead : SettleOutcome::kDelayed);
-  };
-  read_payload(partition, offset, std::move(buried));
-}
-
-/// Its payload could not be copied, so it cannot die yet: it waits, and dies at its next end.
-void DeliveryEngine::survive(GroupPartition& partition, Death& death, const Error& error) {
-  MonotonicTime again = log_.clock().monotonic() + kUnreadableWait;
-  timers_.emplace(again, Timer{&partition, {}, death.offset});
-  if (death.token == LeaseToken{}) return;
-  const OpenLease* lease = partition.delivery.find_lease(death.token);
-  WallTime now = log_.clock().wall();
-  Attempt attempt{
-      now, 0, 0, lease->instance, {FailureClass::kUnexplained, "unreadable", to_string(error)}};
-  if (death.attempt) attempt = std::move(*death.attempt);
-  std::chrono::milliseconds wait(kUnreadableWait);
-  record(partition, WaitOp{death.token,
-                           death.offset,
-                           death.charged,
-                           {now.milliseconds + wait.count()},
-                           std::move(attempt)});
-}
-
-Result<void> DeliveryEngine::bury(GroupPartition& partition, const Death& death,
-                                  const SharedBytes& batch) {
-  const TrackedMessage* tracked = partition.delivery.find_tracked(death.offset);
-  DeathFacts facts;
-  facts.at = log_.clock().wall();
-  facts.reason = death.reason;
-  if (tracked != nullptr) facts.attempts = tracked->attempts;
-  if (death.attempt) facts.attempts.push_back(*death.attempt);
-  if (facts.attempts.size() > limits::kMaxAttemptHistory) {
-    facts.attempts.erase(facts.attempts.begin());
-  }
-
-  DiedOp op;
-  op.token = death.token;
-  op.offset = death.offset;
-  op.record = partition.dead_stream.end();
-  op.reason = death.reason;
-  op.failures = (tracked != nullptr ? tracked->failures : 0) + (death.charged ? 1 : 0);
-  op.deliveries = tracked != nullptr ? tracked->deliveries : 1;
-  op.at = facts.at;
-  if (!facts.attempts.empty()) op.failure = facts.attempts.back().failure;
-  if (death.reason == DeadLetterReason::kDeliveryLimit ||
-      death.reason == DeadLetterReason::kCrashLoop) {
-    op.failure = {FailureClass::kUnexplained, std::string(name(death.reason)), ""};
-  }
-  op.fingerprint = fingerprint(op.failure);
-
-  Result<ByteVector> payload =
-      with_record(batch.view(), [&](const RecordView& record) -> Result<ByteVector> {
-        Result<RecordDraft> draft = draft_of(record);
-        if (!draft) return draft.error();
-        ByteVector encoded = encode(facts);
-        draft->headers.emplace_back(kDeathHeader, encoded);
-        return build_one(*draft, op.record);
-      });
-  if (!payload) return payload.error();
-  std::uint64_t number = tracked != nullptr && tracked->dead_letter != 0
-                             ? tracked->dead_letter
-                             : partition.dead_letters.next_number();
-  ++metrics_.dead_lettered;
-  stage(partition, number, std::move(op), *payload);
-  return {};
-}
-
-void DeliveryEngine::stage(GroupPartition& partition, std::uint64_t number, DeadLetterOp op,
-                           Bytes record_batch) {
-  // What happened to this partition earlier in the turn comes first.
-  stage_ops(partition);
-  DeadLetterEntry entry{partition.group, partition.log.id(), number, std::move(op)};
-  ByteVector entry_bytes = encode(entry);
-  std::vector<EntryDraft> change;
-  AppendHead head;
-  ByteVector head_bytes;
-  if (!record_batch.empty()) {
-    head.stream = partition.dead_stream.id();
-    head.base = partition.dead_stream.end();
-    head.count = 1;
-    head_bytes = encode(head);
-    change.push_back({EntryType::kAppend, kEntryVersion, head_bytes, record_batch});
-  }
-  change.push_back({EntryType::kDeadLetter, kEntryVersion, entry_bytes, {}});
-  if (mutant("dead_letter_in_two_frames") && change.size() == 2) {
-    log_.stage({&change.back(), 1});
-    log_.journal().pump();
-    change.pop_back();
-  }
-  std::vector<StagedEntry> staged = log_.stage(change);
-  if (!record_batch.empty()) {
-    log_.append(partition.dead_stream, {head.base, 1, {}, head_bytes.size()}, staged.front());
-  }
-  Result<void> applied = apply(entry);
-  WB_ASSERT(applied.ok(), "a change was checked before it is staged");
-}
-
-void DeliveryEngine::redrive(GroupPartition& partition, std::uint64_t number,
-                             const std::string& by) {
-  Offset offset = partition.dead_letters.find(number)->offset;
-  stage(partition, number, RedrivenOp{log_.clock().wall(), by});
-  partition.ready.insert(offset);
-  ++metrics_.redriven;
   touch(partition);
 }
 

@@ -58,6 +58,7 @@ void ShardLog::append(Stream& stream, const AppendedBatch& batch, const StagedEn
   stored.count = batch.count;
   stored.size = entry.body_size - static_cast<std::uint32_t>(batch.batch_offset);
   stored.max_timestamp = batch.max_timestamp;
+  stored.timed = batch.timed;
   stored.seq = entry.seq;
   stored.frame = entry.frame;
   stored.frame_offset = entry.body_offset + static_cast<std::uint32_t>(batch.batch_offset);

@@ -24,6 +24,7 @@ struct AppendedBatch {
   std::uint32_t count = 0;
   WallTime max_timestamp;
   std::size_t batch_offset = 0;  ///< where it begins in the entry's body
+  bool timed = false;            ///< a record of it has a not-before or an expiry time
 };
 
 class ShardLog {

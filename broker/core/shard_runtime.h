@@ -33,6 +33,8 @@ struct ShardOptions {
   std::size_t journal_file_size = limits::kJournalFile;
   std::size_t tail_cache_bytes = 64 * 1024 * 1024;
   std::uint32_t max_deliveries = limits::kMaxDeliveries;
+  /// Messages that a group keeps in mind per partition: behind a busy key, and for their time (D9).
+  std::size_t index_limit = 1'000'000;
 };
 
 /// Counters of one shard since its start; plain numbers for /metrics.

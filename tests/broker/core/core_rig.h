@@ -60,6 +60,7 @@ struct RigOptions {
   std::size_t journal_file = 256 * 1024;
   std::size_t tail_cache = 64 * 1024 * 1024;
   std::uint32_t max_deliveries = limits::kMaxDeliveries;
+  std::size_t index_limit = 1'000'000;
   SimDiskOptions disk = {};
 };
 
@@ -371,6 +372,7 @@ class CoreRig {
       shard_options.journal_file_size = options.journal_file;
       shard_options.tail_cache_bytes = options.tail_cache;
       shard_options.max_deliveries = options.max_deliveries;
+      shard_options.index_limit = options.index_limit;
       reports.emplace_back();
       Result<std::unique_ptr<Shard>> shard = open_shard(
           {*disk, clock, random, *mailbox}, shard_options, &reports.back(), &explanation);
@@ -437,6 +439,10 @@ inline Accounting CoreRig::accounting(TestClient& client, const std::string& gro
     sum.leased += a.leased;
     sum.delayed += a.delayed;
     sum.dead += a.dead;
+    sum.scheduled += a.scheduled;
+    sum.held += a.held;
+    sum.expired += a.expired;
+    sum.skipped += a.skipped;
     sum.redriven += a.redriven;
     sum.discarded += a.discarded;
   }

@@ -72,18 +72,25 @@ std::vector<Kind> kinds() {
   auto catalog = through(decode_catalog);
   auto adopt = through(decode_adopt);
 
-  AppendHead head{{8}, {1000}, 3, {1'700'000'000'000}, {}};
+  AppendHead head{{8}, {1000}, 3, {1'700'000'000'000}, false, {}};
+  AppendHead timed = head;
+  timed.timed = true;
   AppendHead from_producer = head;
   from_producer.producer = ProducerStamp{{uuid(1)}, ProducerKind::kDurable, 2, 40, 41};
   DeliveryEntry ops{{11}, {8}, {}};
-  ops.ops.emplace_back(LeaseOp{token(), {{10}, {19}}, {1'700'000'000'000}, {uuid(16)}});
+  ops.ops.emplace_back(
+      LeaseOp{token(), {{{10}, {19}}, {{25}, {25}}}, {1'700'000'000'000}, {uuid(16)}});
   ops.ops.emplace_back(AckOp{token(), {{10}, {12}}});
   ops.ops.emplace_back(WaitOp{token(), {13}, true, {1'700'000'001'123}, attempt()});
-  ops.ops.emplace_back(ReleaseOp{token(), {{14}, {19}}, true});
+  ops.ops.emplace_back(ReleaseOp{token(), {{14}, {19}}, ReleaseKind::kUnexplained});
+  ops.ops.emplace_back(ExpiredOp{{{20}, {24}}});
+  DeliveryEntry reset{{11}, {8}, {}};
+  reset.ops.emplace_back(ResetOp{2, {5}, true, {1'700'000'000'000}});
   DiedOp died{token(),
               {13},
               {2},
               DeadLetterReason::kMaxFailures,
+              0x99aabbccddeeff00,
               0x1122334455667788,
               8,
               9,
@@ -91,8 +98,10 @@ std::vector<Kind> kinds() {
               attempt().failure};
   return {
       {"append", encode(head), append},
+      {"append_timed", encode(timed), append},
       {"append_producer", encode(from_producer), append},
       {"delivery", encode(ops), delivery},
+      {"reset", encode(reset), delivery},
       {"died", encode(letter(died)), dead_letter},
       {"fixed", encode(letter(FixedOp{{3}})), dead_letter},
       {"redriven", encode(letter(RedrivenOp{{1'700'000'000'123}, "ann"})), dead_letter},

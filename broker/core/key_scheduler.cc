@@ -1,0 +1,239 @@
+#include "broker/core/key_scheduler.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "protocol/base/checksum.h"
+
+namespace waybill {
+
+KeyHash key_hash(std::optional<Bytes> key) {
+  if (!key) return 0;
+  KeyHash hash = xxh3_64(*key);
+  return hash == 0 ? 1 : hash;
+}
+
+void KeyScheduler::restart(Offset from) {
+  *this = KeyScheduler(limit_);
+  scanned_ = from;
+}
+
+template <class Change>
+void KeyScheduler::change(std::uint32_t index, Change change) {
+  Slot& slot = slots_[index];
+  held_ -= held_in(slot);
+  change(slot);
+  held_ += held_in(slot);
+}
+
+bool KeyScheduler::may_go(const Slot& slot) const {
+  if (slot.taken > 0 || slot.head == kNone) return false;
+  const Node& head = nodes_[slot.head];
+  return head.timed == 0 && (slot.holds == 0 || head.redriven == 1);
+}
+
+std::uint32_t KeyScheduler::slot_of(KeyHash key) {
+  auto [it, inserted] = by_key_.try_emplace(key, 0);
+  if (!inserted) return it->second;
+  if (free_slots_.empty()) {
+    free_slots_.push_back(static_cast<std::uint32_t>(slots_.size()));
+    slots_.emplace_back();
+  }
+  it->second = free_slots_.back();
+  free_slots_.pop_back();
+  slots_[it->second] = Slot{.key = key};
+  return it->second;
+}
+
+std::uint32_t KeyScheduler::new_node(Offset offset, std::uint32_t slot) {
+  if (free_nodes_.empty()) {
+    free_nodes_.push_back(static_cast<std::uint32_t>(nodes_.size()));
+    nodes_.emplace_back();
+  }
+  std::uint32_t index = free_nodes_.back();
+  free_nodes_.pop_back();
+  nodes_[index] = Node{.offset = offset, .next = kNone, .slot = slot & kNoSlot};
+  return index;
+}
+
+void KeyScheduler::schedule(std::uint32_t node, WallTime at) {
+  nodes_[node].timed = 1;
+  timed_.push_back({at, node});
+  std::ranges::push_heap(timed_, std::greater<>());
+}
+
+void KeyScheduler::settle_slot(std::uint32_t index) {
+  Slot& slot = slots_[index];
+  if (slot.listed) return;
+  if (may_go(slot)) {
+    slot.listed = true;
+    ready_.push_back(index);
+  } else if (slot.count == 0 && slot.taken == 0 && slot.holds == 0) {
+    by_key_.erase(slot.key);
+    free_slots_.push_back(index);
+  }
+}
+
+void KeyScheduler::add(Offset offset, KeyHash key, WallTime not_before, bool redriven) {
+  bool timed = not_before.milliseconds != 0;
+  if (key == 0) {
+    if (!timed) return open({offset, offset});
+    return schedule(new_node(offset, kNoSlot), not_before);
+  }
+  std::uint32_t index = slot_of(key);
+  std::uint32_t node = new_node(offset, index);
+  nodes_[node].redriven = redriven ? 1 : 0;
+  change(index, [&](Slot& slot) {
+    if (slot.tail == kNone) {
+      slot.head = node;
+    } else {
+      nodes_[slot.tail].next = node;
+    }
+    slot.tail = node;
+    ++slot.count;
+    if (redriven) ++slot.redriven;
+    if (timed) ++slot.timed;
+  });
+  if (timed) schedule(node, not_before);
+  ++queued_;
+  settle_slot(index);
+}
+
+void KeyScheduler::add_taken(Offset offset, KeyHash key) {
+  std::uint32_t index = slot_of(key);
+  ++slots_[index].taken;
+  taken_.emplace(offset.value, index);
+}
+
+Offset KeyScheduler::take_head(std::uint32_t index) {
+  std::uint32_t node = slots_[index].head;
+  Offset offset = nodes_[node].offset;
+  change(index, [&](Slot& slot) {
+    slot.head = nodes_[node].next;
+    if (slot.head == kNone) slot.tail = kNone;
+    --slot.count;
+    if (nodes_[node].redriven == 1) --slot.redriven;
+    ++slot.taken;
+  });
+  free_nodes_.push_back(node);
+  --queued_;
+  taken_.emplace(offset.value, index);
+  return offset;
+}
+
+std::optional<Offset> KeyScheduler::take(bool only_redriven) {
+  for (std::size_t tries = ready_.size(); tries > 0; --tries) {
+    std::uint32_t index = ready_.front();
+    ready_.pop_front();
+    Slot& slot = slots_[index];
+    slot.listed = false;
+    if (!may_go(slot)) {
+      settle_slot(index);
+      continue;
+    }
+    if (only_redriven && nodes_[slot.head].redriven == 0) {
+      slot.listed = true;
+      ready_.push_back(index);
+      continue;
+    }
+    return take_head(index);
+  }
+  return std::nullopt;
+}
+
+void KeyScheduler::settled(Offset offset) {
+  auto found = taken_.find(offset.value);
+  if (found == taken_.end()) return;
+  std::uint32_t index = found->second;
+  taken_.erase(found);
+  --slots_[index].taken;
+  settle_slot(index);
+}
+
+void KeyScheduler::insert_front(Offset offset, std::uint32_t index, bool redriven) {
+  std::uint32_t node = new_node(offset, index);
+  nodes_[node].redriven = redriven ? 1 : 0;
+  change(index, [&](Slot& slot) {
+    // Nearly always the first; several may have come back, then their order
+    // counts.
+    std::uint32_t before = kNone;
+    std::uint32_t after = slot.head;
+    while (after != kNone && nodes_[after].offset < offset) {
+      before = after;
+      after = nodes_[after].next;
+    }
+    nodes_[node].next = after;
+    if (before == kNone) {
+      slot.head = node;
+    } else {
+      nodes_[before].next = node;
+    }
+    if (after == kNone) slot.tail = node;
+    ++slot.count;
+    if (redriven) ++slot.redriven;
+  });
+  ++queued_;
+  settle_slot(index);
+}
+
+void KeyScheduler::put_back(Offset offset, bool redriven) {
+  auto found = taken_.find(offset.value);
+  std::uint32_t index = found->second;
+  taken_.erase(found);
+  --slots_[index].taken;
+  insert_front(offset, index, redriven);
+}
+
+void KeyScheduler::add_front(Offset offset, KeyHash key) {
+  insert_front(offset, slot_of(key), true);
+}
+
+std::optional<WallTime> KeyScheduler::next_due() const {
+  if (timed_.empty()) return std::nullopt;
+  return timed_.front().at;
+}
+
+void KeyScheduler::run_due(WallTime now) {
+  while (!timed_.empty() && timed_.front().at <= now) {
+    std::uint32_t index = timed_.front().node;
+    std::ranges::pop_heap(timed_, std::greater<>());
+    timed_.pop_back();
+    Node& node = nodes_[index];
+    node.timed = 0;
+    if (node.slot == kNoSlot) {
+      open({node.offset, node.offset});
+      free_nodes_.push_back(index);
+      continue;
+    }
+    std::uint32_t slot = node.slot;
+    change(slot, [](Slot& s) { --s.timed; });
+    settle_slot(slot);
+  }
+}
+
+void KeyScheduler::hold(KeyHash key) {
+  if (key == 0) return;
+  change(slot_of(key), [](Slot& slot) { ++slot.holds; });
+}
+
+void KeyScheduler::release(KeyHash key) {
+  auto found = by_key_.find(key);
+  if (found == by_key_.end() || slots_[found->second].holds == 0) return;
+  std::uint32_t index = found->second;
+  change(index, [](Slot& slot) { --slot.holds; });
+  settle_slot(index);
+}
+
+std::uint64_t KeyScheduler::count_held() const {
+  std::uint64_t count = 0;
+  for (const auto& [key, index] : by_key_) {
+    const Slot& slot = slots_[index];
+    if (slot.holds == 0) continue;
+    for (std::uint32_t node = slot.head; node != kNone; node = nodes_[node].next) {
+      if (nodes_[node].timed == 0 && nodes_[node].redriven == 0) ++count;
+    }
+  }
+  return count;
+}
+
+}  // namespace waybill

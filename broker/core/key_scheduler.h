@@ -1,0 +1,151 @@
+// KeyScheduler: which messages of a partition a group may hand out next, when that is not simply
+// the next ones. It knows what a scan over the log has seen: messages wait in a queue of their key,
+// one of each key is out at a time (D8); a message with a not-before time waits for it, and its key
+// with it; a key behind a dead letter is held (D12). Messages without a key, or of a group that has
+// no order, are `open`: any of them may go.
+//
+//   scan ──► queue of key a: 3 5 9      ready keys, first come first served: b c
+//            queue of key b: 4          a is out (2), d is held, e waits for its time
+//
+// Of this run and never stored: after a restart the scan begins again at the group's floor. A key
+// is known by the XXH3-64 of its bytes: keys with the same hash only wait for each other. A waiting
+// message costs 16 bytes, one with a time 32; both kinds are bounded by the limit (D9). Owned by a
+// GroupPartition, on the shard's thread; no clock of its own.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "broker/core/range_set.h"
+#include "protocol/base/bytes.h"
+#include "protocol/base/clock.h"
+
+namespace waybill {
+
+/// XXH3-64 of a message's key; 0 stands for "no key".
+using KeyHash = std::uint64_t;
+KeyHash key_hash(std::optional<Bytes> key);
+
+class KeyScheduler {
+ public:
+  /// `limit`: messages in queues, and messages that wait for their time, at most.
+  explicit KeyScheduler(std::size_t limit) : limit_(limit) {}
+
+  /// Forgets everything; the scan begins at `from`.
+  void restart(Offset from);
+
+  // --- the scan ---
+
+  /// Everything below was seen.
+  [[nodiscard]] Offset scanned() const { return scanned_; }
+  void scanned_to(Offset offset) { scanned_ = offset; }
+  [[nodiscard]] bool full() const {
+    return queued_ >= limit_ || timed_.size() >= limit_ || taken_.size() >= limit_;
+  }
+  /// Messages that may go in any order.
+  void open(OffsetRange range) { open_.add(range); }
+  /// A message seen by the scan; `not_before` 0: at once. Rising offsets. `redriven`: it may go
+  /// although its key is held.
+  void add(Offset offset, KeyHash key, WallTime not_before, bool redriven = false);
+  /// One that is out already: leased, delayed or dying.
+  void add_taken(Offset offset, KeyHash key);
+
+  // --- going and coming ---
+
+  [[nodiscard]] const RangeSet& open() const { return open_; }
+  void take_open(OffsetRange range) { open_.remove(range); }
+  [[nodiscard]] bool has_ready() const { return !ready_.empty(); }
+  [[nodiscard]] std::size_t ready_count() const { return ready_.size(); }
+  /// The first message of the key that has been ready longest: its key is out until settled() or
+  /// put_back(). `only_redriven`: passes over all others.
+  std::optional<Offset> take(bool only_redriven = false);
+  /// Its key is out with this message.
+  [[nodiscard]] bool is_taken(Offset offset) const { return taken_.contains(offset.value); }
+  /// Done, dead or expired; nothing if it is not taken.
+  void settled(Offset offset);
+  /// May go again, before all others of its key. Requires is_taken().
+  void put_back(Offset offset, bool redriven);
+  /// As put_back(), of a message that is not taken: it came back from the dead letters.
+  void add_front(Offset offset, KeyHash key);
+
+  // --- time and holds ---
+
+  /// When the next message with a time may go.
+  [[nodiscard]] std::optional<WallTime> next_due() const;
+  void run_due(WallTime now);
+  /// Dead letters hold their keys; counted.
+  void hold(KeyHash key);
+  void release(KeyHash key);
+
+  // --- counts ---
+
+  /// Waiting for their time.
+  [[nodiscard]] std::uint64_t scheduled_count() const { return timed_.size(); }
+  /// Waiting behind a dead letter of their key.
+  [[nodiscard]] std::uint64_t held_count() const { return held_; }
+  /// As held_count(), message by message.
+  [[nodiscard]] std::uint64_t count_held() const;
+
+ private:
+  static constexpr std::uint32_t kNone = UINT32_MAX;
+  struct Node {
+    Offset offset;
+    std::uint32_t next = kNone;
+    std::uint32_t slot : 30 = 0;
+    std::uint32_t timed : 1 = 0;
+    std::uint32_t redriven : 1 = 0;
+  };
+  static_assert(sizeof(Node) == 16);
+  struct Slot {
+    KeyHash key = 0;
+    std::uint32_t head = kNone;
+    std::uint32_t tail = kNone;
+    std::uint32_t count = 0;
+    std::uint32_t timed = 0;     ///< of count
+    std::uint32_t redriven = 0;  ///< of count; never timed
+    std::uint32_t taken = 0;     ///< messages out
+    std::uint32_t holds = 0;
+    bool listed = false;  ///< in ready_
+  };
+  struct Due {
+    WallTime at;
+    std::uint32_t node;
+    friend bool operator>(const Due& a, const Due& b) { return a.at > b.at; }
+  };
+  static_assert(sizeof(Due) == 16);
+  static constexpr std::uint32_t kNoSlot = (1U << 30) - 1;
+
+  /// Changes a slot; held_ follows.
+  template <class Change>
+  void change(std::uint32_t slot, Change change);
+  [[nodiscard]] static std::uint64_t held_in(const Slot& slot) {
+    return slot.holds > 0 ? slot.count - slot.timed - slot.redriven : 0;
+  }
+  [[nodiscard]] bool may_go(const Slot& slot) const;
+  std::uint32_t slot_of(KeyHash key);
+  std::uint32_t new_node(Offset offset, std::uint32_t slot);
+  void insert_front(Offset offset, std::uint32_t slot, bool redriven);
+  void schedule(std::uint32_t node, WallTime at);
+  /// Lists the slot if it may go, frees it if nothing is left of it.
+  void settle_slot(std::uint32_t slot);
+  Offset take_head(std::uint32_t slot);
+
+  std::size_t limit_;
+  Offset scanned_;
+  RangeSet open_;
+  std::vector<Node> nodes_;
+  std::vector<std::uint32_t> free_nodes_;
+  std::vector<Slot> slots_;
+  std::vector<std::uint32_t> free_slots_;
+  std::unordered_map<KeyHash, std::uint32_t> by_key_;
+  std::unordered_map<std::int64_t, std::uint32_t> taken_;  ///< offset -> slot
+  std::deque<std::uint32_t> ready_;                        ///< slots, some may have changed since
+  std::vector<Due> timed_;                                 ///< a heap, earliest first
+  std::uint64_t queued_ = 0;
+  std::uint64_t held_ = 0;
+};
+
+}  // namespace waybill

@@ -1,0 +1,367 @@
+// DeliveryEngine, continued: what goes next and to whom. One lease is what one consumer gets of one
+// partition in one turn: a run of messages, or single ones - of different keys, or delivered
+// before.
+#include <algorithm>
+#include <utility>
+
+#include "broker/core/delivery_engine.h"
+#include "broker/core/shard.h"
+#include "protocol/base/limits.h"
+#include "protocol/base/mutant.h"
+
+namespace waybill {
+namespace {
+
+/// Messages and bytes of one lease at most: small enough that consumers share fairly, large enough
+/// that ranges pay.
+constexpr std::int64_t kMaxLeaseMessages = 1024;
+constexpr std::int64_t kMaxLeaseBytes = 1024 * 1024;
+/// Single messages of one lease at most: each costs about 20 bytes in its entry, and time whenever
+/// one of them is settled.
+constexpr std::int64_t kMaxLeaseSingles = 256;
+/// Journal room that a lease's possible dead letters need (D14), beside their payloads.
+constexpr std::size_t kRoomPerLease = 64 * 1024;
+/// Messages dropped in one turn at most because they expired: the rest of the loop goes on.
+constexpr int kMaxDrops = 10'000;
+
+}  // namespace
+
+/// What a lease will hold; taken out of `ready` and the scheduler already.
+struct DeliveryEngine::Pick {
+  std::int64_t max_messages = 0;
+  std::int64_t max_bytes = 0;
+  PickSource source = PickSource::kNothing;
+  std::vector<OffsetRange> ranges;
+  std::int64_t messages = 0;
+  std::int64_t bytes = 0;  ///< of the batches they are in
+  std::optional<std::size_t> batch;
+  int drops = 0;
+
+  [[nodiscard]] bool full() const {
+    return messages >= max_messages || (messages > 0 && bytes >= max_bytes);
+  }
+};
+
+// --- to whom ---
+
+/// Whether the group delivers at all (D13).
+bool DeliveryEngine::may_grant(ConsumerGroup& group) {
+  if (group.info.paused || group.info.brake.state == BrakeState::kOpen) return false;
+  if (group.info.brake.state != BrakeState::kProbing || !group.probe) return true;
+  auto [stream, token] = *group.probe;
+  const GroupPartition* partition = group.find(stream);
+  return partition == nullptr || partition->delivery.find_lease(token) == nullptr;
+}
+
+void DeliveryEngine::grant(ConsumerGroup& group) {
+  auto next_partition = [&]() -> GroupPartition* {
+    for (std::size_t i = 0; i < group.partitions.size(); ++i) {
+      std::size_t index = (group.next_partition + i) % group.partitions.size();
+      if (!has_work(group, *group.partitions[index])) continue;
+      group.next_partition = index + 1;
+      return group.partitions[index].get();
+    }
+    return nullptr;
+  };
+  for (const auto& partition : group.partitions) partition->exhausted = false;
+  bool wanting = false;
+  while (may_grant(group)) {
+    GroupPartition* partition = next_partition();
+    if (partition == nullptr) break;
+    ShardConsumer* consumer = choose_consumer(group, *partition);
+    if (consumer == nullptr) {
+      wanting = true;
+      partition->exhausted = true;
+      continue;
+    }
+    // The journal's next file, or free space, comes with a later turn.
+    if (!grant_one(group, *partition, *consumer)) return starved_.push_back(group.info.id);
+  }
+  if (wanting) ask_for_credit(group);
+}
+
+ShardConsumer* DeliveryEngine::choose_consumer(ConsumerGroup& group, GroupPartition& partition) {
+  if (partition.ordering == Ordering::kPartition) return choose_owner(group, partition);
+  for (std::size_t i = 0; i < group.consumers.size(); ++i) {
+    std::size_t index = (group.next_consumer + i) % group.consumers.size();
+    if (!group.consumers[index].has_credit()) continue;
+    group.next_consumer = index + 1;
+    return &group.consumers[index];
+  }
+  return nullptr;
+}
+
+/// One consumer gets the messages of the partition, until it goes, or until others have far fewer
+/// partitions; then what it holds is settled first.
+ShardConsumer* DeliveryEngine::choose_owner(ConsumerGroup& group, GroupPartition& partition) {
+  auto owned = [&](ConsumerId id) {
+    return std::ranges::count_if(group.partitions, [&](const auto& other) {
+      return other.get() != &partition && other->owner == id;
+    });
+  };
+  ShardConsumer* owner = group.find_consumer(partition.owner);
+  ShardConsumer* fewest = nullptr;
+  for (ShardConsumer& consumer : group.consumers) {
+    if (!consumer.has_credit()) continue;
+    if (fewest == nullptr || owned(consumer.id) < owned(fewest->id)) fewest = &consumer;
+  }
+  bool keeps = owner != nullptr && owner->has_credit() &&
+               (fewest == nullptr || owned(owner->id) <= owned(fewest->id));
+  if (partition.delivery.leased_count() > 0) {
+    bool all_its = std::ranges::all_of(partition.watches, [&](const auto& entry) {
+      return entry.second.consumer == partition.owner && !entry.second.orphaned;
+    });
+    return keeps && all_its ? owner : nullptr;
+  }
+  if (keeps) return owner;
+  if (fewest != nullptr) partition.owner = fewest->id;
+  return fewest;
+}
+
+void DeliveryEngine::ask_for_credit(ConsumerGroup& group) {
+  for (ShardConsumer& consumer : group.consumers) {
+    if (consumer.has_credit() || consumer.wanting) continue;
+    consumer.wanting = true;
+    log_.mailbox().post(
+        consumer.id.home,
+        [gateway = consumer.gateway, id = consumer.id, from = log_.options().shard](Shard&) {
+          gateway->on_wanting(id, from);
+        },
+        Mailbox::Kind::kAnswer);
+  }
+}
+
+// --- what ---
+
+/// Takes out of the range what must not be delivered any more. If that is its first message, it is
+/// dropped or dies, and the answer is true; else the range ends before the first such.
+bool DeliveryEngine::drop_next(ConsumerGroup& group, GroupPartition& partition,
+                               OffsetRange& range) {
+  const TrackedMessage* tracked = partition.delivery.find_tracked(range.first);
+  if (tracked != nullptr &&
+      tracked->deliveries - tracked->revoked >= log_.options().max_deliveries) {
+    kill(partition, {.token = {},
+                     .offset = range.first,
+                     .reason = DeadLetterReason::kDeliveryLimit,
+                     .attempt = {},
+                     .done = {}});
+    return true;
+  }
+  WallTime now = log_.clock().wall();
+  auto expiry = partition.expiries.lower_bound(range.first);
+  while (expiry != partition.expiries.end() && expiry->first <= range.last &&
+         expiry->second > now) {
+    ++expiry;
+  }
+  if (expiry == partition.expiries.end() || expiry->first > range.last) return false;
+  if (expiry->first != range.first) {
+    range.last = expiry->first - 1;
+    return false;
+  }
+  if (tracked != nullptr && tracked->dead_letter != 0) return false;  // a person sent it again
+  if (group.info.policy.on_expiry == OnExpiry::kDeadLetter) {
+    kill(partition, {.token = {},
+                     .offset = range.first,
+                     .reason = DeadLetterReason::kExpired,
+                     .attempt = {},
+                     .done = {}});
+  } else {
+    record(partition, ExpiredOp{{range.first, range.first}});
+  }
+  return true;
+}
+
+/// Where the next message of the pick comes from, and which it is. One of a key is taken already.
+DeliveryEngine::PickSource DeliveryEngine::choose_source(ConsumerGroup& group,
+                                                         GroupPartition& partition,
+                                                         const Pick& pick,
+                                                         std::optional<Offset>& first) {
+  if (partition.ordering == Ordering::kPartition) {
+    first = next_in_order(partition);
+    return first && partition.ready.contains(*first) ? PickSource::kReady : PickSource::kOpen;
+  }
+  // Too many wait behind dead letters: only what resolves one may go (D12).
+  bool full = held_full(group, partition);
+  KeyScheduler& scheduler = partition.scheduler;
+  const RangeSet& open = scheduler.open();
+  auto may = [&](PickSource source) {
+    return pick.source == PickSource::kNothing || pick.source == source;
+  };
+  if (may(PickSource::kReady)) {
+    for (Offset offset : partition.ready) {
+      if (full && !partition.is_redriven(offset)) continue;
+      first = offset;
+      break;
+    }
+    // The brake probes with what has failed least (D13).
+    if (first && group.info.brake.state == BrakeState::kProbing) {
+      first = *std::ranges::min_element(partition.ready, {}, [&](Offset offset) {
+        return partition.delivery.find_tracked(offset)->failures;
+      });
+    }
+    if (first) return PickSource::kReady;
+  }
+  bool has_open = !open.empty() && !full;
+  bool open_first = pick.source == PickSource::kOpen || (partition.open_next && has_open);
+  if (may(PickSource::kKeys) && !open_first) {
+    first = scheduler.take(full);
+    if (first) {
+      partition.open_next = true;
+      return PickSource::kKeys;
+    }
+  }
+  if (may(PickSource::kOpen) && has_open) {
+    partition.open_next = false;
+    first = open.front();
+  }
+  return PickSource::kOpen;
+}
+
+/// Adds the next message, or the next of a run as far as their batch goes. False: no more.
+bool DeliveryEngine::pick_next(ConsumerGroup& group, GroupPartition& partition, Pick& pick) {
+  KeyScheduler& scheduler = partition.scheduler;
+  const RangeSet& open = scheduler.open();
+  std::optional<Offset> first;
+  PickSource source = choose_source(group, partition, pick, first);
+  if (!first) return false;
+  pick.source = source;
+
+  const Stream& log = partition.log;
+  bool same_run = pick.batch && *pick.batch + 1 < log.batch_count() &&
+                  log.batch(*pick.batch + 1).base == *first;
+  std::size_t index = same_run ? *pick.batch + 1 : log.index_of(*first);
+  const StoredBatch& batch = log.batch(index);
+  std::int64_t more = pick.batch == index ? 0 : static_cast<std::int64_t>(batch.size);
+  if (pick.messages > 0 && pick.bytes + more > pick.max_bytes) {
+    if (source == PickSource::kKeys) scheduler.put_back(*first, partition.is_redriven(*first));
+    return false;
+  }
+  OffsetRange range{*first, *first};
+  if (source == PickSource::kOpen) {
+    range.last = std::min({open.ranges().begin()->second, batch.last(),
+                           *first + (pick.max_messages - pick.messages - 1)});
+  }
+  if (drop_next(group, partition, range)) {
+    range.last = range.first;
+    more = 0;
+    ++pick.drops;
+  } else {
+    pick.ranges.push_back(range);
+    pick.messages += range.count();
+    pick.bytes += more;
+    pick.batch = index;
+  }
+  if (source == PickSource::kOpen) scheduler.take_open(range);
+  if (source == PickSource::kReady) partition.ready.erase(range.first);
+  return pick.drops < kMaxDrops;
+}
+
+DeliveryEngine::Pick DeliveryEngine::pick(ConsumerGroup& group, GroupPartition& partition,
+                                          const ShardConsumer& consumer) {
+  Pick pick;
+  std::uint64_t room = group.info.policy.window - partition.delivery.leased_count();
+  pick.max_messages =
+      std::min({consumer.credit.messages, kMaxLeaseMessages, static_cast<std::int64_t>(room)});
+  pick.max_bytes = std::min(consumer.credit.bytes, kMaxLeaseBytes);
+  if (group.info.brake.state == BrakeState::kProbing) pick.max_messages = 1;
+  // Single messages are shared among those who want some.
+  auto wanting =
+      std::max<std::int64_t>(1, std::ranges::count_if(group.consumers, &ShardConsumer::has_credit));
+  auto singles = static_cast<std::int64_t>(
+      partition.ready.empty() ? partition.scheduler.ready_count() : partition.ready.size());
+  std::int64_t share =
+      std::clamp<std::int64_t>((singles + wanting - 1) / wanting, 1, kMaxLeaseSingles);
+  bool by_run = partition.ordering == Ordering::kPartition;
+  while (!pick.full() && pick_next(group, partition, pick)) {
+    if (pick.source != PickSource::kOpen && !by_run && pick.messages >= share) break;
+  }
+  if (by_run) return pick;
+  std::ranges::sort(pick.ranges, {}, &OffsetRange::first);
+  return pick;
+}
+
+/// What was taken out goes back, from the given range on.
+void DeliveryEngine::unpick(GroupPartition& partition, const std::vector<OffsetRange>& ranges,
+                            std::size_t from) {
+  for (std::size_t i = from; i < ranges.size(); ++i) {
+    bool one = ranges[i].count() == 1;
+    if (one) {
+      available(partition, ranges[i].first);
+    } else {
+      partition.scheduler.open(ranges[i]);
+    }
+  }
+}
+
+/// False: the journal has no room for a lease. Without anything to lease the partition is
+/// exhausted.
+bool DeliveryEngine::grant_one(ConsumerGroup& group, GroupPartition& partition,
+                               ShardConsumer& consumer) {
+  Pick picked = pick(group, partition, consumer);
+  if (picked.ranges.empty()) {
+    if (picked.drops >= kMaxDrops) {
+      starved_.push_back(group.info.id);
+    }
+    partition.exhausted = true;
+    return true;
+  }
+  // A lease may end as a dead letter: it is granted only while that has room (D14). What is too
+  // much at once may go one by one.
+  auto has_room = [&] {
+    return log_.admit(kRoomPerLease + static_cast<std::size_t>(picked.bytes), false) ==
+           Admission::kAdmitted;
+  };
+  if (!has_room()) {
+    OffsetRange all = picked.ranges.front();
+    OffsetRange first{all.first, all.first};
+    unpick(partition, picked.ranges, 1);
+    if (all.count() > 1) partition.scheduler.open({all.first + 1, all.last});
+    picked.ranges.assign(1, first);
+    picked.messages = 1;
+    picked.bytes = partition.log.batch(partition.log.index_of(first.first)).size;
+    if (!has_room()) {
+      unpick(partition, picked.ranges, 0);
+      return false;
+    }
+  }
+  // Neighbours that were never delivered are one range.
+  std::vector<OffsetRange> ranges;
+  for (OffsetRange range : picked.ranges) {
+    bool again = partition.delivery.find_tracked(range.first) != nullptr;
+    if (again) ++metrics_.redelivered_messages;
+    bool joins = !ranges.empty() && !again && ranges.back().last + 1 == range.first &&
+                 partition.delivery.find_tracked(ranges.back().first) == nullptr;
+    if (joins) {
+      ranges.back().last = range.last;
+    } else {
+      ranges.push_back(range);
+    }
+  }
+  LeaseToken token{log_.journal().start_number(), next_lease_++};
+  if (mutant("tokens_begin_anew")) token.start = 1;
+  // Ordered groups wait for the settlement before, which is in the same journal; the others may
+  // choose to be told before the lease is durable, but never of a message that is not (S12).
+  bool relaxed = group.info.policy.attempts == Attempts::kRelaxed &&
+                 partition.ordering == Ordering::kNone && picked.source == PickSource::kOpen &&
+                 ranges.back().last < partition.log.visible_end();
+  record(partition, LeaseOp{token, std::move(ranges), log_.clock().wall(), consumer.instance});
+  partition.watches[token] = {.consumer = consumer.id, .deadline = {}};
+  if (group.info.brake.state == BrakeState::kProbing) {
+    group.probe = std::pair(partition.log.id(), token);
+  }
+  Credit used{picked.messages, picked.bytes};
+  consumer.credit.messages -= used.messages;
+  consumer.credit.bytes -= used.bytes;
+  metrics_.delivered_messages += static_cast<std::uint64_t>(used.messages);
+  if (relaxed || mutant("deliver_before_durable")) {
+    send(group.info.id, partition.log.id(), token, used);
+    return true;
+  }
+  log_.when_durable(
+      [this, group_id = group.info.id, stream = partition.log.id(), token, used](bool durable) {
+        if (durable) send(group_id, stream, token, used);
+      });
+  return true;
+}
+
+}  // namespace waybill

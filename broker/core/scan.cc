@@ -1,0 +1,254 @@
+// DeliveryEngine, continued: what may go. A scan runs over the log, ahead of delivery, and sorts
+// what was never delivered into the scheduler: by key, by time, or simply open. Batches without
+// times are not even looked into where no keys matter.
+#include <algorithm>
+
+#include "broker/core/delivery_engine.h"
+#include "broker/core/shard.h"
+#include "protocol/record/batch_view.h"
+
+namespace waybill {
+namespace {
+
+/// How long the scan waits before it tries again to read a batch that could not be read.
+constexpr std::chrono::seconds kUnreadableWait{60};
+/// The wall clock may jump: nobody sleeps longer without looking at it again.
+constexpr std::chrono::milliseconds kMaxAlarm{60'000};
+
+bool wants_hold(const GroupPolicy& policy) {
+  return policy.on_dead_letter == OnDeadLetter::kHold && policy.ordering != Ordering::kNone;
+}
+
+}  // namespace
+
+std::uint64_t GroupPartition::held_count() const {
+  if (!hold || dead_letters.holding_count() == 0) return 0;
+  if (ordering == Ordering::kKey) return scheduler.held_count();
+  // The whole partition waits, except what is on its way back and what waits for its own time.
+  std::uint64_t undelivered =
+      delivery.gaps().count() + static_cast<std::uint64_t>(log.end() - delivery.fresh());
+  auto redriven = static_cast<std::uint64_t>(
+      std::ranges::count_if(ready, [&](Offset offset) { return is_redriven(offset); }));
+  return undelivered + ready.size() - redriven - (barrier ? 1 : 0);
+}
+
+bool DeliveryEngine::drains(const ConsumerGroup& group, const GroupPartition& partition) {
+  return partition.ordering != group.info.policy.ordering ||
+         partition.hold != wants_hold(group.info.policy);
+}
+
+/// Begins the scan again where the group's first message is that is not done.
+void DeliveryEngine::rebuild(GroupPartition& partition) {
+  const DeliveryState& delivery = partition.delivery;
+  ++partition.scan_number;
+  partition.reading = false;
+  partition.barrier.reset();
+  partition.expiries.clear();
+  partition.leased_before.clear();
+  partition.ready.clear();
+  partition.scheduler.restart(std::max(delivery.floor(), delivery.start()));
+  for (const auto& [token, lease] : delivery.leases()) {
+    for (OffsetRange range : lease.open) partition.leased_before.add(range);
+  }
+  if (partition.ordering != Ordering::kKey) {
+    for (const auto& [offset, message] : delivery.tracked()) {
+      if (!message.leased && !partition.delayed.contains(offset) &&
+          !partition.dying.contains(offset)) {
+        partition.ready.insert(offset);
+      }
+    }
+  } else if (partition.hold) {
+    for (const auto& [number, letter] : partition.dead_letters.all()) {
+      if (letter.holds()) partition.scheduler.hold(letter.key);
+    }
+  }
+}
+
+/// At the end of a turn in which something changed: takes over a new policy, looks at the clock and
+/// at what was appended.
+void DeliveryEngine::look(ConsumerGroup& group, GroupPartition& partition) {
+  if (drains(group, partition)) {
+    if (partition.delivery.leased_count() > 0 || !partition.dying.empty()) return;
+    partition.ordering = group.info.policy.ordering;
+    partition.hold = wants_hold(group.info.policy);
+    rebuild(partition);
+  }
+  WallTime now = log_.clock().wall();
+  partition.scheduler.run_due(now);
+  if (partition.barrier && *partition.barrier <= now) partition.barrier.reset();
+  scan(partition);
+  set_alarm(partition);
+}
+
+void DeliveryEngine::set_alarm(GroupPartition& partition) {
+  std::optional<WallTime> due = partition.scheduler.next_due();
+  if (partition.barrier) due = partition.barrier;
+  if (!due) return;
+  std::chrono::milliseconds left(due->milliseconds - log_.clock().wall().milliseconds);
+  MonotonicTime at = log_.clock().monotonic() + std::clamp<std::chrono::milliseconds>(
+                                                    left, std::chrono::milliseconds(1), kMaxAlarm);
+  if (partition.alarm && *partition.alarm <= at) return;
+  partition.alarm = at;
+  timers_.emplace(at, Timer{&partition, {}, {}});
+}
+
+void DeliveryEngine::scan(GroupPartition& partition) {
+  KeyScheduler& scheduler = partition.scheduler;
+  const Stream& log = partition.log;
+  if (partition.reading || scheduler.scanned() >= log.end()) return;
+  std::size_t index = log.index_of(scheduler.scanned());
+  for (; index < log.batch_count(); ++index) {
+    if (partition.reading || partition.barrier || scheduler.full()) return;
+    const StoredBatch& batch = log.batch(index);
+    if (partition.ordering != Ordering::kKey && !batch.timed) {
+      Offset from = scheduler.scanned();
+      for (;;) {
+        OffsetRange run = partition.delivery.undelivered_from(from, batch.last() + 1);
+        if (run.count() <= 0 || run.first > batch.last()) break;
+        scheduler.open(run);
+        from = run.last + 1;
+      }
+      scheduler.scanned_to(batch.last() + 1);
+      continue;
+    }
+    if (batch.frame == nullptr) return read_for_scan(partition, index);
+    if (!scan_batch(partition, index,
+                    batch.frame->bytes().subspan(batch.frame_offset, batch.size))) {
+      return;
+    }
+  }
+}
+
+void DeliveryEngine::read_for_scan(GroupPartition& partition, std::size_t index) {
+  partition.reading = true;
+  log_.read(partition.log, index, 1,
+            [this, group_id = partition.group, stream = partition.log.id(), index,
+             number = partition.scan_number](Result<std::vector<SharedBytes>> batches) {
+              ConsumerGroup* group = find(group_id);
+              GroupPartition* p = group == nullptr ? nullptr : group->find(stream);
+              if (p == nullptr || p->scan_number != number) return;
+              if (batches && scan_batch(*p, index, batches->front().view())) {
+                p->reading = false;
+                return mark_dirty(*group);
+              }
+              if (p->barrier) {
+                p->reading = false;
+                return mark_dirty(*group);
+              }
+              // Nobody can say what is in it: everything behind it waits, and it is tried again.
+              timers_.emplace(log_.clock().monotonic() + kUnreadableWait, Timer{p, {}, {}});
+            });
+}
+
+/// Sorts the records of the batch at `index` into the scheduler. False if the scan has to stop
+/// before its end.
+bool DeliveryEngine::scan_batch(GroupPartition& partition, std::size_t index, Bytes batch) {
+  KeyScheduler& scheduler = partition.scheduler;
+  const DeliveryState& delivery = partition.delivery;
+  WallTime now = log_.clock().wall();
+  Result<BatchReader> reader = BatchReader::open(batch);
+  if (!reader) return false;
+  bool by_key = partition.ordering == Ordering::kKey;
+  Result<void> read = reader->for_each([&](const RecordView& record) {
+    Offset offset = record.offset;
+    if (offset < scheduler.scanned()) return true;
+    const TrackedMessage* tracked = delivery.find_tracked(offset);
+    bool undelivered = tracked == nullptr && delivery.is_undelivered({offset, offset});
+    bool redriven = tracked != nullptr && tracked->dead_letter != 0;
+    bool out = partition.leased_before.contains(offset) || partition.delayed.contains(offset) ||
+               partition.dying.contains(offset) || (tracked != nullptr && tracked->leased);
+    if (tracked == nullptr && !undelivered && !out) return true;  // settled
+    WallTime not_before = undelivered ? record.not_before().value_or(WallTime{}) : WallTime{};
+    if (not_before <= now) not_before = {};
+    if (not_before.milliseconds != 0 && partition.ordering == Ordering::kPartition) {
+      partition.barrier = not_before;
+      scheduler.scanned_to(offset);
+      return false;
+    }
+    std::optional<WallTime> expiry = record.expiry();
+    if (expiry && !redriven) partition.expiries[offset] = *expiry;
+    KeyHash key = by_key ? key_hash(record.key) : 0;
+    if (out) {
+      if (key != 0) scheduler.add_taken(offset, key);
+    } else if (key != 0) {
+      scheduler.add(offset, key, not_before, redriven);
+    } else if (undelivered) {
+      scheduler.add(offset, 0, not_before);
+    } else {
+      partition.ready.insert(offset);
+    }
+    return true;
+  });
+  if (!read || partition.barrier) return false;
+  scheduler.scanned_to(std::max(scheduler.scanned(), partition.log.batch(index).last() + 1));
+  return true;
+}
+
+/// A message that is neither leased nor waiting may go again, or for the first time.
+void DeliveryEngine::available(GroupPartition& partition, Offset offset) {
+  bool tracked = partition.delivery.find_tracked(offset) != nullptr;
+  if (partition.ordering == Ordering::kKey && offset >= partition.scheduler.scanned()) {
+    return;  // the scan will find it
+  }
+  if (partition.scheduler.is_taken(offset)) {
+    partition.scheduler.put_back(offset, partition.is_redriven(offset));
+  } else if (tracked) {
+    partition.ready.insert(offset);
+  } else if (offset < partition.scheduler.scanned()) {
+    partition.scheduler.open({offset, offset});
+  }
+}
+
+/// The messages are settled for good.
+void DeliveryEngine::ended(GroupPartition& partition, OffsetRange range) {
+  if (partition.ordering == Ordering::kKey) {
+    for (Offset o = range.first; o <= range.last; ++o) partition.scheduler.settled(o);
+  }
+  if (!partition.expiries.empty()) {
+    partition.expiries.erase(partition.expiries.lower_bound(range.first),
+                             partition.expiries.upper_bound(range.last));
+  }
+}
+
+/// They are in no lease any more.
+void DeliveryEngine::lease_ended(GroupPartition& partition, OffsetRange range) {
+  RangeSet& before = partition.leased_before;
+  while (!before.empty()) {
+    OffsetRange run = before.run_from(range.first);
+    if (run.count() <= 0 || run.first > range.last) return;
+    run.last = std::min(run.last, range.last);
+    before.remove(run);
+  }
+}
+
+/// Ordering `partition`: what goes next, if it may go now.
+std::optional<Offset> DeliveryEngine::next_in_order(const GroupPartition& partition) {
+  if (!partition.dying.empty()) return std::nullopt;
+  if (partition.hold && partition.dead_letters.holding_count() > 0) {
+    for (Offset offset : partition.ready) {
+      if (partition.is_redriven(offset)) return offset;
+    }
+    return std::nullopt;
+  }
+  std::optional<Offset> next;
+  if (!partition.ready.empty()) next = *partition.ready.begin();
+  const RangeSet& open = partition.scheduler.open();
+  if (!open.empty() && (!next || open.front() < *next)) next = open.front();
+  bool waits = !partition.delayed.empty() && next && partition.delayed.begin()->first < *next;
+  return waits ? std::nullopt : next;
+}
+
+bool DeliveryEngine::held_full(const ConsumerGroup& group, const GroupPartition& partition) {
+  return partition.hold && partition.held_count() >= group.info.policy.max_held;
+}
+
+/// A message could be leased, if there were a consumer.
+bool DeliveryEngine::has_work(const ConsumerGroup& group, const GroupPartition& partition) const {
+  if (partition.exhausted || drains(group, partition)) return false;
+  if (partition.delivery.leased_count() >= group.info.policy.window) return false;
+  if (partition.ordering == Ordering::kPartition) return next_in_order(partition).has_value();
+  return !partition.ready.empty() || !partition.scheduler.open().empty() ||
+         partition.scheduler.has_ready();
+}
+
+}  // namespace waybill

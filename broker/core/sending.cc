@@ -1,0 +1,239 @@
+// DeliveryEngine, continued: how a lease leaves. The batches it touches are read, from memory or
+// from the journal, and pushed: whole where most of a batch is leased, else record by record, so
+// that nobody is sent what is not for him (S28).
+#include <algorithm>
+#include <utility>
+
+#include "broker/core/delivery_engine.h"
+#include "broker/core/shard.h"
+#include "protocol/base/mutant.h"
+#include "protocol/record/batch_builder.h"
+
+namespace waybill {
+namespace {
+
+/// How long messages wait whose payload could not be read: devices recover, or somebody looks.
+constexpr std::chrono::seconds kUnreadableWait{60};
+/// A batch of which less than this part is leased is sent record by record.
+constexpr std::int64_t kWholeFraction = 4;
+
+}  // namespace
+
+/// A lease on its way out.
+struct DeliveryEngine::Sending {
+  /// One batch of the log, and what of it is leased.
+  struct Item {
+    std::size_t index = 0;
+    std::vector<OffsetRange> ranges;
+    bool apart = false;  ///< some of it was delivered before: record by record
+    Result<SharedBytes> batch = Error{Errc::kDamaged, 0, "not read"};
+  };
+  struct Redriven {
+    Offset offset;
+    Result<SharedBytes> batch = Error{Errc::kDamaged, 0, "not read"};
+  };
+
+  GroupId group;
+  StreamId stream;
+  LeaseToken token;
+  Credit used;
+  std::vector<Item> items;
+  std::vector<Redriven> redriven;
+  std::size_t missing = 1;  ///< reads under way, and this call itself
+};
+
+void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, Credit used) {
+  ConsumerGroup* group = find(group_id);
+  GroupPartition* partition = group == nullptr ? nullptr : group->find(stream);
+  const OpenLease* lease = partition == nullptr ? nullptr : partition->delivery.find_lease(token);
+  if (lease == nullptr) return;  // its consumer went meanwhile
+  auto sending = std::make_shared<Sending>();
+  sending->group = group_id;
+  sending->stream = stream;
+  sending->token = token;
+  sending->used = used;
+  const Stream& log = partition->log;
+  for (OffsetRange range : lease->open) {
+    const TrackedMessage* tracked = partition->delivery.find_tracked(range.first);
+    if (tracked != nullptr && tracked->dead_letter != 0) {
+      sending->redriven.push_back({range.first});
+      continue;
+    }
+    std::size_t index = log.index_of(range.first);
+    for (Offset next = range.first; next <= range.last; ++index) {
+      const StoredBatch& batch = log.batch(index);
+      Offset last = std::min(range.last, batch.last());
+      if (sending->items.empty() || sending->items.back().index != index) {
+        sending->items.push_back({.index = index, .ranges = {}});
+      }
+      sending->items.back().ranges.push_back({next, last});
+      if (tracked != nullptr) sending->items.back().apart = true;
+      next = last + 1;
+    }
+  }
+  for (std::size_t i = 0; i < sending->redriven.size(); ++i) {
+    ++sending->missing;
+    read_payload(*partition, sending->redriven[i].offset,
+                 [this, sending, i](Result<SharedBytes> batch) {
+                   sending->redriven[i].batch = std::move(batch);
+                   read_done(sending);
+                 });
+  }
+  for (std::size_t first = 0; first < sending->items.size();) {
+    std::size_t count = 1;
+    while (first + count < sending->items.size() &&
+           sending->items[first + count].index == sending->items[first].index + count) {
+      ++count;
+    }
+    read_run(sending, first, count);
+    first += count;
+  }
+  read_done(sending);
+}
+
+/// Reads the batches of `count` items that stand side by side; one that cannot be read does not
+/// take its neighbours with it.
+void DeliveryEngine::read_run(const std::shared_ptr<Sending>& sending, std::size_t first,
+                              std::size_t count) {
+  ConsumerGroup* group = find(sending->group);
+  GroupPartition* partition = group == nullptr ? nullptr : group->find(sending->stream);
+  if (partition == nullptr) return;
+  ++sending->missing;
+  log_.read(partition->log, sending->items[first].index, count,
+            [this, sending, first, count](Result<std::vector<SharedBytes>> batches) {
+              if (batches) {
+                for (std::size_t i = 0; i < count; ++i) {
+                  sending->items[first + i].batch = std::move((*batches)[i]);
+                }
+              } else if (count > 1) {
+                for (std::size_t i = 0; i < count; ++i) read_run(sending, first + i, 1);
+              } else {
+                sending->items[first].batch = batches.error();
+              }
+              read_done(sending);
+            });
+}
+
+void DeliveryEngine::read_done(const std::shared_ptr<Sending>& sending) {
+  if (--sending->missing > 0) return;
+  ConsumerGroup* group = find(sending->group);
+  GroupPartition* partition = group == nullptr ? nullptr : group->find(sending->stream);
+  if (partition == nullptr || partition->delivery.find_lease(sending->token) == nullptr) return;
+  push(*group, *partition, *sending);
+}
+
+void DeliveryEngine::push(ConsumerGroup& group, GroupPartition& partition, Sending& sending) {
+  auto watch = partition.watches.find(sending.token);
+  if (watch == partition.watches.end()) return;
+  std::vector<std::pair<Offset, SharedBytes>> batches;
+  std::vector<OffsetRange> unreadable;
+  for (Sending::Item& item : sending.items) {
+    if (!item.batch) {
+      unreadable.insert(unreadable.end(), item.ranges.begin(), item.ranges.end());
+      continue;
+    }
+    std::int64_t leased = 0;
+    for (OffsetRange range : item.ranges) leased += range.count();
+    const StoredBatch& stored = partition.log.batch(item.index);
+    bool whole = leased == stored.count || (!item.apart && leased * kWholeFraction >= stored.count);
+    bool redriven = std::ranges::any_of(sending.redriven, [&](const Sending::Redriven& other) {
+      return stored.base <= other.offset && other.offset <= stored.last();
+    });
+    if (whole && !redriven) {
+      batches.emplace_back(item.ranges.front().first, std::move(*item.batch));
+      continue;
+    }
+    for (OffsetRange range : item.ranges) {
+      for (Offset o = range.first; o <= range.last; ++o) {
+        Result<ByteVector> one = extract_record(item.batch->view(), o);
+        if (one) {
+          batches.emplace_back(o, SharedBytes(std::move(*one)));
+        } else {
+          unreadable.push_back({o, o});
+        }
+      }
+    }
+  }
+  for (Sending::Redriven& redriven : sending.redriven) {
+    if (redriven.batch) {
+      batches.emplace_back(redriven.offset, std::move(*redriven.batch));
+    } else {
+      unreadable.push_back({redriven.offset, redriven.offset});
+    }
+  }
+  std::ranges::sort(batches, {}, &std::pair<Offset, SharedBytes>::first);
+  for (OffsetRange range : unreadable) end_unreadable(partition, sending.token, range);
+  const OpenLease* lease = partition.delivery.find_lease(sending.token);
+  watch = partition.watches.find(sending.token);
+  ShardConsumer* consumer =
+      watch == partition.watches.end() ? nullptr : group.find_consumer(watch->second.consumer);
+  if (lease == nullptr) partition.watches.erase(sending.token);
+
+  DeliverPush deliver;
+  deliver.partition = partition.index;
+  deliver.lease = group.info.policy.lease;
+  Credit sent;
+  for (auto& [offset, batch] : batches) {
+    sent.bytes += static_cast<std::int64_t>(batch.size());
+    deliver.batches.push_back(std::move(batch));
+  }
+  if (lease != nullptr) {
+    for (OffsetRange range : lease->open) {
+      GrantedRange granted;
+      granted.range = range;
+      granted.token = sending.token;
+      if (const TrackedMessage* message = partition.delivery.find_tracked(range.first)) {
+        granted.delivery = message->deliveries;
+        granted.failures = message->failures;
+        granted.redrive = message->redrive;
+      }
+      sent.messages += range.count();
+      deliver.ranges.push_back(granted);
+    }
+  }
+  if (consumer == nullptr) return;
+  // A single record is smaller than the batch that was reckoned with; a fixed one may be larger.
+  consumer->credit.messages += sending.used.messages - sent.messages;
+  consumer->credit.bytes += sending.used.bytes - sent.bytes;
+  if (sending.used.messages != sent.messages || sending.used.bytes != sent.bytes) {
+    mark_dirty(group);
+  }
+  if (lease == nullptr) return;
+  watch->second.sent = true;
+  watch->second.deadline = log_.clock().monotonic() + group.info.policy.lease;
+  if (mutant("half_a_lease")) {
+    watch->second.deadline = log_.clock().monotonic() + group.info.policy.lease / 2;
+  }
+  watch_until(partition, sending.token, watch->second.deadline);
+  log_.mailbox().post(
+      consumer->id.home,
+      [gateway = consumer->gateway, id = consumer->id, from = log_.options().shard, sent,
+       deliver = std::move(deliver)](Shard&) mutable {
+        gateway->on_delivery(id, from, std::move(deliver), sent);
+      },
+      Mailbox::Kind::kAnswer);
+}
+
+/// The payload could not be read: the messages wait. Nobody is charged.
+void DeliveryEngine::end_unreadable(GroupPartition& partition, LeaseToken token,
+                                    OffsetRange range) {
+  WallTime now = log_.clock().wall();
+  for (Offset offset = range.first; offset <= range.last; ++offset) {
+    const OpenLease* lease = partition.delivery.find_lease(token);
+    if (lease == nullptr || !lease->holds({offset, offset})) continue;
+    if (partition.dying.contains(offset)) continue;
+    const TrackedMessage* tracked = partition.delivery.find_tracked(offset);
+    Attempt attempt{now,
+                    tracked != nullptr ? tracked->deliveries : 1,
+                    0,
+                    lease->instance,
+                    {FailureClass::kUnexplained, "unreadable",
+                     "the broker could not read the message back from its journal"}};
+    std::chrono::milliseconds wait(kUnreadableWait);
+    record(partition,
+           WaitOp{token, offset, false, {now.milliseconds + wait.count()}, std::move(attempt)});
+    revoke_after(partition, offset);
+  }
+}
+
+}  // namespace waybill
