@@ -167,6 +167,11 @@ void settle_everything(benchmark::State& state, Ordering ordering, Attempts atte
   state.SetItemsProcessed(settled);
 }
 
+std::size_t heap_bytes() {
+  struct mallinfo2 info = mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
 /// What a message costs while it is leased or waits: all that were published, none settled.
 void hold_everything(benchmark::State& state, Ordering ordering, Law law) {
   double bytes = 0;
@@ -175,7 +180,7 @@ void hold_everything(benchmark::State& state, Ordering ordering, Law law) {
     policy.window = 1'000'000;
     auto scene = std::make_unique<Scene>(policy);
     scene->publish(kMessages, KeyChooser(law));
-    std::size_t before = mallinfo2().uordblks;
+    std::size_t before = heap_bytes();
     scene->subscribe(1'000'000);
     std::size_t pushed = 0;
     for (BenchClient* worker : scene->workers) {
@@ -183,7 +188,7 @@ void hold_everything(benchmark::State& state, Ordering ordering, Law law) {
       std::exchange(worker->pushes, {});
     }
     if (pushed == 0) give_up("nothing was delivered");
-    bytes = static_cast<double>(mallinfo2().uordblks - before) / static_cast<double>(kMessages);
+    bytes = static_cast<double>(heap_bytes() - before) / static_cast<double>(kMessages);
   }
   state.counters["bytes_per_message"] = bytes;
 }
