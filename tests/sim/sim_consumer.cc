@@ -325,7 +325,8 @@ void SimConsumer::settled(std::uint64_t key, const Reply<SettleReply>& reply,
 }
 
 void SimConsumer::steal_from(const SimConsumer& other) {
-  if (!connection_ || !subscribed_ || other.items_.empty() || other.plan_.name != plan_.name)
+  if (!connection_ || !subscribed_ || &other == this || other.items_.empty() ||
+      other.plan_.name != plan_.name)
     return;
   const HandedOut message = other.items_.begin()->second.messages.front();
   Settlement settlement;

@@ -3,13 +3,20 @@
 //   wb_sim --seed N [--trace]     one seed, as often as needed to explain what it finds
 //   wb_sim --seeds A..B           a range
 //   wb_sim --minutes M [--from A] as many as fit; fails too if a state was never reached
+//   wb_mutants --mutants          the names of the mutants, and how many seeds each may take
+//   wb_mutants --mutant NAME      its seeds, until it is caught
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <string_view>
 
+#include "protocol/base/mutant.h"
+#include "tests/sim/mutants.h"
 #include "tests/sim/simulation.h"
 
 namespace waybill {
@@ -20,6 +27,8 @@ struct Options {
   std::uint64_t last = 1;
   double minutes = 0;
   bool trace = false;
+  bool list_mutants = false;
+  std::string mutant;
   bool valid = true;
 };
 
@@ -29,6 +38,10 @@ Options parse(int count, char** arguments) {
     std::string_view name = arguments[i];
     if (name == "--trace") {
       options.trace = true;
+      continue;
+    }
+    if (name == "--mutants") {
+      options.list_mutants = true;
       continue;
     }
     if (i + 1 == count) {
@@ -48,6 +61,8 @@ Options parse(int count, char** arguments) {
       options.minutes = std::strtod(value.c_str(), nullptr);
     } else if (name == "--from") {
       options.first = options.last = std::strtoull(value.c_str(), nullptr, 10);
+    } else if (name == "--mutant") {
+      options.mutant = value;
     } else {
       options.valid = false;
     }
@@ -113,6 +128,51 @@ int run_seeds(const Options& options) {
   return timed && !missing.empty() ? 1 : 0;
 }
 
+#ifdef WAYBILL_MUTANTS
+std::uint64_t seed_running = 0;
+
+/// An assertion of the broker catches a mutant too.
+extern "C" void on_abort(int) {
+  char text[64];
+  int size = std::snprintf(text, sizeof text, "caught %llu an assertion of the broker\n",
+                           static_cast<unsigned long long>(seed_running));
+  if (size > 0 && write(STDOUT_FILENO, text, static_cast<std::size_t>(size)) < 0) _exit(3);
+  _exit(0);
+}
+
+int run_mutant(const std::string& name) {
+  const Mutant* mutant = std::ranges::find(kMutants, name, &Mutant::name);
+  if (mutant == std::end(kMutants)) {
+    std::fprintf(stderr, "there is no mutant \"%s\"; see --mutants\n", name.c_str());
+    return 2;
+  }
+  chosen_mutant() = name;
+  std::signal(SIGABRT, on_abort);
+  for (seed_running = 1; seed_running <= mutant->seeds; ++seed_running) {
+    SimResult result = simulate(seed_running);
+    if (!result.finding) continue;
+    std::printf("caught %llu %s\n", static_cast<unsigned long long>(seed_running),
+                result.finding->property.c_str());
+    return 0;
+  }
+  std::printf("survived %llu\n", static_cast<unsigned long long>(mutant->seeds));
+  return 1;
+}
+#else
+int run_mutant(const std::string&) {
+  std::fprintf(stderr, "mutants live in wb_mutants only: build that target\n");
+  return 2;
+}
+#endif
+
+int list_mutants() {
+  for (const Mutant& mutant : kMutants) {
+    std::printf("%s\t%s\t%llu\n", std::string(mutant.name).c_str(),
+                std::string(mutant.what).c_str(), static_cast<unsigned long long>(mutant.seeds));
+  }
+  return 0;
+}
+
 }  // namespace
 }  // namespace waybill
 
@@ -123,6 +183,8 @@ int main(int count, char** arguments) {
                  "usage: wb_sim --seed N [--trace] | --seeds A..B | --minutes M [--from A]\n");
     return 2;
   }
+  if (options.list_mutants) return waybill::list_mutants();
+  if (!options.mutant.empty()) return waybill::run_mutant(options.mutant);
   if (options.trace) return waybill::run_traced(options.first);
   return waybill::run_seeds(options);
 }

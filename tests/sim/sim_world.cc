@@ -187,6 +187,13 @@ void SimWorld::schedule_disk() {
 void SimWorld::disk_done() {
   disk_event_ = false;
   if (shards_.empty()) return;
+  if (paused_until_ > now()) {  // nobody looks at completions
+    disk_event_ = true;
+    events_.emplace(paused_until_, [this, generation = generation_] {
+      if (generation == generation_) disk_done();
+    });
+    return;
+  }
   disk_->submit();
   disk_->reap();
   schedule_disk();

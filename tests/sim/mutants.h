@@ -1,0 +1,45 @@
+// The mutants that the simulation must catch: names as in mutant("…") calls of the broker.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace waybill {
+
+struct Mutant {
+  std::string_view name;
+  std::string_view what;
+  std::uint64_t seeds;  ///< caught within the first so many seeds
+};
+
+inline constexpr Mutant kMutants[] = {
+    {"reply_before_durable", "answers leave before what they tell of is durable", 50},
+    {"duplicate_before_durable", "a duplicate is answered before the original is durable", 1000},
+    {"deliver_before_durable", "a message leaves before its lease is durable", 50},
+    {"read_before_durable", "readers see what is only staged", 200},
+    {"journal_is_not_synced", "journal writes stay in a cache", 50},
+    {"skip_directory_sync", "a new journal file's name is not made durable", 200},
+    {"ignore_write_errors", "a failed journal write counts as done", 200},
+    {"ignore_short_writes", "a short journal write counts as done", 200},
+    {"dead_letter_in_two_frames", "state and payload of a dead letter in two frames", 500},
+    {"forget_failures_on_restart", "failures are counted in memory only", 50},
+    {"forget_acks_on_restart", "acknowledgements are kept in memory only", 50},
+    {"forget_producers_on_restart", "producers' sequences are kept in memory only", 50},
+    {"tokens_begin_anew", "tokens do not carry the start number", 50},
+    {"ignore_token", "a settlement needs no token", 50},
+    {"ignore_instance", "any instance may settle with a token", 200},
+    {"half_a_lease", "a lease lasts half as long as told", 50},
+    {"orphans_wait_for_ever", "leases of before a restart never come back", 50},
+    {"charge_unstarted", "a lease that ran out before work began is a failure", 50},
+    {"charge_released", "releasing is a failure", 50},
+    {"charge_unexplained", "a vanished consumer or a restart is a failure", 50},
+    {"charge_transient", "transient failures are charged", 50},
+    {"one_attempt_more", "a message dies one failure too late", 50},
+    {"redrives_are_not_counted", "a redrive is not counted", 50},
+    {"redrive_the_original", "a redrive delivers the original, not the fix", 50},
+    {"uncounted_dead", "accounting forgets dead letters", 50},
+    {"compare_is_ignored", "compare-and-append appends anyway", 50},
+    {"no_fence", "an old epoch of a durable producer may publish", 200},
+};
+
+}  // namespace waybill
