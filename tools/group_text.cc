@@ -60,7 +60,8 @@ std::string state_text(const GroupInfo& group) {
   const Brake& brake = group.brake;
   if (brake.state == BrakeState::kClosed && brake.mode == BrakeMode::kAutomatic) return text;
   text += fmt::format("  BRAKE           {}", name(brake.state));
-  if (brake.mode != BrakeMode::kAutomatic) text += fmt::format(" ({})", name(brake.mode));
+  if (brake.mode != BrakeMode::kAutomatic && brake.cause.empty())
+    text += fmt::format(" ({})", name(brake.mode));
   if (brake.since != WallTime{}) text += " since " + time_text(brake.since);
   if (!brake.cause.empty()) text += ": " + escaped_line(brake.cause);
   return text + "\n";
