@@ -79,8 +79,14 @@ Result<void> CatalogOwner::apply(const CatalogChange& change) {
     }
   } else if (const auto* put_group = std::get_if<PutGroup>(&change)) {
     seen(put_group->group.id.value);
+    if (put_group->reset_dead) {
+      reset_dead_.insert(put_group->group.id);
+    } else {
+      reset_dead_.erase(put_group->group.id);
+    }
   } else if (const auto* drop_group = std::get_if<DropGroup>(&change)) {
     judges_.erase(drop_group->group);
+    reset_dead_.erase(drop_group->group);
   }
   apply_to(catalog_, change);
   return {};
@@ -88,7 +94,7 @@ Result<void> CatalogOwner::apply(const CatalogChange& change) {
 
 // --- changing ---
 
-void CatalogOwner::change(CatalogChange change, Answered done) {
+void CatalogOwner::change(CatalogChange change, Adopted done) {
   ByteVector bytes = encode(change);
   if (log_.admit(bytes.size() + 4096, true) != Admission::kAdmitted) {
     return done(RequestError(Errc::kDiskFull, "no room to record the change"));
@@ -100,33 +106,42 @@ void CatalogOwner::change(CatalogChange change, Answered done) {
       [this, change = std::move(change), done = std::move(done)](bool durable) mutable {
         if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
         // What other changes have staged meanwhile is not shown with this one (S13).
-        auto adopted = [this, change, done = std::move(done)](Reply<void> reply) mutable {
-          if (reply) {
+        auto adopted = [this, change, done = std::move(done)](const Reply<Resets>& all) mutable {
+          if (all) {
             apply_to(shown_, change);
             show();
           }
-          done(std::move(reply));
+          done(all);
         };
         adopt_everywhere(change, std::move(adopted));
       });
 }
 
-void CatalogOwner::adopt_everywhere(CatalogChange change, Answered done) {
+void CatalogOwner::adopt_everywhere(CatalogChange change, Adopted done) {
   TopicInfo topic;
   if (const auto* put_group = std::get_if<PutGroup>(&change)) {
     if (const TopicInfo* found = catalog_.topic(put_group->group.topic)) topic = *found;
   }
-  ask_shards<bool>(
+  ask_shards<Reply<Resets>>(
       log_.mailbox(), log_.options().shard, all_shards(log_.mailbox()),
       [change, topic](Shard& shard, auto reply) { shard.adopt(change, topic, std::move(reply)); },
-      [done = std::move(done)](std::vector<std::optional<bool>> answers) mutable {
-        for (const std::optional<bool>& adopted : answers) {
-          if (!adopted) return done(shard_busy());
-          if (!*adopted) return done(RequestError(Errc::kOutcomeUnknown, "a shard stopped"));
+      [done = std::move(done)](std::vector<std::optional<Reply<Resets>>> answers) mutable {
+        Resets resets;
+        for (std::optional<Reply<Resets>>& answer : answers) {
+          if (!answer) return done(shard_busy());
+          if (!*answer) return done(*answer);
+          resets.insert(resets.end(), (*answer)->begin(), (*answer)->end());
         }
-        done({});
+        std::ranges::sort(resets, {}, &ResetPartition::partition);
+        done(std::move(resets));
       },
       Mailbox::Kind::kAnswer);  // it is journaled: it has to arrive
+}
+
+/// Every change of a group goes through here: what its last reset was to do stays with it.
+PutGroup CatalogOwner::put(GroupInfo group) const {
+  bool reset_dead = reset_dead_.contains(group.id);
+  return {std::move(group), reset_dead};
 }
 
 void CatalogOwner::show() {
@@ -142,10 +157,10 @@ void CatalogOwner::start(std::move_only_function<void()> ready) {
   // One after the other, topics before the groups that need them.
   auto changes = std::make_shared<std::vector<CatalogChange>>();
   for (const TopicInfo& topic : catalog_.topics) changes->push_back(PutTopic{topic});
-  for (const GroupInfo& group : catalog_.groups) changes->push_back(PutGroup{group});
+  for (const GroupInfo& group : catalog_.groups) changes->push_back(put(group));
   auto missing = std::make_shared<std::size_t>(changes->size() + 1);
   auto all_ready = std::make_shared<std::move_only_function<void()>>(std::move(ready));
-  auto adopted = [this, missing, all_ready](const Reply<void>&) {
+  auto adopted = [this, missing, all_ready](const Reply<Resets>&) {
     if (--*missing > 0) return;
     show();
     (*all_ready)();
@@ -162,7 +177,8 @@ void CatalogOwner::start(std::move_only_function<void()> ready) {
       [catalog = std::make_shared<const Catalog>(catalog_)](Shard& shard, auto reply) {
         shard.drop_missing(*catalog, std::move(reply));
       },
-      [adopted](const std::vector<std::optional<bool>>&) { adopted({}); }, Mailbox::Kind::kAnswer);
+      [adopted](const std::vector<std::optional<bool>>&) { adopted(Resets()); },
+      Mailbox::Kind::kAnswer);
 }
 
 // --- requests ---
@@ -180,11 +196,11 @@ void CatalogOwner::create_topic(CreateTopicRequest request, Done<CreateTopicRepl
   if (const TopicInfo* known = catalog_.topic(request.name)) {
     if (known->partitions.size() == request.partitions) {
       // Perhaps not adopted everywhere yet: then this waits for it too (S13).
-      adopt_everywhere(PutTopic{*known},
-                       [this, topic = *known, done = std::move(done)](Reply<void> all) mutable {
-                         if (!all) return answer<CreateTopicReply>(std::move(done), all.error());
-                         answer<CreateTopicReply>(std::move(done), CreateTopicReply{topic, false});
-                       });
+      adopt_everywhere(PutTopic{*known}, [this, topic = *known, done = std::move(done)](
+                                             const Reply<Resets>& all) mutable {
+        if (!all) return answer<CreateTopicReply>(std::move(done), all.error());
+        answer<CreateTopicReply>(std::move(done), CreateTopicReply{topic, false});
+      });
       return;
     }
     return answer<CreateTopicReply>(
@@ -207,10 +223,11 @@ void CatalogOwner::create_topic(CreateTopicRequest request, Done<CreateTopicRepl
         static_cast<std::uint16_t>((topic.id.value + i) % log_.mailbox().shard_count())};
     topic.partitions.push_back({shard, stream_of(shard, id++)});
   }
-  change(PutTopic{topic}, [this, topic, done = std::move(done)](Reply<void> changed) mutable {
-    if (!changed) return answer<CreateTopicReply>(std::move(done), changed.error());
-    answer<CreateTopicReply>(std::move(done), CreateTopicReply{topic, true});
-  });
+  change(PutTopic{topic},
+         [this, topic, done = std::move(done)](const Reply<Resets>& changed) mutable {
+           if (!changed) return answer<CreateTopicReply>(std::move(done), changed.error());
+           answer<CreateTopicReply>(std::move(done), CreateTopicReply{topic, true});
+         });
 }
 
 void CatalogOwner::delete_topic(DeleteTopicRequest request, Done<DeleteTopicReply> done) {
@@ -226,7 +243,7 @@ void CatalogOwner::delete_topic(DeleteTopicRequest request, Done<DeleteTopicRepl
                      "group \"" + group.name + "\" consumes it; delete the group first"));
   }
   change(DropTopic{topic->id, catalog_.version + 1},
-         [this, done = std::move(done)](Reply<void> changed) mutable {
+         [this, done = std::move(done)](const Reply<Resets>& changed) mutable {
            if (!changed) return answer<DeleteTopicReply>(std::move(done), changed.error());
            answer<DeleteTopicReply>(std::move(done), DeleteTopicReply{});
          });
@@ -243,11 +260,11 @@ void CatalogOwner::create_group(CreateGroupRequest request, Done<CreateGroupRepl
   }
   if (const GroupInfo* known = catalog_.group(request.name)) {
     if (known->topic == topic->id && known->policy == request.policy) {
-      adopt_everywhere(PutGroup{*known},
-                       [this, group = *known, done = std::move(done)](Reply<void> all) mutable {
-                         if (!all) return answer<CreateGroupReply>(std::move(done), all.error());
-                         answer<CreateGroupReply>(std::move(done), CreateGroupReply{group, false});
-                       });
+      adopt_everywhere(put(*known), [this, group = *known,
+                                     done = std::move(done)](const Reply<Resets>& all) mutable {
+        if (!all) return answer<CreateGroupReply>(std::move(done), all.error());
+        answer<CreateGroupReply>(std::move(done), CreateGroupReply{group, false});
+      });
       return;
     }
     return answer<CreateGroupReply>(
@@ -267,10 +284,11 @@ void CatalogOwner::create_group(CreateGroupRequest request, Done<CreateGroupRepl
   group.version = catalog_.version + 1;
   group.policy = request.policy;
   group.start = request.start;
-  change(PutGroup{group}, [this, group, done = std::move(done)](Reply<void> changed) mutable {
-    if (!changed) return answer<CreateGroupReply>(std::move(done), changed.error());
-    answer<CreateGroupReply>(std::move(done), CreateGroupReply{group, true});
-  });
+  change(PutGroup{group},
+         [this, group, done = std::move(done)](const Reply<Resets>& changed) mutable {
+           if (!changed) return answer<CreateGroupReply>(std::move(done), changed.error());
+           answer<CreateGroupReply>(std::move(done), CreateGroupReply{group, true});
+         });
 }
 
 void CatalogOwner::alter_group(AlterGroupRequest request, Done<AlterGroupReply> done) {
@@ -290,15 +308,16 @@ void CatalogOwner::alter_group(AlterGroupRequest request, Done<AlterGroupReply> 
 
 template <class R>
 void CatalogOwner::put_group(GroupInfo group, Done<R> done) {
-  auto adopted = [this, done = std::move(done)](const GroupInfo& put, Reply<void> all) mutable {
+  auto adopted = [this, done = std::move(done)](const GroupInfo& put,
+                                                const Reply<Resets>& all) mutable {
     if (!all) return answer<R>(std::move(done), all.error());
     answer<R>(std::move(done), R{put});
   };
   if (group == *catalog_.group(group.id)) {
-    return adopt_everywhere(PutGroup{group}, std::bind_front(std::move(adopted), group));
+    return adopt_everywhere(put(group), std::bind_front(std::move(adopted), group));
   }
   group.version = catalog_.version + 1;
-  change(PutGroup{group}, std::bind_front(std::move(adopted), group));
+  change(put(group), std::bind_front(std::move(adopted), group));
 }
 
 void CatalogOwner::pause_group(PauseGroupRequest request, Done<PauseGroupReply> done) {
@@ -309,6 +328,49 @@ void CatalogOwner::pause_group(PauseGroupRequest request, Done<PauseGroupReply> 
   GroupInfo group = *known;
   group.paused = request.paused;
   put_group<PauseGroupReply>(std::move(group), std::move(done));
+}
+
+// --- resets ---
+
+void CatalogOwner::reset_group(ResetGroupRequest request, Done<ResetGroupReply> done) {
+  if (Reply<void> valid = validate(request.start); !valid) {
+    return answer<ResetGroupReply>(std::move(done), valid.error());
+  }
+  const GroupInfo* known = catalog_.group(request.name);
+  if (known == nullptr) {
+    return answer<ResetGroupReply>(std::move(done), unknown_group(catalog_, request.name));
+  }
+  if (request.dry_run) return plan_reset(*known, std::move(request), std::move(done));
+  GroupInfo group = *known;
+  group.start = request.start;
+  ++group.epoch;
+  group.version = catalog_.version + 1;
+  change(PutGroup{group, request.include_dead},
+         [this, group, done = std::move(done)](const Reply<Resets>& all) mutable {
+           if (!all) return answer<ResetGroupReply>(std::move(done), all.error());
+           answer<ResetGroupReply>(std::move(done), ResetGroupReply{group, *all});
+         });
+}
+
+void CatalogOwner::plan_reset(const GroupInfo& group, ResetGroupRequest request,
+                              Done<ResetGroupReply> done) {
+  ask_shards<Resets>(
+      log_.mailbox(), log_.options().shard, all_shards(log_.mailbox()),
+      [id = group.id, request](Shard& shard, auto reply) {
+        Resets plan = shard.delivery().plan_reset(id, request.start, request.include_dead);
+        shard.when_durable([plan = std::move(plan), reply = std::move(reply)](bool) mutable {
+          reply(std::move(plan));
+        });
+      },
+      [this, group, done = std::move(done)](std::vector<std::optional<Resets>> plans) mutable {
+        ResetGroupReply planned{group, {}};
+        for (std::optional<Resets>& plan : plans) {
+          if (!plan) return answer<ResetGroupReply>(std::move(done), shard_busy());
+          planned.partitions.insert(planned.partitions.end(), plan->begin(), plan->end());
+        }
+        std::ranges::sort(planned.partitions, {}, &ResetPartition::partition);
+        answer<ResetGroupReply>(std::move(done), std::move(planned));
+      });
 }
 
 // --- brakes ---
@@ -322,6 +384,7 @@ void CatalogOwner::set_brake(SetBrakeRequest request, Done<SetBrakeReply> done) 
   BrakeJudge& judge = judge_of(group);
   BrakeJudge before = judge;
   judge.set_mode(request.mode, log_.clock());
+  judge.tick(group.policy.brake, log_.clock());
   group.brake = judge.brake();
   put_group<SetBrakeReply>(group, std::move(done));
   // Not recorded, for lack of room: then it was only asked for.
@@ -351,7 +414,7 @@ void CatalogOwner::follow_judge(GroupId id) {
     GroupInfo group = *known;
     group.brake = judge.brake();
     group.version = catalog_.version + 1;
-    change(PutGroup{group}, [](const Reply<void>&) {});
+    change(put(group), [](const Reply<Resets>&) {});
     if (catalog_.group(id)->brake != group.brake) {
       brake_times_.emplace(log_.clock().monotonic() + kBrakeRetry, id);
     }
@@ -388,7 +451,7 @@ void CatalogOwner::delete_group(DeleteGroupRequest request, Done<DeleteGroupRepl
                          return answer<DeleteGroupReply>(std::move(done), DeleteGroupReply{});
                        }
                        change(DropGroup{id, catalog_.version + 1},
-                              [this, done = std::move(done)](Reply<void> changed) mutable {
+                              [this, done = std::move(done)](const Reply<Resets>& changed) mutable {
                                 if (!changed)
                                   return answer<DeleteGroupReply>(std::move(done), changed.error());
                                 answer<DeleteGroupReply>(std::move(done), DeleteGroupReply{});
@@ -397,7 +460,7 @@ void CatalogOwner::delete_group(DeleteGroupRequest request, Done<DeleteGroupRepl
 }
 
 void CatalogOwner::check_group_unused(const GroupInfo& group, bool discard_dead_letters,
-                                      Answered done) {
+                                      std::move_only_function<void(Reply<void>)> done) {
   struct Use {
     std::uint64_t consumers = 0;
     std::uint64_t dead = 0;

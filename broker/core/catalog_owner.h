@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "broker/core/brake_judge.h"
@@ -31,6 +32,9 @@ class CatalogOwner {
   void delete_group(DeleteGroupRequest request, Done<DeleteGroupReply> done);
   void pause_group(PauseGroupRequest request, Done<PauseGroupReply> done);
   void set_brake(SetBrakeRequest request, Done<SetBrakeReply> done);
+  /// A job of its own: first the new epoch and start are durable here, then every shard resets its
+  /// partitions, also if the power fails in between; answered when all have (D15).
+  void reset_group(ResetGroupRequest request, Done<ResetGroupReply> done);
 
   /// How deliveries of the group ended on some shard; told when they are durable there.
   void ended(GroupId group, const std::vector<DeliveryOutcome>& outcomes);
@@ -48,12 +52,15 @@ class CatalogOwner {
   [[nodiscard]] const Catalog& catalog() const { return catalog_; }
 
  private:
-  /// What all shards said to a question.
-  using Answered = std::move_only_function<void(Reply<void>)>;
+  using Resets = std::vector<ResetPartition>;
+  /// What all shards said to a change: mostly nothing, or how they reset the group.
+  using Adopted = std::move_only_function<void(const Reply<Resets>&)>;
 
   static void apply_to(Catalog& catalog, const CatalogChange& change);
-  void change(CatalogChange change, Answered done);
-  void adopt_everywhere(CatalogChange change, Answered done);
+  void change(CatalogChange change, Adopted done);
+  void adopt_everywhere(CatalogChange change, Adopted done);
+  [[nodiscard]] PutGroup put(GroupInfo group) const;
+  void plan_reset(const GroupInfo& group, ResetGroupRequest request, Done<ResetGroupReply> done);
   void show();
   template <class R>
   void answer(Done<R> done, Reply<R> reply);
@@ -64,13 +71,15 @@ class CatalogOwner {
   BrakeJudge& judge_of(const GroupInfo& group);
   /// The group's brake becomes what its judge says.
   void follow_judge(GroupId group);
-  void check_group_unused(const GroupInfo& group, bool discard_dead_letters, Answered done);
+  void check_group_unused(const GroupInfo& group, bool discard_dead_letters,
+                          std::move_only_function<void(Reply<void>)> done);
 
   ShardLog& log_;
   Catalog catalog_;  ///< with what is only staged
   Catalog shown_;    ///< what every shard has adopted durably
   std::uint64_t next_id_ = 1;
-  std::map<GroupId, BrakeJudge> judges_;               ///< of groups that had something to judge
+  std::set<GroupId> reset_dead_;          ///< whose last reset took the open dead letters too
+  std::map<GroupId, BrakeJudge> judges_;  ///< of groups that had something to judge
   std::multimap<MonotonicTime, GroupId> brake_times_;  ///< checked when they come
 };
 

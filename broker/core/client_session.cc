@@ -133,14 +133,8 @@ void ClientSession::handle(PauseGroupRequest request, Done<PauseGroupReply> done
 void ClientSession::handle(SetBrakeRequest request, Done<SetBrakeReply> done) {
   owner_request(std::move(request), std::move(done), &CatalogOwner::set_brake);
 }
-
-void ClientSession::handle(ResetGroupRequest /*request*/, Done<ResetGroupReply> done) {
-  answer<ResetGroupReply>(std::move(done),
-                          RequestError(Errc::kNotSupported, "this version does not reset groups"));
-}
-void ClientSession::handle(CheckGroupRequest /*request*/, Done<CheckGroupReply> done) {
-  answer<CheckGroupReply>(std::move(done),
-                          RequestError(Errc::kNotSupported, "this version does not check groups"));
+void ClientSession::handle(ResetGroupRequest request, Done<ResetGroupReply> done) {
+  owner_request(std::move(request), std::move(done), &CatalogOwner::reset_group);
 }
 
 void ClientSession::handle(DescribeTopicRequest request, Done<DescribeTopicReply> done) {
@@ -350,6 +344,27 @@ void ClientSession::handle(DescribeGroupRequest request, Done<DescribeGroupReply
           for (auto& status : part->partitions) reply.partitions.push_back(std::move(status));
         }
         std::ranges::sort(reply.partitions, {}, &GroupPartitionStatus::partition);
+        done(std::move(reply));
+      });
+}
+
+void ClientSession::handle(CheckGroupRequest request, Done<CheckGroupReply> done) {
+  Reply<GroupInfo> group = group_named(request.name);
+  if (!group) return answer<CheckGroupReply>(std::move(done), group.error());
+  using Checks = std::vector<PartitionCheck>;
+  ask_shards<Checks>(
+      gateway_.mailbox_, gateway_.home_.index(), all_shards(gateway_.mailbox_),
+      [id = group->id](Shard& shard, auto answered) {
+        shard.when_durable([checks = shard.delivery().check(id), answered = std::move(answered)](
+                               bool) mutable { answered(std::move(checks)); });
+      },
+      [done = std::move(done)](std::vector<std::optional<Checks>> parts) mutable {
+        CheckGroupReply reply;
+        for (std::optional<Checks>& part : parts) {
+          if (!part) return done(shard_busy());
+          for (PartitionCheck& check : *part) reply.partitions.push_back(std::move(check));
+        }
+        std::ranges::sort(reply.partitions, {}, &PartitionCheck::partition);
         done(std::move(reply));
       });
 }

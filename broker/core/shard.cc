@@ -115,8 +115,11 @@ Result<void> Shard::apply(const AdoptEntry& entry) {
 }
 
 void Shard::adopt(const CatalogChange& change, const TopicInfo& topic,
-                  std::move_only_function<void(bool durable)> done) {
-  if (poisoned()) return log_.when_durable([done = std::move(done)](bool) mutable { done(false); });
+                  Done<std::vector<ResetPartition>> done) {
+  auto stopped = [] { return RequestError(Errc::kOutcomeUnknown, "a shard stopped"); };
+  if (poisoned()) {
+    return log_.when_durable([done = std::move(done), stopped](bool) mutable { done(stopped()); });
+  }
   AdoptEntry entry;
   entry.change = change;
   bool news = true;
@@ -141,7 +144,16 @@ void Shard::adopt(const CatalogChange& change, const TopicInfo& topic,
     Result<void> applied = apply(entry);
     WB_ASSERT(applied.ok(), "an adoption fits the state");
   }
-  log_.when_durable(std::move(done));
+  // Also if it is no news: the power may have failed between the adoption and the reset.
+  const auto* put = std::get_if<PutGroup>(&change);
+  if (put != nullptr && put->group.epoch > 0) {
+    const GroupInfo& group = put->group;
+    return delivery_.reset(group.id, group.epoch, group.start, put->reset_dead, std::move(done));
+  }
+  log_.when_durable([done = std::move(done), stopped](bool durable) mutable {
+    if (!durable) return done(stopped());
+    done(std::vector<ResetPartition>());
+  });
 }
 
 void Shard::drop_missing(const Catalog& catalog, std::move_only_function<void(bool durable)> done) {
@@ -153,7 +165,7 @@ void Shard::drop_missing(const Catalog& catalog, std::move_only_function<void(bo
   for (const auto& [id, version] : adopted_topics_) {
     if (catalog.topic(id) == nullptr) changes.emplace_back(DropTopic{id, catalog.version});
   }
-  for (const CatalogChange& change : changes) adopt(change, {}, [](bool) {});
+  for (const CatalogChange& change : changes) adopt(change, {}, [](const auto&) {});
   log_.when_durable(std::move(done));
 }
 
@@ -169,14 +181,11 @@ void Shard::report(GroupId id, std::vector<DeliveryOutcome> outcomes) {
   std::size_t most = std::max(policy.outcomes, policy.in_a_row);
   if (outcomes.size() > most) outcomes.erase(outcomes.begin(), outcomes.end() - most);
   if (outcomes.empty()) return;
-  log_.when_durable([this, id, outcomes = std::move(outcomes)](bool durable) mutable {
-    if (!durable) return;
-    // A request: where queues are full, the brake decides by the outcomes it gets.
-    log_.mailbox().post(
-        ShardIndex{0},
-        [id, outcomes = std::move(outcomes)](Shard& home) { home.owner_.ended(id, outcomes); },
-        Mailbox::Kind::kRequest);
-  });
+  // A request: where queues are full, the brake decides by the outcomes it gets.
+  log_.mailbox().post(
+      ShardIndex{0},
+      [id, outcomes = std::move(outcomes)](Shard& home) { home.owner_.ended(id, outcomes); },
+      Mailbox::Kind::kRequest);
 }
 
 // --- the loop ---

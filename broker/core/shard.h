@@ -73,9 +73,10 @@ class Shard {
   void when_durable(ShardLog::Waiter waiter) { log_.when_durable(std::move(waiter)); }
 
   /// Takes over its part of a catalog change, durably, unless it did before (S13). `topic` is the
-  /// topic a group belongs to.
+  /// topic a group belongs to. A group in an epoch that partitions here have not reached is reset,
+  /// and the answer says how (D15).
   void adopt(const CatalogChange& change, const TopicInfo& topic,
-             std::move_only_function<void(bool durable)> done);
+             Done<std::vector<ResetPartition>> done);
   /// Drops what it adopted once and the catalog does not have any more: a crash may come between
   /// the catalog's entry and the shard's (S13).
   void drop_missing(const Catalog& catalog, std::move_only_function<void(bool durable)> done);

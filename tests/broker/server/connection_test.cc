@@ -201,6 +201,62 @@ TEST_F(ConnectionTest, CreditIsNeverAnsweredUnlessItIsWrong) {
             "< ping reply #3\n");
 }
 
+TEST_F(ConnectionTest, WhatAFailureTakesBackIsPushedAsARevokeD8) {
+  RawClient client(broker_.port());
+  HelloRequest hello;
+  hello.instance.uuid.bytes[0] = std::byte{1};
+  ASSERT_TRUE(client.hello(hello).ok());
+  TopicInfo topic = make_topic(client, "ordered");
+  CreateGroupRequest group;
+  group.name = "in-order";
+  group.topic = "ordered";
+  group.policy.ordering = Ordering::kPartition;
+  group.start.kind = StartKind::kEarliest;
+  ASSERT_TRUE(client.ask(group).ok());
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(client.ask(publish_to(topic.id, batch_of(10)))->parts.at(0).ok());
+  }
+  ASSERT_TRUE(client.ask(SubscribeRequest{4, "in-order"}).ok());
+  ASSERT_TRUE(client.request(100, CreditRequest{4, 10, 1'000'000}));
+  std::vector<GrantedRange> granted;
+  std::int64_t messages = 0;
+  while (messages < 2) {
+    std::optional<Frame> frame = client.receive();
+    ASSERT_TRUE(frame);
+    Reply<DeliverPush> push = decode_as<DeliverPush>(*frame);
+    ASSERT_TRUE(push.ok());
+    for (const GrantedRange& range : push->ranges) {
+      granted.push_back(range);
+      messages += range.range.count();
+    }
+  }
+  Settlement retry;
+  retry.token = granted.front().token;
+  retry.range = {Offset{0}, Offset{0}};
+  retry.verb = SettleVerb::kRetry;
+  retry.failure = {FailureClass::kFailed, "broken", ""};
+  ASSERT_TRUE(client.request(101, SettleRequest{4, {retry}}));
+  std::optional<RevokePush> revoked;
+  bool answered = false;
+  while (!revoked || !answered) {
+    std::optional<Frame> frame = client.receive();
+    ASSERT_TRUE(frame);
+    if (frame->header.type == FrameType::kPush) {
+      Reply<RevokePush> push = decode_as<RevokePush>(*frame);
+      ASSERT_TRUE(push.ok());
+      revoked = *push;
+    } else {
+      Reply<SettleReply> reply = decode_answer<SettleRequest>(*frame);
+      ASSERT_TRUE(reply.ok());
+      EXPECT_EQ(*reply->outcomes.at(0), SettleOutcome::kDelayed);
+      answered = true;
+    }
+  }
+  EXPECT_EQ(revoked->subscription, 4u);
+  EXPECT_EQ(revoked->partition, PartitionIndex{0});
+  EXPECT_LE(revoked->first, Offset{1});
+}
+
 TEST_F(ConnectionTest, PipelinedRequestsAreAllAnsweredUnderTheirNumbers) {
   RawClient client(broker_.port());
   ASSERT_TRUE(client.hello().ok());
