@@ -235,6 +235,29 @@ TEST(SegmentReader, BlocksOfAnotherFileOrPlaceAreNotValid) {
   }
 }
 
+/// Rightly sealed, but not what follows: faulty software, not a faulty disk.
+TEST(SegmentReader, ABlockThatDoesNotFollowTheOneBeforeIsDamage) {
+  SimDisk disk;
+  SegmentRig rig(disk);
+  ASSERT_TRUE(rig.create().ok());
+  rig.append(2);
+  rig.flush();
+  rig.append(2);
+  rig.seal();
+  const FileHandle file = *disk.open(rig.writer->path(), OpenMode::kReadWrite);
+  ByteVector block(limits::kBlock);
+  ASSERT_TRUE(disk.read_now(file, limits::kBlock, block).ok());
+  SegmentBlock header = *peek_block(block, kSegment, limits::kBlock);
+  header.base = header.base - 1;
+  seal_block(header, kSegment, limits::kBlock, block);
+  ASSERT_TRUE(disk.write_now(file, limits::kBlock, block).ok());
+  SegmentLook look(disk);
+  ASSERT_TRUE(look.ok());
+  EXPECT_EQ(look.read(Offset{103}, 1).error().code, Errc::kDamaged);
+  EXPECT_EQ(look.reader().damage()->position, limits::kBlock);
+  EXPECT_EQ(look.reader().damage()->offsets, (OffsetRange{{102}, {103}}));
+}
+
 TEST(SegmentReader, WhatIsBehindTheClaimIsNotLookedAt) {
   SimDisk disk;
   SegmentRig rig(disk);
