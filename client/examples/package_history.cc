@@ -6,7 +6,7 @@
 //                                               never mention
 //   package_history consume MODEL.db GROUP v1|v2  folds the events into "which package is installed
 //                                               in which version"; v1 does not understand all of
-//                                               them
+//                                               them; exit 1 if a package's came out of order
 //   package_history compare MODEL.db            stdin: "package<TAB>version<TAB>state" as
 //   dpkg-query
 //                                               says; exit 0 if the model says the same
@@ -202,8 +202,8 @@ std::optional<Failure> refuse(bool knows_all_states, const std::string& package,
   return std::nullopt;
 }
 
-// Messages may come again and, in this group, in any order: the newest line decides, for the state
-// and for the version apart.
+// Messages may come again, after newer ones too: the newest line decides, for the state and for the
+// version apart.
 constexpr const char* kFoldState =
     "INSERT INTO packages(package, state, state_seq) VALUES (?1, ?2, CAST(?3 AS INTEGER)) "
     "ON CONFLICT(package) DO UPDATE SET state = excluded.state, state_seq = excluded.state_seq "
@@ -212,6 +212,12 @@ constexpr const char* kFoldVersion =
     "INSERT INTO packages(package, version, version_seq) VALUES (?1, ?2, CAST(?3 AS INTEGER)) "
     "ON CONFLICT(package) DO UPDATE SET version = excluded.version, "
     "version_seq = excluded.version_seq WHERE excluded.version_seq > packages.version_seq";
+
+// The group orders by key, and holds what follows a dead letter: nothing older than what was folded
+// of a package may come any more.
+constexpr const char* kFoldSeen =
+    "INSERT INTO seen(package, seq) VALUES (?1, CAST(?2 AS INTEGER)) ON CONFLICT(package) "
+    "DO UPDATE SET seq = excluded.seq, late = late + (excluded.seq < seen.seq)";
 
 std::optional<Failure> fold(Database& model, bool knows_all_states, const std::string& event) {
   std::vector<std::string> fields =
@@ -227,6 +233,7 @@ std::optional<Failure> fold(Database& model, bool knows_all_states, const std::s
   const std::string& version = fields[3];
   const std::string& action = fields[5];
   if (auto refusal = refuse(knows_all_states, package, state, fields[2], version)) return refusal;
+  model.rows(kFoldSeen, {package, fields[4]});
   if (!state.empty()) model.rows(kFoldState, {package, state, fields[4]});
   if (action == "install" || action == "upgrade" || action == "snapshot") {
     model.rows(kFoldVersion, {package, version, fields[4]});
@@ -234,7 +241,8 @@ std::optional<Failure> fold(Database& model, bool knows_all_states, const std::s
   return std::nullopt;
 }
 
-/// Nothing of the group is ready, leased or waiting any more.
+/// Nothing of the group is ready, leased or waiting to be tried again. What is held behind a dead
+/// letter waits for a person.
 bool finished(BlockingClient& client, const std::string& group) {
   auto status = value_of(client.request(DescribeGroupRequest{group}), "describe group");
   std::uint64_t open = 0;
@@ -252,6 +260,9 @@ int consume(const std::string& db_path, const std::string& group, bool knows_all
       "CREATE TABLE IF NOT EXISTS packages(package TEXT PRIMARY KEY, "
       "state TEXT NOT NULL DEFAULT '?', state_seq INTEGER NOT NULL DEFAULT 0, "
       "version TEXT NOT NULL DEFAULT '?', version_seq INTEGER NOT NULL DEFAULT 0)");
+  model.run(
+      "CREATE TABLE IF NOT EXISTS seen(package TEXT PRIMARY KEY, seq INTEGER NOT NULL, "
+      "late INTEGER NOT NULL DEFAULT 0)");
   BlockingClient client(client_options());
   int done = 0;
   std::map<std::string, int> failed;
@@ -276,13 +287,14 @@ int consume(const std::string& db_path, const std::string& group, bool knows_all
         options);
     if (!ended) fail("consume: " + to_string(ended.error()));
   } while (!finished(client, group));
-  std::printf("%d events folded", done);
+  std::string late = model.value("SELECT coalesce(sum(late), 0) FROM seen");
+  std::printf("%d events folded, %s of a package out of order", done, late.c_str());
   for (const auto& [code, count] : failed) {
     std::printf(", %d attempts failed: %s", count, code.c_str());
   }
   std::printf("\n");
   if (Reply<void> closed = client.close(); !closed) fail("close: " + to_string(closed.error()));
-  return 0;
+  return late == "0" ? 0 : 1;
 }
 
 // --- compare and account: is it true? ---
