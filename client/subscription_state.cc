@@ -31,11 +31,17 @@ Message message_of(const RecordView& record) {
   return message;
 }
 
-const GrantedRange* range_of(const DeliverPush& push, Offset offset) {
-  for (const GrantedRange& granted : push.ranges) {
-    if (granted.range.first <= offset && offset <= granted.range.last) return &granted;
-  }
-  return nullptr;
+Offset first_of(const GrantedRange& granted) {
+  return granted.range.first;
+}
+
+/// Requires ranges in the order of their offsets. There may be as many as messages: in a group that
+/// orders by key, neighbours are seldom granted together.
+const GrantedRange* range_of(const std::vector<GrantedRange>& ranges, Offset offset) {
+  auto after = std::ranges::upper_bound(ranges, offset, {}, first_of);
+  if (after == ranges.begin()) return nullptr;
+  const GrantedRange& granted = *std::prev(after);
+  return offset <= granted.range.last ? &granted : nullptr;
 }
 
 bool same_end(const Settlement& a, const Settlement& b) {
@@ -151,15 +157,18 @@ void SubscriptionState::return_credit(std::int64_t messages, std::uint64_t bytes
 void SubscriptionState::deliver(const DeliverPush& push) {
   if (phase_ == Phase::kEnded) return;
   if (push.lease.count() > 0) lease_ = push.lease;
+  std::vector<GrantedRange> ranges = push.ranges;
+  std::ranges::sort(ranges, {}, first_of);
   Taken taken;
   std::uint64_t bytes = 0;
   for (const SharedBytes& batch : push.batches) {
     bytes += batch.size();
     // What cannot be read counts as missing: refuse_missing settles it.
-    ignore_error(take_batch(push, batch.view(), taken), "found by refuse_missing");
+    ignore_error(take_batch(push.partition, ranges, batch.view(), taken),
+                 "found by refuse_missing");
   }
   std::ranges::sort(taken, {}, &HeldDelivery::offset);
-  refuse_missing(push, taken);
+  refuse_missing(push.partition, ranges, taken);
   if (taken.empty()) {
     return_credit(0, bytes);
     return schedule_settle();
@@ -188,19 +197,21 @@ void SubscriptionState::revoke(const RevokePush& push) {
     if (held->offset >= push.first) revoked.push_back(held);
   }
   for (const std::shared_ptr<HeldDelivery>& held : revoked) lose(held);
+  drop_lost();
   schedule_settle();
 }
 
-Result<void> SubscriptionState::take_batch(const DeliverPush& push, Bytes batch, Taken& taken) {
+Result<void> SubscriptionState::take_batch(PartitionIndex partition, const Ranges& ranges,
+                                           Bytes batch, Taken& taken) {
   Result<void> intact = check_batch_crc(batch);
   if (!intact) return intact;
   Result<BatchReader> reader = BatchReader::open(batch);
   if (!reader) return reader.error();
   return reader->for_each([&](const RecordView& record) {
-    const GrantedRange* granted = range_of(push, record.offset);
+    const GrantedRange* granted = range_of(ranges, record.offset);
     if (granted == nullptr) return true;
     auto held = std::make_shared<HeldDelivery>();
-    held->partition = push.partition;
+    held->partition = partition;
     held->offset = record.offset;
     held->token = granted->token;
     held->number = granted->delivery;
@@ -214,18 +225,17 @@ Result<void> SubscriptionState::take_batch(const DeliverPush& push, Bytes batch,
 
 // A lease without a readable record would be extended by nobody and handled by nobody: it is
 // charged, so that a damaged message ends as a dead letter that people can see.
-void SubscriptionState::refuse_missing(const DeliverPush& push, const Taken& taken) {
-  for (const GrantedRange& granted : push.ranges) {
+void SubscriptionState::refuse_missing(PartitionIndex partition, const Ranges& ranges,
+                                       const Taken& taken) {
+  auto held = taken.begin();  // both in the order of their offsets
+  for (const GrantedRange& granted : ranges) {
     Offset next = granted.range.first;
-    for (const auto& held : taken) {
-      if (held->token != granted.token || held->offset < next) continue;
-      if (held->offset > granted.range.last) break;
-      if (next < held->offset) refuse(push.partition, granted.token, {next, held->offset - 1});
-      next = held->offset + 1;
+    for (; held != taken.end() && (*held)->offset <= granted.range.last; ++held) {
+      if ((*held)->offset < next) continue;  // there twice
+      if (next < (*held)->offset) refuse(partition, granted.token, {next, (*held)->offset - 1});
+      next = (*held)->offset + 1;
     }
-    if (next <= granted.range.last) {
-      refuse(push.partition, granted.token, {next, granted.range.last});
-    }
+    if (next <= granted.range.last) refuse(partition, granted.token, {next, granted.range.last});
   }
 }
 
@@ -477,8 +487,15 @@ void SubscriptionState::arm_extension() {
 
 void SubscriptionState::extend() {
   if (extending_ || !subscribed_ || held_.empty()) return;
+  extending_ = true;
+  extend_from(held_.begin()->first);
+}
+
+void SubscriptionState::extend_from(const HeldKey& from) {
   std::vector<LeaseExtension> leases;
-  for (const auto& [key, held] : held_) {
+  std::optional<HeldKey> rest;  // where the next request begins, if one does not hold all
+  for (auto at = held_.lower_bound(from); at != held_.end(); ++at) {
+    const auto& [key, held] = *at;
     if (!leases.empty()) {
       LeaseExtension& last = leases.back();
       if (last.partition == held->partition && last.token == held->token &&
@@ -487,30 +504,40 @@ void SubscriptionState::extend() {
         continue;
       }
     }
-    if (leases.size() == limits::kMaxSettlements) break;
+    if (leases.size() == limits::kMaxSettlements) {
+      rest = key;
+      break;
+    }
     leases.push_back(
         {held->partition, held->token, {held->offset, held->offset}, held->handed_out});
   }
-  extending_ = true;
+  if (leases.empty()) return all_extended();
   core_->connection()->request(
       ExtendRequest{number_, leases}, core_->options().request_timeout,
-      [self = shared_from_this(), leases](const Reply<ExtendReply>& reply) {
-        self->extended(leases, reply);
+      [self = shared_from_this(), leases, rest](const Reply<ExtendReply>& reply) {
+        self->extended(leases, rest, reply);
       });
 }
 
 void SubscriptionState::extended(const std::vector<LeaseExtension>& asked,
+                                 const std::optional<HeldKey>& rest,
                                  const Reply<ExtendReply>& reply) {
   if (phase_ == Phase::kEnded) return;
   // disconnected() follows and puts the rest right.
   if (!reply && reply.error() == Errc::kConnectionLost) return;
-  extending_ = false;
   if (reply) {
     for (std::size_t i = 0; i < std::min(asked.size(), reply->outcomes.size()); ++i) {
       const Reply<void>& outcome = reply->outcomes[i];
       if (!outcome && !facts(outcome.error().code).retriable) lose(asked[i]);
     }
+    drop_lost();
+    if (rest) return extend_from(*rest);
   }
+  all_extended();
+}
+
+void SubscriptionState::all_extended() {
+  extending_ = false;
   if (reclaiming_) reclaimed();
   schedule_settle();
   hand_out();
@@ -533,9 +560,12 @@ void SubscriptionState::lose(const std::shared_ptr<HeldDelivery>& held) {
     return_credit(1, held->credit_bytes);
     held_.erase(key_of(*held));
   } else {
-    std::erase(ready_, held);
     forget(*held);
   }
+}
+
+void SubscriptionState::drop_lost() {
+  std::erase_if(ready_, [](const auto& held) { return held->lost.load(); });
 }
 
 // --- the end ---

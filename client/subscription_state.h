@@ -109,8 +109,10 @@ class SubscriptionState : public std::enable_shared_from_this<SubscriptionState>
   void reclaimed();
   void grant(std::uint32_t messages, std::uint64_t bytes);
   using Taken = std::vector<std::shared_ptr<HeldDelivery>>;
-  static Result<void> take_batch(const DeliverPush& push, Bytes batch, Taken& taken);
-  void refuse_missing(const DeliverPush& push, const Taken& taken);
+  using Ranges = std::vector<GrantedRange>;
+  static Result<void> take_batch(PartitionIndex partition, const Ranges& ranges, Bytes batch,
+                                 Taken& taken);
+  void refuse_missing(PartitionIndex partition, const Ranges& ranges, const Taken& taken);
   void refuse(PartitionIndex partition, LeaseToken token, OffsetRange range);
 
   void hand_out();
@@ -129,9 +131,14 @@ class SubscriptionState : public std::enable_shared_from_this<SubscriptionState>
 
   void arm_extension();
   void extend();
-  void extended(const std::vector<LeaseExtension>& asked, const Reply<ExtendReply>& reply);
+  void extend_from(const HeldKey& from);
+  void extended(const std::vector<LeaseExtension>& asked, const std::optional<HeldKey>& rest,
+                const Reply<ExtendReply>& reply);
+  void all_extended();
+  /// Until drop_lost() is called, what is lost is still in ready_.
   void lose(const LeaseExtension& lease);
   void lose(const std::shared_ptr<HeldDelivery>& held);
+  void drop_lost();
   void leave_if_done();
 
   std::shared_ptr<ClientCore> core_;

@@ -268,6 +268,27 @@ TEST_F(Consuming, ExtendsEveryLeaseAndSaysWhichWereStarted_D6) {
   EXPECT_EQ(value_of(take().message()), "d");
 }
 
+TEST_F(Consuming, ExtendsAlsoWhatOneRequestDoesNotHold_D6) {
+  subscribe(group_of(Ordering::kKey), {.credit_messages = 30'000, .credit_bytes = 100'000'000});
+  // Every second message: no two leases are neighbours, as in a group that orders by key.
+  constexpr std::size_t kLeases = limits::kMaxSettlements + 5;
+  DeliverPush push = push_of(std::vector<std::string>(2 * kLeases, "x"), 0, 1);
+  push.lease = milliseconds(300);
+  push.ranges.clear();
+  for (std::size_t i = 0; i < kLeases; ++i) {
+    Offset offset{static_cast<std::int64_t>(2 * i)};
+    push.ranges.push_back({.range = {offset, offset}, .token = {1, 1}});
+  }
+  peer_->push(push);
+  auto first = peer_->expect<ExtendRequest>();
+  EXPECT_EQ(first->leases.size(), limits::kMaxSettlements);
+  peer_->answer(first, extended(first->leases.size()));
+  auto second = peer_->expect<ExtendRequest>();
+  ASSERT_EQ(second->leases.size(), 5);
+  EXPECT_EQ(second->leases[4].range.last, (Offset{2 * kLeases - 2}));
+  peer_->answer(second, extended(5));
+}
+
 TEST_F(Consuming, StopsExtendingWhatIsSettled) {
   subscribe(group_of(Ordering::kNone));
   DeliverPush push = push_of({"a"}, 0, 1);
