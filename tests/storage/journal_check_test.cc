@@ -121,6 +121,41 @@ TEST(JournalCheck, WhatIsLostIsNamedByFrameEntryAndOffset) {
   EXPECT_EQ(found->lost_offsets[0].offsets, (OffsetRange{{0}, {2}}));
   EXPECT_EQ(found->lost_offsets[1].stream, kFirst);
   EXPECT_EQ(found->lost_offsets[1].offsets, (OffsetRange{{3}, {5}}));
+  EXPECT_TRUE(found->bad_entries.empty()) << "what is there is good, and looked at once";
+}
+
+/// Frames 2 and 3 acknowledged; 4 and 5 in flight together when the power failed.
+SimDiskImage two_and_two_in_flight() {
+  SimDisk disk;
+  JournalRig rig(disk);
+  EXPECT_TRUE(rig.open().ok());
+  EXPECT_TRUE(rig.write(append_body(kFirst, {0}, 1)).ok());
+  EXPECT_TRUE(rig.write(append_body(kFirst, {1}, 1)).ok());
+  for (std::int64_t offset : {2, 3, 4}) rig.stage(append_body(kFirst, {offset}, 1, 9000));
+  rig.journal->pump();
+  while (disk.pending() > 0) disk.wait();
+  rig.journal.reset();
+  return disk.crash(keep_none());
+}
+
+TEST(JournalCheck, ATornTailBehindDamageIsNotCalledLost) {  // S8
+  SimDisk apart(two_and_two_in_flight());
+  apart.flip_bit(journal_path(1), position_of_frame(2));
+  apart.flip_bit(journal_path(1), position_of_frame(4));
+  Result<JournalCheck> found = check(apart);
+  ASSERT_TRUE(found.ok());
+  ASSERT_EQ(found->lost_frames.size(), 1U);
+  EXPECT_EQ(found->lost_frames[0].first, 2U);
+  EXPECT_EQ(found->lost_frames[0].last, 2U);
+
+  SimDisk together(two_and_two_in_flight());
+  together.flip_bit(journal_path(1), position_of_frame(3));
+  together.flip_bit(journal_path(1), position_of_frame(4));
+  found = check(together);
+  ASSERT_TRUE(found.ok());
+  ASSERT_EQ(found->lost_frames.size(), 1U);
+  EXPECT_EQ(found->lost_frames[0].first, 3U);
+  EXPECT_EQ(found->lost_frames[0].last, 3U);
 }
 
 TEST(JournalCheck, DamageInTwoPlacesIsListedTwice) {
@@ -235,6 +270,20 @@ TEST(JournalWalk, ShowsFramesVoidFramesGapsAndUnusedSpace) {
       {kFrame, 1},  {kFrame, 2}, {kGap, 0},   {kVoidFrame, 4},
       {kUnused, 0}, {kFrame, 3}, {kFrame, 4}, {kUnused, 0}};
   EXPECT_EQ(seen, expected);
+}
+
+TEST(JournalWalk, ATornLastFrameIsAGapAndZerosAreUnused) {
+  SimDisk disk;
+  JournalRig rig(disk);
+  ASSERT_TRUE(rig.open().ok());
+  ASSERT_TRUE(rig.write("a").ok());
+  rig.journal.reset();
+  disk.flip_bit(journal_path(1), position_of_frame(2) + 80);
+  Result<JournalWalk> walk = JournalWalk::open(disk, kJournalDirectory);
+  ASSERT_TRUE(walk.ok());
+  EXPECT_EQ((*walk->next())->kind, StretchKind::kFrame);
+  EXPECT_EQ((*walk->next())->kind, StretchKind::kGap);
+  EXPECT_FALSE(walk->next()->has_value());
 }
 
 TEST(AppendBody, IsReadWithAndWithoutAProducer) {
