@@ -224,8 +224,8 @@ void DeliveryEngine::stage(GroupPartition& partition, std::uint64_t number, Dead
   WB_ASSERT(applied.ok(), "a change was checked before it is staged");
   letter = partition.dead_letters.find(number);
   if (partition.hold && partition.ordering == Ordering::kKey) {  // D12
-    if (!held && letter->holds()) partition.scheduler.hold(letter->key);
-    if (held && !letter->holds()) partition.scheduler.release(letter->key);
+    if (!held && letter->holds()) partition.scheduler.hold(letter->key, letter->offset);
+    if (held && !letter->holds()) partition.scheduler.release(letter->key, letter->offset);
   }
   if (std::holds_alternative<DiedOp>(entry.op)) {
     lease_ended(partition, {letter->offset, letter->offset});

@@ -74,6 +74,7 @@ struct GroupPartition {
   ConsumerId owner;        ///< ordering `partition`: who gets its messages
   std::optional<MonotonicTime> alarm;  ///< when a timer looks at the scheduler again
   bool exhausted = false;              ///< nothing more to lease in this turn
+  std::int64_t share = 1;              ///< single messages of one consumer in this turn
   bool open_next = false;              ///< ordering `key`: messages without a key have their turn
 
   /// Whether a redriven message is what is waiting here.

@@ -30,11 +30,11 @@ DeadLetter* DeadLetters::find_in(std::uint64_t number, DeadLetterState state) {
 
 void DeadLetters::set_state(DeadLetter& letter, DeadLetterState state) {
   if (letter.state == DeadLetterState::kDead) --dead_count_;
-  if (letter.holds()) --holding_count_;
+  if (letter.holds()) holding_.erase(letter.offset);
   if (letter.state == DeadLetterState::kDiscarded && !letter.past) --discarded_count_;
   letter.state = state;
   if (letter.state == DeadLetterState::kDead) ++dead_count_;
-  if (letter.holds()) ++holding_count_;
+  if (letter.holds()) holding_.insert(letter.offset);
   if (letter.state == DeadLetterState::kDiscarded && !letter.past) ++discarded_count_;
 }
 

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -51,8 +52,8 @@ class DeadLetters {
   [[nodiscard]] std::uint64_t dead_count() const { return dead_count_; }
   /// Those whose message the accounting since the last reset has not counted anew.
   [[nodiscard]] std::uint64_t discarded_count() const { return discarded_count_; }
-  /// Of dead_count(), those that hold.
-  [[nodiscard]] std::uint64_t holding_count() const { return holding_count_; }
+  /// The messages of those that hold.
+  [[nodiscard]] const std::set<Offset>& holding() const { return holding_; }
   /// The messages of the open dead letters, sorted.
   [[nodiscard]] std::vector<Offset> open_offsets() const;
   /// The messages that discarded_count() counts, sorted.
@@ -81,7 +82,7 @@ class DeadLetters {
   std::uint64_t next_number_ = 1;
   std::uint64_t dead_count_ = 0;
   std::uint64_t discarded_count_ = 0;
-  std::uint64_t holding_count_ = 0;
+  std::set<Offset> holding_;
 };
 
 }  // namespace waybill

@@ -392,6 +392,13 @@ void DeliveryEngine::turn() {
     group->dirty = false;
     for (const auto& partition : group->partitions) look(*group, *partition);
     grant(*group);
+    // What left made room for what the scan did not get to.
+    for (const auto& partition : group->partitions) {
+      const KeyScheduler& scheduler = partition->scheduler;
+      bool scans = !drains(*group, *partition) && !partition->reading && !partition->barrier &&
+                   !scheduler.full();
+      if (scans && scheduler.scanned() < partition->log.end()) mark_dirty(*group);
+    }
   }
   for (auto [group_id, stream] : std::exchange(unstaged_, {})) {
     ConsumerGroup* group = find(group_id);

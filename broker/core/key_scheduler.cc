@@ -26,10 +26,21 @@ void KeyScheduler::change(std::uint32_t index, Change change) {
   held_ += held_in(slot);
 }
 
+std::uint64_t KeyScheduler::held_in(const Slot& slot) const {
+  if (slot.held_from == kNever) return 0;
+  // Before a dead letter of its key there is only what came back from the dead letters.
+  std::uint64_t held = slot.count - slot.timed;
+  for (std::uint32_t node = slot.head; node != kNone; node = nodes_[node].next) {
+    if (nodes_[node].offset > slot.held_from) break;
+    if (nodes_[node].timed == 0) --held;
+  }
+  return held;
+}
+
 bool KeyScheduler::may_go(const Slot& slot) const {
   if (slot.taken > 0 || slot.head == kNone) return false;
   const Node& head = nodes_[slot.head];
-  return head.timed == 0 && (slot.holds == 0 || head.redriven == 1);
+  return head.timed == 0 && head.offset < slot.held_from;
 }
 
 std::uint32_t KeyScheduler::slot_of(KeyHash key) {
@@ -68,7 +79,7 @@ void KeyScheduler::settle_slot(std::uint32_t index) {
   if (may_go(slot)) {
     slot.listed = true;
     ready_.push_back(index);
-  } else if (slot.count == 0 && slot.taken == 0 && slot.holds == 0) {
+  } else if (slot.count == 0 && slot.taken == 0 && slot.held_from == kNever) {
     by_key_.erase(slot.key);
     free_slots_.push_back(index);
   }
@@ -83,6 +94,7 @@ void KeyScheduler::add(Offset offset, KeyHash key, WallTime not_before, bool red
   std::uint32_t index = slot_of(key);
   std::uint32_t node = new_node(offset, index);
   nodes_[node].redriven = redriven ? 1 : 0;
+  nodes_[node].timed = timed ? 1 : 0;
   change(index, [&](Slot& slot) {
     if (slot.tail == kNone) {
       slot.head = node;
@@ -91,7 +103,6 @@ void KeyScheduler::add(Offset offset, KeyHash key, WallTime not_before, bool red
     }
     slot.tail = node;
     ++slot.count;
-    if (redriven) ++slot.redriven;
     if (timed) ++slot.timed;
   });
   if (timed) schedule(node, not_before);
@@ -112,7 +123,6 @@ Offset KeyScheduler::take_head(std::uint32_t index) {
     slot.head = nodes_[node].next;
     if (slot.head == kNone) slot.tail = kNone;
     --slot.count;
-    if (nodes_[node].redriven == 1) --slot.redriven;
     ++slot.taken;
   });
   free_nodes_.push_back(node);
@@ -170,7 +180,6 @@ void KeyScheduler::insert_front(Offset offset, std::uint32_t index, bool redrive
     }
     if (after == kNone) slot.tail = node;
     ++slot.count;
-    if (redriven) ++slot.redriven;
   });
   ++queued_;
   settle_slot(index);
@@ -199,38 +208,42 @@ void KeyScheduler::run_due(WallTime now) {
     std::ranges::pop_heap(timed_, std::greater<>());
     timed_.pop_back();
     Node& node = nodes_[index];
-    node.timed = 0;
     if (node.slot == kNoSlot) {
       open({node.offset, node.offset});
       free_nodes_.push_back(index);
       continue;
     }
     std::uint32_t slot = node.slot;
-    change(slot, [](Slot& s) { --s.timed; });
+    change(slot, [&](Slot& s) {
+      --s.timed;
+      node.timed = 0;
+    });
     settle_slot(slot);
   }
 }
 
-void KeyScheduler::hold(KeyHash key) {
+void KeyScheduler::hold(KeyHash key, Offset offset) {
   if (key == 0) return;
-  change(slot_of(key), [](Slot& slot) { ++slot.holds; });
+  holds_.emplace(key, offset);
+  change(slot_of(key), [&](Slot& slot) { slot.held_from = std::min(slot.held_from, offset); });
 }
 
-void KeyScheduler::release(KeyHash key) {
-  auto found = by_key_.find(key);
-  if (found == by_key_.end() || slots_[found->second].holds == 0) return;
-  std::uint32_t index = found->second;
-  change(index, [](Slot& slot) { --slot.holds; });
+void KeyScheduler::release(KeyHash key, Offset offset) {
+  if (holds_.erase({key, offset}) == 0) return;
+  auto next = holds_.lower_bound({key, Offset{INT64_MIN}});
+  Offset from = next != holds_.end() && next->first == key ? next->second : kNever;
+  std::uint32_t index = slot_of(key);
+  change(index, [&](Slot& slot) { slot.held_from = from; });
   settle_slot(index);
 }
 
 std::uint64_t KeyScheduler::count_held() const {
   std::uint64_t count = 0;
   for (const auto& [key, index] : by_key_) {
-    const Slot& slot = slots_[index];
-    if (slot.holds == 0) continue;
-    for (std::uint32_t node = slot.head; node != kNone; node = nodes_[node].next) {
-      if (nodes_[node].timed == 0 && nodes_[node].redriven == 0) ++count;
+    auto hold = holds_.lower_bound({key, Offset{INT64_MIN}});
+    if (hold == holds_.end() || hold->first != key) continue;
+    for (std::uint32_t n = slots_[index].head; n != kNone; n = nodes_[n].next) {
+      if (nodes_[n].timed == 0 && nodes_[n].offset > hold->second) ++count;
     }
   }
   return count;

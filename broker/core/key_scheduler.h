@@ -16,7 +16,9 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <set>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "broker/core/range_set.h"
@@ -47,8 +49,8 @@ class KeyScheduler {
   }
   /// Messages that may go in any order.
   void open(OffsetRange range) { open_.add(range); }
-  /// A message seen by the scan; `not_before` 0: at once. Rising offsets. `redriven`: it may go
-  /// although its key is held.
+  /// A message seen by the scan; `not_before` 0: at once. Rising offsets. `redriven`: it came back
+  /// from the dead letters.
   void add(Offset offset, KeyHash key, WallTime not_before, bool redriven = false);
   /// One that is out already: leased, delayed or dying.
   void add_taken(Offset offset, KeyHash key);
@@ -76,9 +78,9 @@ class KeyScheduler {
   /// When the next message with a time may go.
   [[nodiscard]] std::optional<WallTime> next_due() const;
   void run_due(WallTime now);
-  /// Dead letters hold their keys; counted.
-  void hold(KeyHash key);
-  void release(KeyHash key);
+  /// A dead letter at that offset holds what comes behind it in its key, until released.
+  void hold(KeyHash key, Offset offset);
+  void release(KeyHash key, Offset offset);
 
   // --- counts ---
 
@@ -91,6 +93,7 @@ class KeyScheduler {
 
  private:
   static constexpr std::uint32_t kNone = UINT32_MAX;
+  static constexpr Offset kNever{INT64_MAX};
   struct Node {
     Offset offset;
     std::uint32_t next = kNone;
@@ -104,11 +107,10 @@ class KeyScheduler {
     std::uint32_t head = kNone;
     std::uint32_t tail = kNone;
     std::uint32_t count = 0;
-    std::uint32_t timed = 0;     ///< of count
-    std::uint32_t redriven = 0;  ///< of count; never timed
-    std::uint32_t taken = 0;     ///< messages out
-    std::uint32_t holds = 0;
-    bool listed = false;  ///< in ready_
+    std::uint32_t timed = 0;    ///< of count
+    std::uint32_t taken = 0;    ///< messages out
+    Offset held_from = kNever;  ///< what is behind is held
+    bool listed = false;        ///< in ready_
   };
   struct Due {
     WallTime at;
@@ -121,9 +123,7 @@ class KeyScheduler {
   /// Changes a slot; held_ follows.
   template <class Change>
   void change(std::uint32_t slot, Change change);
-  [[nodiscard]] static std::uint64_t held_in(const Slot& slot) {
-    return slot.holds > 0 ? slot.count - slot.timed - slot.redriven : 0;
-  }
+  [[nodiscard]] std::uint64_t held_in(const Slot& slot) const;
   [[nodiscard]] bool may_go(const Slot& slot) const;
   std::uint32_t slot_of(KeyHash key);
   std::uint32_t new_node(Offset offset, std::uint32_t slot);
@@ -144,6 +144,7 @@ class KeyScheduler {
   std::unordered_map<std::int64_t, std::uint32_t> taken_;  ///< offset -> slot
   std::deque<std::uint32_t> ready_;                        ///< slots, some may have changed since
   std::vector<Due> timed_;                                 ///< a heap, earliest first
+  std::set<std::pair<KeyHash, Offset>> holds_;
   std::uint64_t queued_ = 0;
   std::uint64_t held_ = 0;
 };

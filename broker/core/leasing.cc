@@ -63,21 +63,30 @@ void DeliveryEngine::grant(ConsumerGroup& group) {
     }
     return nullptr;
   };
-  for (const auto& partition : group.partitions) partition->exhausted = false;
-  bool wanting = false;
+  // Single messages are shared among those who want some.
+  auto wanting =
+      std::max<std::int64_t>(1, std::ranges::count_if(group.consumers, &ShardConsumer::has_credit));
+  for (const auto& partition : group.partitions) {
+    partition->exhausted = false;
+    auto singles =
+        static_cast<std::int64_t>(partition->ready.size() + partition->scheduler.ready_count());
+    partition->share =
+        std::clamp<std::int64_t>((singles + wanting - 1) / wanting, 1, kMaxLeaseSingles);
+  }
+  bool starved = false;
   while (may_grant(group)) {
     GroupPartition* partition = next_partition();
     if (partition == nullptr) break;
     ShardConsumer* consumer = choose_consumer(group, *partition);
     if (consumer == nullptr) {
-      wanting = true;
+      starved = true;
       partition->exhausted = true;
       continue;
     }
     // The journal's next file, or free space, comes with a later turn.
     if (!grant_one(group, *partition, *consumer)) return starved_.push_back(group.info.id);
   }
-  if (wanting) ask_for_credit(group);
+  if (starved) ask_for_credit(group);
 }
 
 ShardConsumer* DeliveryEngine::choose_consumer(ConsumerGroup& group, GroupPartition& partition) {
@@ -202,8 +211,8 @@ DeliveryEngine::PickSource DeliveryEngine::choose_source(ConsumerGroup& group,
     if (first) return PickSource::kReady;
   }
   bool has_open = !open.empty() && !full;
-  bool open_first = pick.source == PickSource::kOpen || (partition.open_next && has_open);
-  if (may(PickSource::kKeys) && !open_first) {
+  bool open_turn = pick.source == PickSource::kNothing && partition.open_next && has_open;
+  if (may(PickSource::kKeys) && !open_turn) {
     first = scheduler.take(full);
     if (first) {
       partition.open_next = true;
@@ -264,16 +273,9 @@ DeliveryEngine::Pick DeliveryEngine::pick(ConsumerGroup& group, GroupPartition& 
       std::min({consumer.credit.messages, kMaxLeaseMessages, static_cast<std::int64_t>(room)});
   pick.max_bytes = std::min(consumer.credit.bytes, kMaxLeaseBytes);
   if (group.info.brake.state == BrakeState::kProbing) pick.max_messages = 1;
-  // Single messages are shared among those who want some.
-  auto wanting =
-      std::max<std::int64_t>(1, std::ranges::count_if(group.consumers, &ShardConsumer::has_credit));
-  auto singles = static_cast<std::int64_t>(
-      partition.ready.empty() ? partition.scheduler.ready_count() : partition.ready.size());
-  std::int64_t share =
-      std::clamp<std::int64_t>((singles + wanting - 1) / wanting, 1, kMaxLeaseSingles);
   bool by_run = partition.ordering == Ordering::kPartition;
   while (!pick.full() && pick_next(group, partition, pick)) {
-    if (pick.source != PickSource::kOpen && !by_run && pick.messages >= share) break;
+    if (pick.source != PickSource::kOpen && !by_run && pick.messages >= partition.share) break;
   }
   if (by_run) return pick;
   std::ranges::sort(pick.ranges, {}, &OffsetRange::first);

@@ -22,14 +22,19 @@ bool wants_hold(const GroupPolicy& policy) {
 }  // namespace
 
 std::uint64_t GroupPartition::held_count() const {
-  if (!hold || dead_letters.holding_count() == 0) return 0;
+  if (!hold || dead_letters.holding().empty()) return 0;
   if (ordering == Ordering::kKey) return scheduler.held_count();
-  // The whole partition waits, except what is on its way back and what waits for its own time.
-  std::uint64_t undelivered =
-      delivery.gaps().count() + static_cast<std::uint64_t>(log.end() - delivery.fresh());
-  auto redriven = static_cast<std::uint64_t>(
-      std::ranges::count_if(ready, [&](Offset offset) { return is_redriven(offset); }));
-  return undelivered + ready.size() - redriven - (barrier ? 1 : 0);
+  // Everything behind it waits, but what waits for its own time is counted there.
+  Offset behind = *dead_letters.holding().begin() + 1;
+  std::uint64_t held = 0;
+  for (Offset from = behind;;) {
+    OffsetRange run = delivery.undelivered_from(from, log.end());
+    if (run.count() <= 0) break;
+    held += static_cast<std::uint64_t>(run.count());
+    from = run.last + 1;
+  }
+  held += static_cast<std::uint64_t>(std::distance(ready.lower_bound(behind), ready.end()));
+  return held - (barrier ? 1 : 0);
 }
 
 bool DeliveryEngine::drains(const ConsumerGroup& group, const GroupPartition& partition) {
@@ -59,7 +64,7 @@ void DeliveryEngine::rebuild(GroupPartition& partition) {
     }
   } else if (partition.hold) {
     for (const auto& [number, letter] : partition.dead_letters.all()) {
-      if (letter.holds()) partition.scheduler.hold(letter.key);
+      if (letter.holds()) partition.scheduler.hold(letter.key, letter.offset);
     }
   }
 }
@@ -224,18 +229,15 @@ void DeliveryEngine::lease_ended(GroupPartition& partition, OffsetRange range) {
 /// Ordering `partition`: what goes next, if it may go now.
 std::optional<Offset> DeliveryEngine::next_in_order(const GroupPartition& partition) {
   if (!partition.dying.empty()) return std::nullopt;
-  if (partition.hold && partition.dead_letters.holding_count() > 0) {
-    for (Offset offset : partition.ready) {
-      if (partition.is_redriven(offset)) return offset;
-    }
-    return std::nullopt;
-  }
   std::optional<Offset> next;
   if (!partition.ready.empty()) next = *partition.ready.begin();
   const RangeSet& open = partition.scheduler.open();
   if (!open.empty() && (!next || open.front() < *next)) next = open.front();
-  bool waits = !partition.delayed.empty() && next && partition.delayed.begin()->first < *next;
-  return waits ? std::nullopt : next;
+  if (!next) return next;
+  const std::set<Offset>& holding = partition.dead_letters.holding();
+  bool held = partition.hold && !holding.empty() && *holding.begin() < *next;
+  bool waits = !partition.delayed.empty() && partition.delayed.begin()->first < *next;
+  return held || waits ? std::nullopt : next;
 }
 
 bool DeliveryEngine::held_full(const ConsumerGroup& group, const GroupPartition& partition) {
