@@ -47,6 +47,23 @@ bool checksum_right(Bytes bytes, const SegmentId& id, std::uint64_t position) {
          xxh3_64(bytes.subspan(kChecksumSize), seed_of(id, position));
 }
 
+/// Whether an index can be what a writer wrote: a reader goes where it says.
+bool plausible(const SegmentFooter& footer, const SegmentId& id, std::uint64_t position) {
+  const std::vector<SegmentIndexEntry>& index = footer.index;
+  if (footer.stream != id.stream || footer.base != id.base || footer.end <= footer.base ||
+      index.empty() || index.front().position != 0 || index.front().base != footer.base)
+    return false;
+  for (std::size_t i = 1; i < index.size(); ++i) {
+    if (index[i].position <= index[i - 1].position || index[i].base <= index[i - 1].base ||
+        index[i].max_before < index[i - 1].max_before)
+      return false;
+  }
+  return std::ranges::all_of(index, [&](const SegmentIndexEntry& entry) {
+    return entry.position % limits::kBlock == 0 && entry.position < position &&
+           entry.base < footer.end;
+  });
+}
+
 template <class Number>
 bool parse_all(std::string_view text, Number& number) {
   auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -209,6 +226,7 @@ Result<SegmentFooter> decode_footer(Bytes bytes, const SegmentId& id, std::uint6
                             .max_before = WallTime{load_little<std::int64_t>(entry + 8)},
                             .position = load_little<std::uint64_t>(entry + 16)});
   }
+  if (!plausible(footer, id, position)) return {Errc::kBadFormat, "segment footer: index"};
   return footer;
 }
 

@@ -132,8 +132,8 @@ void encode_footer(const SegmentFooter& footer, const SegmentId& id, std::uint64
                    MutableBytes out);
 /// Where the footer begins according to the last 16 bytes of the file; nothing if it is not sealed.
 std::optional<std::uint64_t> footer_position(Bytes last_block, std::uint64_t file_size);
-/// `bytes` reach from `position` to the end of the file. kChecksum, kBadFormat or
-/// kUnsupportedFormat.
+/// `bytes` reach from `position` to the end of the file. kChecksum, kBadFormat (also an index that
+/// cannot be followed) or kUnsupportedFormat.
 Result<SegmentFooter> decode_footer(Bytes bytes, const SegmentId& id, std::uint64_t position);
 
 }  // namespace waybill

@@ -134,8 +134,6 @@ Result<bool> SegmentReader::read_footer(std::uint64_t file_size) {
     if (footer.error() == Errc::kUnsupportedFormat) return footer.error();
     return false;
   }
-  if (footer->stream != id_.stream || footer->base != id_.base || footer->index.empty())
-    return false;
   contents_ = std::move(*footer);
   size_ = *position;
   return true;

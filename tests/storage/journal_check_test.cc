@@ -5,6 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "protocol/base/checksum.h"
 #include "storage/append_body.h"
 #include "storage/journal_walk.h"
 #include "tests/storage/journal_rig.h"
@@ -80,6 +83,74 @@ TEST(JournalCheck, EveryVerdictIsRecoverysOwn) {
     }
     EXPECT_GT(damaged, 50U);
   }
+}
+
+/// Blocks overwritten with zeros, noise, or other blocks, several at once, and files of any length.
+TEST(JournalCheck, WhateverIsInTheFilesTheVerdictIsRecoverysOwn) {
+  const SimDiskImage image = written_journal(true);
+  std::vector<std::string> paths;
+  for (const auto& [path, content] : image.files) {
+    if (path.ends_with(".wbj")) paths.push_back(path);
+  }
+  std::size_t refused = 0;
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    SeededRandom random(seed);
+    SimDisk disk(image);
+    for (std::uint64_t i = 0; i <= random.below(3); ++i) {
+      const FileHandle file = *disk.open(paths[random.below(paths.size())], OpenMode::kReadWrite);
+      ByteVector block(limits::kBlock);
+      const std::uint64_t kind = random.below(3);
+      const std::uint64_t blocks = kMinJournalFile / limits::kBlock;
+      if (kind == 1) std::ranges::generate(block, [&] { return std::byte(random.below(256)); });
+      if (kind == 2) {
+        ASSERT_TRUE(disk.read_now(file, random.below(blocks) * limits::kBlock, block).ok());
+      }
+      // Now and then behind the end, so that the file has another length.
+      ASSERT_TRUE(disk.write_now(file, random.below(blocks + 1) * limits::kBlock, block).ok());
+      disk.close(file);
+    }
+    Result<JournalCheck> found = check(disk);
+    ASSERT_TRUE(found.ok()) << "seed " << seed;
+    JournalRig rig(disk);
+    const bool opened = rig.open().ok();
+    EXPECT_EQ(found->clean, opened) << "seed " << seed << ": " << found->explanation;
+    EXPECT_EQ(found->explanation, rig.explanation) << "seed " << seed;
+    refused += opened ? 0 : 1;
+  }
+  EXPECT_GT(refused, 100U);
+  EXPECT_LT(refused, 300U);
+}
+
+TEST(JournalCheck, AMissingEmptyOrNewerFileIsNoCleanJournal) {
+  const SimDiskImage image = written_journal(true);
+  SimDisk missing(image);
+  ASSERT_TRUE(missing.remove(journal_path(2)).ok());
+  Result<JournalCheck> found = check(missing);
+  ASSERT_TRUE(found.ok());
+  EXPECT_FALSE(found->clean);
+  EXPECT_NE(found->explanation.find(journal_path(2) + " is missing"), std::string::npos);
+  ASSERT_FALSE(found->lost_frames.empty()) << "and what was in it is named";
+
+  SimDisk empty(image);
+  ASSERT_TRUE(empty.remove(journal_path(1)).ok());
+  ASSERT_TRUE(empty.open(journal_path(1), OpenMode::kCreate).ok());
+  found = check(empty);
+  ASSERT_TRUE(found.ok());
+  EXPECT_FALSE(found->clean);
+  EXPECT_FALSE(found->unsupported);
+  EXPECT_NE(found->explanation.find(journal_path(1) + " has no valid header"), std::string::npos);
+
+  SimDisk newer(image);
+  const FileHandle file = *newer.open(journal_path(1), OpenMode::kReadWrite);
+  ByteVector header(kFileHeaderSize);
+  ASSERT_TRUE(newer.read_now(file, 0, header).ok());
+  header[16] = std::byte{9};
+  store_little(header.data(), xxh3_64(Bytes(header).subspan(8)));
+  ASSERT_TRUE(newer.write_now(file, 0, header).ok());
+  found = check(newer);
+  ASSERT_TRUE(found.ok());
+  EXPECT_FALSE(found->clean);
+  EXPECT_TRUE(found->unsupported);
 }
 
 /// Frames 2 to 6 hold an append each, of three records, to the streams in turn.

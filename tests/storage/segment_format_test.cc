@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "protocol/base/checksum.h"
 #include "tests/storage/format_page.h"
 #include "tests/storage/segment_rig.h"
@@ -122,6 +124,47 @@ TEST(SegmentFormat, AnotherVersionsFooterIsRecognisedAsSuch) {
   ByteVector bytes(footer_size(0));
   encode_footer(footer, kExample, 4096, bytes);
   EXPECT_EQ(decode_footer(bytes, kExample, 4096).error().code, Errc::kUnsupportedFormat);
+}
+
+/// Rightly sealed, but a reader that followed it would go astray.
+TEST(SegmentFormat, AFooterWithAnIndexThatCannotBeIsRefused) {
+  SegmentFooter good;
+  good.stream = kExample.stream;
+  good.base = Offset{42};
+  good.end = Offset{50};
+  good.index = {{.base = Offset{42}, .max_before = WallTime{INT64_MIN}, .position = 0},
+                {.base = Offset{45}, .max_before = WallTime{5}, .position = 65536}};
+  auto decoded = [](const SegmentFooter& footer) {
+    ByteVector bytes(footer_size(footer.index.size()));
+    encode_footer(footer, kExample, 131072, bytes);
+    return decode_footer(bytes, kExample, 131072);
+  };
+  ASSERT_TRUE(decoded(good).ok());
+  EXPECT_EQ(*decoded(good), good);
+  const std::vector<std::function<void(SegmentFooter&)>> wrongs = {
+      [](SegmentFooter& footer) { footer.index.clear(); },
+      [](SegmentFooter& footer) { footer.stream.value ^= 1; },
+      [](SegmentFooter& footer) { footer.base = Offset{41}; },
+      [](SegmentFooter& footer) { footer.end = Offset{42}; },
+      [](SegmentFooter& footer) { footer.index[0].position = 4096; },
+      [](SegmentFooter& footer) { footer.index[0].base = Offset{43}; },
+      [](SegmentFooter& footer) { footer.index[1].position = 0; },
+      [](SegmentFooter& footer) { footer.index[1].position = 65537; },
+      [](SegmentFooter& footer) { footer.index[1].position = 131072; },
+      [](SegmentFooter& footer) { footer.index[1].base = Offset{42}; },
+      [](SegmentFooter& footer) { footer.index[1].base = Offset{50}; },
+      [](SegmentFooter& footer) {
+        footer.index[0].max_before = WallTime{6};
+        footer.index[1].max_before = WallTime{5};
+      },
+  };
+  for (std::size_t i = 0; i < wrongs.size(); ++i) {
+    SegmentFooter wrong = good;
+    wrongs[i](wrong);
+    const Result<SegmentFooter> read = decoded(wrong);
+    ASSERT_FALSE(read.ok()) << i;
+    EXPECT_EQ(read.error().code, Errc::kBadFormat) << i;
+  }
 }
 
 TEST(SegmentFormat, NamesComeBackAndNothingElseIsTaken) {
