@@ -1,6 +1,7 @@
 #include "broker/core/reply_bounds.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -40,7 +41,9 @@ Cost cost_of(const DeadLetterVersion& version) {
 
 void fit_frame(ListDeadLettersReply& reply) {
   if (reply.fingerprints.size() <= kMaxListedFingerprints) return;
-  std::ranges::stable_sort(reply.fingerprints, std::greater(), &FingerprintCount::count);
+  std::ranges::sort(reply.fingerprints, std::greater(), [](const FingerprintCount& count) {
+    return std::pair(count.count, count.fingerprint);
+  });
   reply.fingerprints.resize(kMaxListedFingerprints);
 }
 
