@@ -71,6 +71,26 @@ TEST_F(Operator, AGroupWhoseHandlerAlwaysFailsBrakesItself_D13) {
   EXPECT_LT(count("dead"), 8) << "the topic was not drained into the dead letters";
 }
 
+TEST_F(Operator, ABrakeClosesByItselfOnceProbesSucceed_D13) {
+  make_group("billing", {"--ordering", "none", "--brake-in-a-row", "3", "--brake-probe-after",
+                         "50ms", "--brake-probes", "2"});
+  // So long that none fails twice before the brake trips.
+  ASSERT_EQ(waybill({"group", "set", "billing", "--backoff-base", "2s"}).exit_code, 0);
+  publish("1\n2\n3\n4\n5\n6\n7\n8\n");
+  std::string repaired = (directory_.path() / "repaired").string();
+  std::unique_ptr<Program> consumer =
+      start({"consume", "billing", "--exec", "test -e " + repaired});
+  auto brake = [&] {
+    return json_of({"group", "describe", "billing"}).at("brake").at("state").as_string();
+  };
+  EXPECT_TRUE(comes_true([&] { return brake() != "closed"; }));
+  std::ofstream(repaired) << "now it works\n";
+  EXPECT_TRUE(comes_true([&] { return count("done") == 8; }));
+  EXPECT_EQ(brake(), "closed");
+  consumer->signal(SIGINT);
+  EXPECT_EQ(consumer->finish().exit_code, 0);
+}
+
 TEST_F(Operator, AResetSaysWhatItWouldDoAndDoesItWithYes_D15) {
   make_group();
   publish("1\n2\n3\n");

@@ -157,6 +157,18 @@ TEST_F(StorageCommand, ADamagedSuperblockIsDamage) {
   EXPECT_TRUE(check.out.contains("shard 0: clean")) << check;
 }
 
+TEST_F(StorageCommand, ANewerBrokersDirectoryIsNotCalledDamaged) {
+  publish_and_stop();
+  std::fstream superblock(data() / "superblock", std::ios::in | std::ios::out | std::ios::binary);
+  superblock.seekp(16);
+  superblock.put(9);
+  superblock.close();
+  Finished check = storage({"check", data().string()});
+  EXPECT_EQ(check.exit_code, 1) << check;
+  EXPECT_TRUE(check.out.contains("superblock: written by a newer version")) << check;
+  EXPECT_TRUE(check.err.contains("newer version of waybilld")) << check;
+}
+
 TEST_F(StorageCommand, ADumpShowsFramesEntriesBatchesAndRecords) {
   publish_and_stop();
   Finished dump = storage({"dump", data().string(), "--records", "--count", "1000"});
