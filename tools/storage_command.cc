@@ -57,6 +57,32 @@ class CheckProgressLine {
   std::uint64_t percent_ = UINT64_MAX;
 };
 
+/// What a check comes to over the superblock and all shards.
+class Verdict {
+ public:
+  /// Something is not clean: damaged, or only too new.
+  void add(bool newer) { (newer ? newer_ : damaged_) = true; }
+
+  ExitCode say(Console& console) const {
+    if (damaged_) {
+      console.complain("the data directory is damaged; nothing was changed",
+                       "keep a copy of it as it is, and restore what is named above from a backup");
+      return ExitCode::kDamaged;
+    }
+    if (newer_) {
+      console.complain("the data directory was written by a newer version of waybilld",
+                       "check it with the waybill of that version");
+      return ExitCode::kFailed;
+    }
+    console.say("clean");
+    return ExitCode::kOk;
+  }
+
+ private:
+  bool damaged_ = false;
+  bool newer_ = false;
+};
+
 /// Shards that the superblock promises and that are not there, and the other way round.
 void say_missing_shards(const StoppedDirectory& directory, Console& console) {
   if (!directory.superblock()) return;
@@ -148,7 +174,9 @@ ExitCode run(const StorageCheck& command, BrokerSession& session) {
   std::string explanation;
   Result<StoppedDirectory> directory = StoppedDirectory::open(command.directory, &explanation);
   if (!directory) return refuse(console, directory.error(), explanation);
-  bool clean = directory->superblock().ok();
+  Verdict verdict;
+  if (!directory->superblock())
+    verdict.add(directory->superblock().error() == Errc::kUnsupportedFormat);
   console.print_item(superblock_text(directory->superblock()),
                      superblock_json(directory->superblock()));
   say_missing_shards(*directory, console);
@@ -160,16 +188,10 @@ ExitCode run(const StorageCheck& command, BrokerSession& session) {
     console.progress("");
     if (!check) return refuse(console, check.error(), explanation);
     console.print_item(check_text(shard, *check), check_json(shard, *check));
-    clean = clean && check->clean;
+    if (!check->clean) verdict.add(check->unsupported);
   }
   console.finish_items();
-  if (clean) {
-    console.say("clean");
-    return ExitCode::kOk;
-  }
-  console.complain("the data directory is damaged; nothing was changed",
-                   "keep a copy of it as it is, and restore what is named above from a backup");
-  return ExitCode::kDamaged;
+  return verdict.say(console);
 }
 
 ExitCode run(const StorageDump& command, BrokerSession& session) {
