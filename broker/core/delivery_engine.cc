@@ -140,6 +140,7 @@ void DeliveryEngine::drop(GroupId id) {
     std::erase(by_stream_[partition->log.id()], partition.get());
     std::erase_if(timers_, [&](const auto& t) { return t.second.partition == partition.get(); });
     std::erase(unstaged_, std::pair(id, partition->log.id()));
+    leaving_.erase({id, partition->log.id()});
     log_.drop_stream(partition->dead_stream.id());
   }
   std::erase(dirty_, id);

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -171,6 +172,10 @@ class DeliveryEngine {
   void send(GroupId group, StreamId stream, LeaseToken token, Credit used);
   void read_run(const std::shared_ptr<Sending>& sending, std::size_t first, std::size_t count);
   void read_done(const std::shared_ptr<Sending>& sending);
+  void leave(Sending& sending);
+  static std::vector<std::pair<Offset, SharedBytes>> gather(const GroupPartition& partition,
+                                                            Sending& sending,
+                                                            std::vector<OffsetRange>& unreadable);
   void push(ConsumerGroup& group, GroupPartition& partition, Sending& sending);
   void end_unreadable(GroupPartition& partition, LeaseToken token, OffsetRange range);
 
@@ -209,6 +214,8 @@ class DeliveryEngine {
   std::vector<GroupId> noted_;    ///< with outcomes to tell
   std::vector<GroupId> starved_;  ///< they have work, and the journal had no room for a lease
   std::vector<std::pair<GroupId, StreamId>> unstaged_;
+  /// Ordering `partition`: leases whose batches are being read; they leave in this order (D8).
+  std::map<std::pair<GroupId, StreamId>, std::deque<std::shared_ptr<Sending>>> leaving_;
   std::multimap<MonotonicTime, Timer> timers_;
   std::uint64_t next_lease_ = 1;
   std::move_only_function<void(GroupId, std::vector<DeliveryOutcome>)> outcomes_;

@@ -24,6 +24,14 @@ constexpr std::size_t kRoomPerLease = 64 * 1024;
 /// Messages dropped in one turn at most because they expired: the rest of the loop goes on.
 constexpr int kMaxDrops = 10'000;
 
+/// Bytes of the payload that a redriven message has now: a fix may be larger than the original.
+std::int64_t redriven_size(const GroupPartition& partition, Offset offset) {
+  std::uint64_t number = partition.delivery.find_tracked(offset)->dead_letter;
+  const Stream& stream = partition.dead_stream;
+  Offset record = partition.dead_letters.find(number)->records.back();
+  return stream.batch(stream.index_of(record)).size;
+}
+
 }  // namespace
 
 /// What a lease will hold; taken out of `ready` and the scheduler already.
@@ -241,6 +249,7 @@ bool DeliveryEngine::pick_next(ConsumerGroup& group, GroupPartition& partition, 
   std::size_t index = same_run ? *pick.batch + 1 : log.index_of(*first);
   const StoredBatch& batch = log.batch(index);
   std::int64_t more = pick.batch == index ? 0 : static_cast<std::int64_t>(batch.size);
+  if (partition.is_redriven(*first)) more = redriven_size(partition, *first);
   if (pick.messages > 0 && pick.bytes + more > pick.max_bytes) {
     if (source == PickSource::kKeys) scheduler.put_back(*first, partition.is_redriven(*first));
     return false;

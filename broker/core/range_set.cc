@@ -30,17 +30,25 @@ void RangeSet::add(OffsetRange range) {
 }
 
 void RangeSet::remove(OffsetRange range) {
-  WB_ASSERT(contains(range), "what is removed is in the set");
+  auto after = ranges_.upper_bound(range.first);
+  WB_ASSERT(after != ranges_.begin() && range.last <= std::prev(after)->second,
+            "what is removed is in the set");
   count_ -= static_cast<std::uint64_t>(range.count());
-  auto run = std::prev(ranges_.upper_bound(range.first));
+  auto run = std::prev(after);
   Offset last = run->second;
-  if (run->first == range.first) {
-    run = ranges_.erase(run);
-  } else {
-    run->second = range.first - 1;
-    ++run;
+  if (run->first == range.first && range.last < last) {
+    // The run begins later now: its node stays, and with it its place in memory.
+    auto node = ranges_.extract(run);
+    node.key() = range.last + 1;
+    ranges_.insert(after, std::move(node));
+    return;
   }
-  if (range.last < last) ranges_.emplace_hint(run, range.last + 1, last);
+  if (run->first == range.first) {
+    ranges_.erase(run);
+    return;
+  }
+  run->second = range.first - 1;
+  if (range.last < last) ranges_.emplace_hint(after, range.last + 1, last);
 }
 
 void RangeSet::clear() {

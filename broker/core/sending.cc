@@ -52,6 +52,7 @@ void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, C
   sending->stream = stream;
   sending->token = token;
   sending->used = used;
+  if (partition->ordering == Ordering::kPartition) leaving_[{group_id, stream}].push_back(sending);
   const Stream& log = partition->log;
   for (OffsetRange range : lease->open) {
     const TrackedMessage* tracked = partition->delivery.find_tracked(range.first);
@@ -116,17 +117,29 @@ void DeliveryEngine::read_run(const std::shared_ptr<Sending>& sending, std::size
 
 void DeliveryEngine::read_done(const std::shared_ptr<Sending>& sending) {
   if (--sending->missing > 0) return;
-  ConsumerGroup* group = find(sending->group);
-  GroupPartition* partition = group == nullptr ? nullptr : group->find(sending->stream);
-  if (partition == nullptr || partition->delivery.find_lease(sending->token) == nullptr) return;
-  push(*group, *partition, *sending);
+  auto leaving = leaving_.find({sending->group, sending->stream});
+  if (leaving == leaving_.end()) return leave(*sending);
+  // However long each had to be read, one leaves after the other. The queue may go with its group.
+  while (leaving != leaving_.end() && leaving->second.front()->missing == 0) {
+    std::shared_ptr<Sending> next = leaving->second.front();
+    leaving->second.pop_front();
+    if (leaving->second.empty()) leaving_.erase(leaving);
+    leave(*next);
+    leaving = leaving_.find({sending->group, sending->stream});
+  }
 }
 
-void DeliveryEngine::push(ConsumerGroup& group, GroupPartition& partition, Sending& sending) {
-  auto watch = partition.watches.find(sending.token);
-  if (watch == partition.watches.end()) return;
+void DeliveryEngine::leave(Sending& sending) {
+  ConsumerGroup* group = find(sending.group);
+  GroupPartition* partition = group == nullptr ? nullptr : group->find(sending.stream);
+  if (partition == nullptr || partition->delivery.find_lease(sending.token) == nullptr) return;
+  push(*group, *partition, sending);
+}
+
+/// What was read, ready to be sent, by offset; what could not be read is left out and told apart.
+std::vector<std::pair<Offset, SharedBytes>> DeliveryEngine::gather(
+    const GroupPartition& partition, Sending& sending, std::vector<OffsetRange>& unreadable) {
   std::vector<std::pair<Offset, SharedBytes>> batches;
-  std::vector<OffsetRange> unreadable;
   for (Sending::Item& item : sending.items) {
     if (!item.batch) {
       unreadable.insert(unreadable.end(), item.ranges.begin(), item.ranges.end());
@@ -162,12 +175,14 @@ void DeliveryEngine::push(ConsumerGroup& group, GroupPartition& partition, Sendi
     }
   }
   std::ranges::sort(batches, {}, &std::pair<Offset, SharedBytes>::first);
+  return batches;
+}
+
+void DeliveryEngine::push(ConsumerGroup& group, GroupPartition& partition, Sending& sending) {
+  if (!partition.watches.contains(sending.token)) return;
+  std::vector<OffsetRange> unreadable;
+  std::vector<std::pair<Offset, SharedBytes>> batches = gather(partition, sending, unreadable);
   for (OffsetRange range : unreadable) end_unreadable(partition, sending.token, range);
-  const OpenLease* lease = partition.delivery.find_lease(sending.token);
-  watch = partition.watches.find(sending.token);
-  ShardConsumer* consumer =
-      watch == partition.watches.end() ? nullptr : group.find_consumer(watch->second.consumer);
-  if (lease == nullptr) partition.watches.erase(sending.token);
 
   DeliverPush deliver;
   deliver.partition = partition.index;
@@ -177,34 +192,38 @@ void DeliveryEngine::push(ConsumerGroup& group, GroupPartition& partition, Sendi
     sent.bytes += static_cast<std::int64_t>(batch.size());
     deliver.batches.push_back(std::move(batch));
   }
-  if (lease != nullptr) {
-    for (OffsetRange range : lease->open) {
-      GrantedRange granted;
-      granted.range = range;
-      granted.token = sending.token;
-      if (const TrackedMessage* message = partition.delivery.find_tracked(range.first)) {
-        granted.delivery = message->deliveries;
-        granted.failures = message->failures;
-        granted.redrive = message->redrive;
-      }
-      sent.messages += range.count();
-      deliver.ranges.push_back(granted);
+  const OpenLease* lease = partition.delivery.find_lease(sending.token);
+  for (OffsetRange range : lease == nullptr ? std::vector<OffsetRange>() : lease->open) {
+    GrantedRange granted;
+    granted.range = range;
+    granted.token = sending.token;
+    if (const TrackedMessage* message = partition.delivery.find_tracked(range.first)) {
+      granted.delivery = message->deliveries;
+      granted.failures = message->failures;
+      granted.redrive = message->redrive;
     }
+    sent.messages += range.count();
+    deliver.ranges.push_back(granted);
   }
-  if (consumer == nullptr) return;
-  // A single record is smaller than the batch that was reckoned with; a fixed one may be larger.
-  consumer->credit.messages += sending.used.messages - sent.messages;
-  consumer->credit.bytes += sending.used.bytes - sent.bytes;
-  if (sending.used.messages != sent.messages || sending.used.bytes != sent.bytes) {
-    mark_dirty(group);
+  auto watch = partition.watches.find(sending.token);
+  ShardConsumer* consumer =
+      watch == partition.watches.end() ? nullptr : group.find_consumer(watch->second.consumer);
+  if (consumer != nullptr) {
+    // A single record is smaller than the batch that was reckoned with; a fixed one may be larger.
+    consumer->credit.messages += sending.used.messages - sent.messages;
+    consumer->credit.bytes += sending.used.bytes - (lease == nullptr ? 0 : sent.bytes);
+    bool differs = sending.used.messages != sent.messages || sending.used.bytes != sent.bytes;
+    if (differs) mark_dirty(group);
   }
-  if (lease == nullptr) return;
-  watch->second.sent = true;
-  watch->second.deadline = log_.clock().monotonic() + group.info.policy.lease;
+  if (lease == nullptr) partition.watches.erase(sending.token);
+  if (lease == nullptr || consumer == nullptr) return;
+  LeaseWatch& sent_watch = watch->second;
+  sent_watch.sent = true;
+  sent_watch.deadline = log_.clock().monotonic() + group.info.policy.lease;
   if (mutant("half_a_lease")) {
-    watch->second.deadline = log_.clock().monotonic() + group.info.policy.lease / 2;
+    sent_watch.deadline = log_.clock().monotonic() + group.info.policy.lease / 2;
   }
-  watch_until(partition, sending.token, watch->second.deadline);
+  watch_until(partition, sending.token, sent_watch.deadline);
   log_.mailbox().post(
       consumer->id.home,
       [gateway = consumer->gateway, id = consumer->id, from = log_.options().shard, sent,

@@ -189,6 +189,7 @@ Result<ByteVector> extract_record(Bytes batch, Offset offset,
                                   std::span<const HeaderDraft> extra_headers) {
   Result<BatchReader> reader = BatchReader::open(batch);
   if (!reader) return reader.error();
+  if (Result<void> skipped = reader->skip_to(offset); !skipped) return skipped.error();
   std::optional<ByteVector> single;
   Result<void> read = reader->for_each([&](const RecordView& record) {
     if (record.offset == offset) {

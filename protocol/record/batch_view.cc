@@ -98,6 +98,19 @@ Result<std::optional<RecordView>> BatchReader::next() {
                                               .headers = {walked.headers, walked.header_count}});
 }
 
+Result<void> BatchReader::skip_to(Offset offset) {
+  bool gaps = header_.record_count != static_cast<std::uint32_t>(header_.last_offset_delta) + 1;
+  std::int64_t delta = offset - header_.base_offset;
+  if (gaps || read_count_ > 0 || delta <= 0 || delta > header_.last_offset_delta) return {};
+  VarintReader records(rest_);
+  for (std::int64_t i = 0; i < delta; ++i) records.read_bytes(records.read_int());
+  if (!records.ok()) return {Errc::kInvalidBatch, "record framing"};
+  rest_ = records.rest();
+  read_count_ = static_cast<std::uint32_t>(delta);
+  last_delta_ = static_cast<std::int32_t>(delta) - 1;
+  return {};
+}
+
 Result<Bytes> BatchSequence::next() {
   WB_ASSERT(!done(), "a batch is left");
   Result<BatchHeader> header = parse_batch_header(rest_);

@@ -106,6 +106,10 @@ class BatchReader {
   /// Errors: kInvalidBatch; do not call again after one.
   Result<std::optional<RecordView>> next();
 
+  /// Passes over the records before the offset, by their lengths alone, if nothing was read yet and
+  /// the batch has no gaps; else does nothing. Errors: kInvalidBatch.
+  Result<void> skip_to(Offset offset);
+
   /// Calls visit(const RecordView&) -> bool for each remaining record until it returns false.
   template <class Visit>
   Result<void> for_each(Visit&& visit) {

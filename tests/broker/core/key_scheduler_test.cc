@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -69,91 +71,114 @@ struct Entry {
   KeyHash key = 0;
   WallTime not_before = {};
   bool taken = false;
-  bool redriven = false;
+};
+
+/// The scheduler and a plain list, side by side.
+class Twin {
+ public:
+  explicit Twin(std::uint64_t seed) : random_{seed} {}
+
+  void step() {
+    switch (random_.below(8)) {
+      case 0:
+      case 1:
+        add();
+        break;
+      case 2:
+      case 3:
+        if (auto it = pick_taken(); it != model_.end()) {
+          scheduler_.settled({it->first});
+          model_.erase(it);
+        }
+        break;
+      case 4:
+        if (auto it = pick_taken(); it != model_.end()) {
+          it->second.taken = false;
+          scheduler_.put_back({it->first}, random_.below(2) == 0);
+        }
+        break;
+      case 5:
+        now_.milliseconds += static_cast<std::int64_t>(random_.below(20));
+        scheduler_.run_due(now_);
+        break;
+      case 6:
+        hold_or_release();
+        break;
+      default:
+        take();
+    }
+    EXPECT_EQ(scheduler_.held_count(), scheduler_.count_held());
+  }
+
+ private:
+  using Model = std::map<std::int64_t, Entry>;  ///< what is not settled, by offset
+
+  KeyHash any_key() { return 1 + random_.below(4); }
+  Model::iterator pick_taken() {
+    std::vector<std::int64_t> all;
+    for (const auto& [offset, entry] : model_) {
+      if (entry.taken) all.push_back(offset);
+    }
+    return all.empty() ? model_.end() : model_.find(all[random_.below(all.size())]);
+  }
+  void add() {
+    KeyHash key = any_key();
+    WallTime at;
+    if (random_.below(4) == 0) {
+      at.milliseconds = now_.milliseconds + 1 + static_cast<std::int64_t>(random_.below(50));
+    }
+    scheduler_.add({next_}, key, at);
+    model_[next_++] = {key, at, false};
+  }
+  void hold_or_release() {
+    KeyHash key = any_key();
+    std::set<std::int64_t>& holds = holds_[key];
+    if (holds.size() > 1 || (!holds.empty() && random_.below(2) == 0)) {
+      auto hold = holds.begin();
+      std::advance(hold, random_.below(holds.size()));
+      scheduler_.release(key, {*hold});
+      holds.erase(hold);
+      return;
+    }
+    // A dead letter is a message that was there and is not any more.
+    auto at = static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(next_) + 1));
+    if (at == next_ || model_.contains(at) || !holds.insert(at).second) return;
+    scheduler_.hold(key, {at});
+  }
+  bool may_go(std::int64_t offset) {
+    const Entry& entry = model_[offset];
+    if (entry.taken || entry.not_before > now_) return false;
+    const std::set<std::int64_t>& holds = holds_[entry.key];
+    if (!holds.empty() && *holds.begin() < offset) return false;
+    return std::ranges::none_of(model_, [&](const auto& other) {
+      return other.second.key == entry.key && (other.second.taken || other.first < offset);
+    });
+  }
+  void take() {
+    if (std::optional<Offset> got = scheduler_.take()) {
+      ASSERT_TRUE(model_.contains(got->value));
+      EXPECT_TRUE(may_go(got->value)) << got->value;
+      model_[got->value].taken = true;
+      return;
+    }
+    for (const auto& [offset, entry] : Model(model_)) {
+      EXPECT_FALSE(may_go(offset)) << offset << " was forgotten";
+    }
+  }
+
+  SeededRandom random_;
+  KeyScheduler scheduler_{1000};
+  Model model_;
+  std::map<KeyHash, std::set<std::int64_t>> holds_;
+  std::int64_t next_ = 0;
+  WallTime now_{1000};
 };
 
 TEST(KeyScheduler, NeverGivesAwayWhatMayNotGoAndAlwaysWhatMay) {
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     SCOPED_TRACE(seed);
-    SeededRandom random{seed};
-    KeyScheduler scheduler(1000);
-    std::map<std::int64_t, Entry> model;  // what is not settled, by offset
-    std::map<KeyHash, std::set<std::int64_t>> holds;
-    std::int64_t next = 0;
-    WallTime now{1000};
-    auto may_go = [&](std::int64_t offset) {
-      const Entry& entry = model[offset];
-      if (entry.taken || entry.not_before > now) return false;
-      if (!holds[entry.key].empty() && *holds[entry.key].begin() < offset) return false;
-      for (const auto& [other, e] : model) {
-        if (e.key == entry.key && (e.taken || other < offset)) return false;
-      }
-      return true;
-    };
-    for (int i = 0; i < 400; ++i) {
-      KeyHash key = 1 + random.below(4);
-      auto pick = [&](bool taken) -> std::map<std::int64_t, Entry>::iterator {
-        std::vector<std::int64_t> all;
-        for (const auto& [offset, entry] : model) {
-          if (entry.taken == taken) all.push_back(offset);
-        }
-        return all.empty() ? model.end() : model.find(all[random.below(all.size())]);
-      };
-      switch (random.below(8)) {
-        case 0:
-        case 1: {
-          WallTime at =
-              random.below(4) == 0
-                  ? WallTime{now.milliseconds + 1 + static_cast<std::int64_t>(random.below(50))}
-                  : WallTime{};
-          scheduler.add({next}, key, at);
-          model[next++] = {key, at, false, false};
-          break;
-        }
-        case 2:
-        case 3:
-          if (auto it = pick(true); it != model.end()) {
-            scheduler.settled({it->first});
-            model.erase(it);
-          }
-          break;
-        case 4:
-          if (auto it = pick(true); it != model.end()) {
-            it->second.redriven = random.below(2) == 0;
-            it->second.taken = false;
-            scheduler.put_back({it->first}, it->second.redriven);
-          }
-          break;
-        case 5:
-          now.milliseconds += static_cast<std::int64_t>(random.below(20));
-          scheduler.run_due(now);
-          break;
-        case 6:
-          if (holds[key].size() > 1 || (!holds[key].empty() && random.below(2) == 0)) {
-            auto hold = std::next(holds[key].begin(),
-                                  static_cast<std::ptrdiff_t>(random.below(holds[key].size())));
-            scheduler.release(key, {*hold});
-            holds[key].erase(hold);
-          } else {
-            // A dead letter is a message that was there and is not any more.
-            auto at = static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(next) + 1));
-            if (at == next || model.contains(at) || !holds[key].insert(at).second) break;
-            scheduler.hold(key, {at});
-          }
-          break;
-        default:
-          if (std::optional<Offset> got = scheduler.take()) {
-            ASSERT_TRUE(model.contains(got->value));
-            EXPECT_TRUE(may_go(got->value)) << got->value;
-            model[got->value].taken = true;
-          } else {
-            for (const auto& [offset, entry] : std::map(model)) {
-              EXPECT_FALSE(may_go(offset)) << offset << " was forgotten";
-            }
-          }
-      }
-      EXPECT_EQ(scheduler.held_count(), scheduler.count_held());
-    }
+    Twin twin(seed);
+    for (int i = 0; i < 400; ++i) twin.step();
   }
 }
 
