@@ -1,5 +1,6 @@
 #include "storage/checkpoint_format.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "protocol/base/checksum.h"
