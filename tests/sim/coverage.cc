@@ -71,6 +71,18 @@ constexpr std::string_view kStates[] = {
     "dead letter over a restart",
     // groups
     "policy changed",
+    "group paused",
+    "brake open",
+    "brake probing",
+    // order and time
+    "delivered in order of its key",
+    "delivered in order of its partition",
+    "revoked",
+    "held",
+    "scheduled",
+    "delivered at its time",
+    "expired",
+    "dead: expired",
     "accounting added up",
 };
 

@@ -36,7 +36,9 @@ GroupModel::Lease* GroupModel::find(const HandedOut& message) {
   auto known = messages_.find(message.place);
   if (known == messages_.end()) return nullptr;
   auto lease = known->second.leases.find(message.number);
-  return lease == known->second.leases.end() ? nullptr : &lease->second;
+  // A relaxed group may hand out the same delivery twice, under another token.
+  bool other = lease == known->second.leases.end() || lease->second.token != message.token;
+  return other ? nullptr : &lease->second;
 }
 
 // --- deliveries ---
@@ -54,6 +56,9 @@ void GroupModel::pushed(std::uint64_t holder, const DeliverPush& push,
     coverage_.count("delivered");
     if (message.number.delivery > 1) coverage_.count("delivered again");
     Message& known = messages_[message.place];
+    if (policy_.attempts == Attempts::kRelaxed) forget_unrecorded(message, known);
+    check_order(holder, message);
+    check_times(message);
     if (!given_.insert({message.place.partition, {message.token, message.place.offset}}).second) {
       report("a token is given once", "its token was given before", message.place);
     }
@@ -89,7 +94,9 @@ void GroupModel::check_pushed(const HandedOut& message, Message& known) {
     report("a redrive is somebody's",
            "nobody asked for redrive " + std::to_string(message.number.redrive), message.place);
   }
-  if (message.number.delivery > max_deliveries_) {
+  // What was taken back in order does not count (D8); clients can not tell how often that was.
+  bool countable = policy_.ordering != Ordering::kPartition;
+  if (countable && message.number.delivery > max_deliveries_) {
     report("max_deliveries", text(message.number), message.place);
   }
   check_payload(message, known);
@@ -138,6 +145,8 @@ void GroupModel::check_counts(const HandedOut& message, const Message& known) {
 void GroupModel::check_exclusive(const HandedOut& message, const Message& known) {
   if (known.leases.empty()) return;
   const auto& [number, lease] = *known.leases.rbegin();
+  // There, one message's end ends the leases of all later ones.
+  if (policy_.ordering == Ordering::kPartition) return;
   if (lease.may_end || number.redrive != message.number.redrive) return;
   if (clock_.monotonic() >= lease.until) {
     coverage_.count(lease.may_charge ? "lease ran out started" : "lease ran out unstarted");
@@ -167,18 +176,20 @@ void GroupModel::restarted() {
 bool GroupModel::is_stale(const HandedOut& message) const {
   auto known = messages_.find(message.place);
   return known != messages_.end() && !known->second.leases.empty() &&
-         message.number < known->second.leases.rbegin()->first;
+         (message.number < known->second.leases.rbegin()->first ||
+          message.token < known->second.leases.rbegin()->second.token);
 }
 
 void GroupModel::settle_sent(const HandedOut& message, SettleVerb verb, FailureClass failure) {
   Message& known = messages_[message.place];
-  Lease& lease = known.leases[message.number];
-  if (verb != SettleVerb::kAck) lease.may_end = true;
   if (verb == SettleVerb::kAck) known.ack_sent = true;
+  Lease* lease = find(message);
+  if (lease == nullptr) return;
+  if (verb != SettleVerb::kAck) lease->may_end = true;
   if (verb != SettleVerb::kRetry && verb != SettleVerb::kDeadLetter) return;
-  if (failure != FailureClass::kTransient) lease.may_charge = true;
-  if (verb == SettleVerb::kDeadLetter) lease.asked_dead = true;
-  if (failure == FailureClass::kInvalid) lease.asked_invalid = true;
+  if (failure != FailureClass::kTransient) lease->may_charge = true;
+  if (verb == SettleVerb::kDeadLetter) lease->asked_dead = true;
+  if (failure == FailureClass::kInvalid) lease->asked_invalid = true;
 }
 
 void GroupModel::settle_told(const HandedOut& message, SettleVerb verb, FailureClass failure,
@@ -188,7 +199,8 @@ void GroupModel::settle_told(const HandedOut& message, SettleVerb verb, FailureC
   if (!outcome) {
     if (outcome.error() == Errc::kLeaseLost) {
       coverage_.count("settlement of a lost lease refused");
-      if (!lease->may_end && !was_stale && clock_.monotonic() < lease->until) {
+      bool revocable = policy_.ordering == Ordering::kPartition;
+      if (!revocable && !lease->may_end && !was_stale && clock_.monotonic() < lease->until) {
         report("a lease lasts", text(message.number) + " is refused as lost, and nobody ended it",
                message.place);
       }
@@ -238,6 +250,7 @@ void GroupModel::told_delayed(const HandedOut& message, Lease& lease, FailureCla
     return;
   }
   coverage_.count("retried");
+  if (policy_.brake.enabled) return;  // what fails while it is not closed is not charged (D13)
   lease.charged = true;
   // A death whose payload can not be read right now waits, as DeadLetter says.
   bool late = lease.failures + 1 >= most_max_failures_ || verb == SettleVerb::kDeadLetter ||
@@ -255,6 +268,11 @@ void GroupModel::told_dead(const HandedOut& message, Lease& lease, FailureClass 
   Message& known = messages_[message.place];
   known.died = message.number;
   known.died_in = life_;
+  const SimMessage* original = log_.find(message.place);
+  if (original != nullptr) {
+    dead_[{message.place.partition, original->key}].insert(message.place.offset);
+    dead_[{message.place.partition, std::nullopt}].insert(message.place.offset);
+  }
   if (message.number.redrive > 0) coverage_.count("redriven and died again");
   bool early = verb == SettleVerb::kRetry && failure != FailureClass::kInvalid &&
                (failure == FailureClass::kTransient || lease.failures + 1 < least_max_failures_);
@@ -351,6 +369,10 @@ void GroupModel::check_reason(const DeadLetterSummary& letter, const Message& kn
     case DeadLetterReason::kDeliveryLimit:
       fits = letter.deliveries >= max_deliveries_;
       coverage_.count("dead: delivery_limit");
+      break;
+    case DeadLetterReason::kExpired:
+      fits = may_have_expired(place_of(letter));
+      coverage_.count("dead: expired");
       break;
     default:
       break;
@@ -449,8 +471,12 @@ void GroupModel::policy_sent(const GroupPolicy& policy) {
 
 void GroupModel::status_told(const DescribeGroupReply& reply) {
   coverage_.count("accounting added up");
+  if (reply.group.brake.state == BrakeState::kOpen) coverage_.count("brake open");
+  if (reply.group.brake.state == BrakeState::kProbing) coverage_.count("brake probing");
   for (const GroupPartitionStatus& status : reply.partitions) {
     const Accounting& a = status.accounting;
+    if (a.held > 0) coverage_.count("held");
+    if (a.scheduled > 0) coverage_.count("scheduled");
     Place place{status.partition.value, a.start.value};
     if (a.sum() != static_cast<std::uint64_t>(a.end - a.start)) {
       report("accounting adds up",
@@ -485,7 +511,7 @@ void GroupModel::check_end(const std::vector<DeadLetterSummary>& letters,
       const Message& known = messages_[place];
       auto state = states.find(place);
       bool given_up = state != states.end() && state->second != DeadLetterState::kRedriven;
-      if (!given_up && !known.ack_sent) {
+      if (!given_up && !known.ack_sent && !may_have_expired(place)) {
         report("no loss", "nobody acknowledged it, and it is no dead letter", place);
       }
       if (state == states.end() && known.died) {
@@ -497,9 +523,12 @@ void GroupModel::check_end(const std::vector<DeadLetterSummary>& letters,
       done += given_up ? 0 : 1;
     }
     for (const GroupPartitionStatus& partition : status.partitions) {
-      if (partition.partition.value != p || partition.accounting.done == done) continue;
+      if (partition.partition.value != p) continue;
+      std::uint64_t told = partition.accounting.done + partition.accounting.expired;
+      if (partition.accounting.expired > 0) coverage_.count("expired");
+      if (told == done) continue;
       report("accounting is true",
-             std::to_string(partition.accounting.done) + " done, counted " + std::to_string(done),
+             std::to_string(told) + " done or expired, counted " + std::to_string(done),
              Place{p, 0});
     }
   }

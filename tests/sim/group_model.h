@@ -51,6 +51,8 @@ class GroupModel {
   /// The broker lets it go now; `holder` names the consumer's connection.
   void pushed(std::uint64_t holder, const DeliverPush& push,
               const std::vector<HandedOut>& messages);
+  /// The broker takes back what the holder has of a partition, from an offset on.
+  void revoked(std::uint64_t holder, const RevokePush& push);
   /// The broker lost sight of the holder, or began anew: its leases may end.
   void holder_gone(std::uint64_t holder);
   void restarted();
@@ -85,6 +87,11 @@ class GroupModel {
 
   // --- policy, accounting, end ---
 
+  /// Its clock does not jump: times of messages can be checked.
+  void expect_steady_clock() { steady_clock_ = true; }
+  void pause_told(bool paused);
+  void pause_ends() { paused_since_.reset(); }
+  [[nodiscard]] const GroupPolicy& policy() const { return policy_; }
   void policy_sent(const GroupPolicy& policy);
   void status_told(const DescribeGroupReply& reply);
   /// Nothing moves any more; `letters` are all dead letters, `status` the last accounting.
@@ -126,6 +133,13 @@ class GroupModel {
   void check_pushed(const HandedOut& message, Message& known);
   void check_counts(const HandedOut& message, const Message& known);
   void check_exclusive(const HandedOut& message, const Message& known);
+  void check_order(std::uint64_t holder, const HandedOut& message);
+  void check_partition_order(std::uint64_t holder, const HandedOut& message);
+  void check_times(const HandedOut& message);
+  void forget_unrecorded(const HandedOut& message, Message& known);
+  /// Whether what clients did may have ended it for good.
+  [[nodiscard]] bool may_be_over(Place place) const;
+  [[nodiscard]] bool may_have_expired(Place place) const;
   void check_payload(const HandedOut& message, const Message& known);
   void check_letter(const DeadLetterSummary& letter, Message& known, std::uint64_t asked);
   void check_reason(const DeadLetterSummary& letter, const Message& known);
@@ -149,6 +163,14 @@ class GroupModel {
   std::uint64_t moment_ = 1;
   std::uint64_t life_ = 1;
   bool unreadable_ = false;
+  bool steady_clock_ = false;
+  std::optional<MonotonicTime> paused_since_;
+  // Ordered groups, by partition and key: the first message that can not be over yet, the highest
+  // one that was handed out, and those that are known to be dead.
+  using Lane = std::pair<std::uint32_t, std::optional<std::string>>;
+  std::map<Lane, std::int64_t> open_from_;
+  std::map<Lane, std::int64_t> highest_;
+  std::map<Lane, std::set<std::int64_t>> dead_;
 };
 
 }  // namespace waybill

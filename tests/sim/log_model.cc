@@ -43,6 +43,8 @@ void LogModel::place_batch(SentBatch& batch, std::int64_t base) {
   for (std::size_t i = 0; i < batch.messages.size(); ++i) {
     std::int64_t offset = base + static_cast<std::int64_t>(i);
     auto [at, inserted] = seen_[batch.partition].try_emplace(offset, Origin{batch.id, i});
+    by_key_[{batch.partition, std::nullopt}].insert(offset);
+    if (batch.messages[i].key) by_key_[{batch.partition, batch.messages[i].key}].insert(offset);
     if (!inserted && (at->second.batch != batch.id || at->second.index != i)) {
       findings_.report("one offset, one message",
                        "batches " + std::to_string(at->second.batch) + " and " +

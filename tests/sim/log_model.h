@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,11 @@ class LogModel {
   [[nodiscard]] std::int64_t known_end(std::uint32_t partition) const { return ends_[partition]; }
   /// What lies there, if anybody knows.
   [[nodiscard]] const SimMessage* find(Place place) const;
+  /// Offsets of the messages with this key, as far as anybody knows; no key: of all.
+  [[nodiscard]] const std::set<std::int64_t>& offsets(std::uint32_t partition,
+                                                      const std::optional<std::string>& key) {
+    return by_key_[{partition, key}];
+  }
   [[nodiscard]] std::uint64_t message_count() const { return message_count_; }
 
  private:
@@ -72,6 +78,7 @@ class LogModel {
   std::vector<SentBatch> batches_;
   std::map<std::string, Origin> origins_;             ///< by value
   std::vector<std::map<std::int64_t, Origin>> seen_;  ///< by partition and offset
+  std::map<std::pair<std::uint32_t, std::optional<std::string>>, std::set<std::int64_t>> by_key_;
   std::vector<std::int64_t> ends_;
   std::uint64_t message_count_ = 0;
 };

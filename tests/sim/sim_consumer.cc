@@ -185,6 +185,22 @@ void SimConsumer::on_push(DeliverPush push) {
   }
 }
 
+void SimConsumer::revoked(const RevokePush& push) {
+  world_.trace.note("revoked", Place{push.partition.value, push.first.value}, 1'000'000,
+                    {{"consumer", static_cast<std::int64_t>(number_)}});
+  group_.revoked(number_, push);
+}
+
+void SimConsumer::on_revoke(RevokePush push) {
+  std::vector<std::uint64_t> gone;
+  for (const auto& [key, item] : items_) {
+    const Place last = item.messages.back().place;
+    bool later = last.partition == push.partition.value && last.offset >= push.first.value;
+    if (later && !item.settling) gone.push_back(key);
+  }
+  for (std::uint64_t key : gone) drop(key);
+}
+
 void SimConsumer::take(Item item) {
   std::uint64_t key = next_item_++;
   items_.emplace(key, std::move(item));

@@ -27,6 +27,8 @@ class SimConsumer final : public ClientEnd {
   void steal_from(const SimConsumer& other);
 
   void on_push(DeliverPush push) override;
+  void on_revoke(RevokePush push) override;
+  void revoked(const RevokePush& push) override;
   void on_lost() override;
   void pushed(const DeliverPush& push) override;
   void dropped() override;

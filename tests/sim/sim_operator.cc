@@ -44,6 +44,9 @@ void SimOperator::tick() {
     case 2:
       if (plan_.operations.policy) alter(group);
       return;
+    case 3:
+      if (plan_.operations.pause_groups) return pause(group);
+      return list(group);
     default:
       return list(group);
   }
@@ -97,6 +100,17 @@ void SimOperator::alter(std::size_t group) {
   world_.send<AlterGroupReply>(*connection_, request, [this](const Reply<AlterGroupReply>& reply) {
     if (reply) world_.coverage.count("policy changed");
   });
+}
+
+void SimOperator::pause(std::size_t group) {
+  bool paused = random_.below(3) == 0;
+  if (!paused) groups_[group]->pause_ends();
+  world_.send<PauseGroupReply>(*connection_, PauseGroupRequest{groups_[group]->name(), paused},
+                               [this, group, paused](const Reply<PauseGroupReply>& reply) {
+                                 // Only the answer to the last request says how it is.
+                                 if (reply && paused && reply->group.paused)
+                                   groups_[group]->pause_told(paused);
+                               });
 }
 
 void SimOperator::list(std::size_t group) {

@@ -30,6 +30,7 @@ class SimOperator final : public ClientEnd {
   void fix(std::size_t group, const DeadLetterSummary& letter, const ShowDeadLetterReply& shown);
   void describe(std::size_t group);
   void alter(std::size_t group);
+  void pause(std::size_t group);
 
   SimWorld& world_;
   LogModel& log_;

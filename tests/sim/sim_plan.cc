@@ -54,6 +54,7 @@ PublisherPlan draw_publisher(Draw& draw) {
   publisher.max_padding = draw.one_of<std::uint32_t>({0, 100, 3000});
   publisher.copies = draw.chance(40);
   publisher.compare = draw.chance(30);
+  publisher.times = draw.chance(25);
   return publisher;
 }
 
@@ -75,7 +76,11 @@ HandlerPlan draw_handler(Draw& draw) {
 
 GroupPolicy draw_policy(Draw& draw) {
   GroupPolicy policy;
-  policy.ordering = Ordering::kNone;
+  policy.ordering = draw.one_of({Ordering::kNone, Ordering::kKey, Ordering::kPartition});
+  bool ordered = policy.ordering != Ordering::kNone;
+  if (ordered && draw.chance(60)) policy.on_dead_letter = OnDeadLetter::kHold;
+  if (!ordered && draw.chance(20)) policy.attempts = Attempts::kRelaxed;
+  policy.on_expiry = draw.one_of({OnExpiry::kDrop, OnExpiry::kDeadLetter});
   policy.max_failures = static_cast<std::uint32_t>(draw.between(1, 4));
   policy.lease = draw.one_of({milliseconds(200), milliseconds(1000), milliseconds(5000)});
   policy.backoff.kind =
@@ -84,7 +89,11 @@ GroupPolicy draw_policy(Draw& draw) {
   policy.backoff.cap = milliseconds(5000);
   policy.backoff.jitter = draw.one_of({Jitter::kNone, Jitter::kFull, Jitter::kEqual});
   policy.window = draw.one_of<std::uint32_t>({1, 3, 100, 10'000});
-  policy.brake.enabled = false;
+  policy.brake.enabled = draw.chance(25);
+  policy.brake.outcomes = 6;
+  policy.brake.in_a_row = 3;
+  policy.brake.probe_after = milliseconds(2000);
+  policy.brake.probes = 2;
   return policy;
 }
 
@@ -115,6 +124,7 @@ OperatorPlan draw_operations(Draw& draw) {
   operations.discard = draw.chance(30);
   operations.fix = draw.chance(40);
   operations.policy = draw.chance(25);
+  operations.pause_groups = draw.chance(20);
   operations.thief = draw.chance(30);
   return operations;
 }

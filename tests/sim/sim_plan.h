@@ -34,6 +34,7 @@ struct PublisherPlan {
   std::uint32_t max_padding = 100;                 ///< bytes
   bool copies = false;   ///< some requests go out twice, and some arrive very late
   bool compare = false;  ///< some name the expected end
+  bool times = false;    ///< some messages have a not-before or an expiry time
 };
 
 /// What handlers do, in hundredths; the rest is an ack.
@@ -82,6 +83,7 @@ struct OperatorPlan {
   bool discard = false;
   bool fix = false;
   bool policy = false;
+  bool pause_groups = false;
   bool thief = false;  ///< settles with tokens of others
 };
 

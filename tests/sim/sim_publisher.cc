@@ -161,6 +161,13 @@ std::vector<SimMessage> SimPublisher::draw_messages() {
     if (plan_.max_padding > 0) {
       message.value = std::string(random_.below(plan_.max_padding), 'x');
     }
+    std::int64_t now = world_.clock().wall().milliseconds;
+    if (plan_.times && random_.below(4) == 0) {
+      message.not_before = now + static_cast<std::int64_t>(random_.below(5000));
+    }
+    if (plan_.times && random_.below(4) == 0) {
+      message.expiry = now + static_cast<std::int64_t>(random_.below(20'000));
+    }
     if (plan_.keys > 0) message.key = "k" + std::to_string(random_.below(plan_.keys));
   }
   return messages;

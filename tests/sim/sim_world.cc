@@ -105,7 +105,10 @@ void SimWorld::run_until(MonotonicTime until) {
 bool SimWorld::step(MonotonicTime until) {
   bool paused = paused_until_ > now();
   if (!paused && run_broker()) {
-    if (++steps_at_rest_ > kMaxStepsAtRest && on_broken) on_broken("the broker never rests");
+    if (++steps_at_rest_ > kMaxStepsAtRest && on_broken) {
+      on_broken("the broker never rests; of its last steps " + std::to_string(turns_at_rest_) +
+                " were turns");
+    }
     return steps_at_rest_ <= kMaxStepsAtRest;
   }
   if (!paused && wanted_pause_ > Duration{}) {
@@ -121,7 +124,7 @@ bool SimWorld::step(MonotonicTime until) {
   if (std::optional<MonotonicTime> due = shard_deadline(); due && !paused) consider(*due);
   MonotonicTime to = std::min(next.value_or(until), until);
   if (to > now()) {
-    steps_at_rest_ = 0;
+    steps_at_rest_ = turns_at_rest_ = 0;
     clock_.advance(to - now());
   }
   if (!next || *next > until) return false;
@@ -163,6 +166,7 @@ bool SimWorld::run_broker() {
     run_mail(shard);
   } else {
     touched_[shard] = false;
+    ++turns_at_rest_;
     shards_[shard]->turn();
     schedule_disk();
   }

@@ -152,6 +152,7 @@ class SimWorld {
   std::uint64_t generation_ = 0;
   std::uint64_t stops_ = 0;
   std::uint64_t steps_at_rest_ = 0;  ///< since time moved
+  std::uint64_t turns_at_rest_ = 0;  ///< of those
 
   std::map<std::uint64_t, Connection> connections_;
   std::uint64_t next_connection_ = 1;

@@ -58,6 +58,7 @@ class Simulation {
   void client_fault();
   void heal();
   void settle_down();
+  void release_held(GroupModel& group);
   [[nodiscard]] bool at_rest();
   void check_everything();
   std::vector<std::string> read_log(std::uint32_t partition);
@@ -115,6 +116,7 @@ bool Simulation::set_up() {
                                                    plan_.world.max_deliveries, world_.clock(), log_,
                                                    findings_, world_.coverage));
     models.push_back(groups_.back().get());
+    if (!plan_.faults.clock) groups_.back()->expect_steady_clock();
     if (plan_.faults.write_error) groups_.back()->expect_unreadable();
     for (std::uint32_t i = 0; i < plan.consumers; ++i) {
       consumers_.push_back(std::make_unique<SimConsumer>(world_, log_, *groups_.back(), findings_,
@@ -267,10 +269,32 @@ bool Simulation::at_rest() {
     if (!status) return false;
     for (const GroupPartitionStatus& partition : status->partitions) {
       const Accounting& a = partition.accounting;
-      if (a.ready + a.scheduled + a.leased + a.delayed > 0) return false;
+      if (a.ready + a.scheduled + a.leased + a.delayed + a.held > 0) return false;
     }
   }
   return true;
+}
+
+/// A person resolves what holds others, and resumes what was paused.
+void Simulation::release_held(GroupModel& group) {
+  group.pause_ends();
+  inspector_.ask<PauseGroupReply>(PauseGroupRequest{group.name(), false});
+  if (group.policy().on_dead_letter != OnDeadLetter::kHold) return;
+  ListDeadLettersRequest request;
+  request.selection.group = group.name();
+  request.selection.state = DeadLetterState::kDead;
+  request.limit = 1000;
+  auto page = inspector_.ask<ListDeadLettersReply>(request);
+  if (!page) return;
+  for (const DeadLetterSummary& letter : page->dead_letters) {
+    group.redrive_sent(letter);
+    RedriveRequest redrive;
+    redrive.selection.group = group.name();
+    redrive.selection.ids = {letter.id};
+    redrive.override_limit = true;
+    auto done = inspector_.ask<RedriveReply>(redrive);
+    if (done) group.redrive_told(letter, *done);
+  }
 }
 
 /// Without further trouble every message comes to its end.
@@ -278,6 +302,7 @@ void Simulation::settle_down() {
   MonotonicTime until = world_.now() + kLiveness;
   while (!findings_.any()) {
     world_.run_until(world_.now() + seconds(5));
+    for (auto& group : groups_) release_held(*group);
     if (at_rest()) break;
     if (world_.now() > until) {
       return findings_.report("everything ends", "messages are stuck two hours after all healed");
