@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "protocol/base/checksum.h"
+#include "protocol/base/mutant.h"
 
 namespace waybill {
 
@@ -38,7 +39,7 @@ std::uint64_t KeyScheduler::held_in(const Slot& slot) const {
 }
 
 bool KeyScheduler::may_go(const Slot& slot) const {
-  if (slot.taken > 0 || slot.head == kNone) return false;
+  if ((slot.taken > 0 && !mutant("busy_keys_go")) || slot.head == kNone) return false;
   const Node& head = nodes_[slot.head];
   return head.timed == 0 && head.offset < slot.held_from;
 }
@@ -223,7 +224,7 @@ void KeyScheduler::run_due(WallTime now) {
 }
 
 void KeyScheduler::hold(KeyHash key, Offset offset) {
-  if (key == 0) return;
+  if (key == 0 || mutant("pass_the_held")) return;
   holds_.emplace(key, offset);
   change(slot_of(key), [&](Slot& slot) { slot.held_from = std::min(slot.held_from, offset); });
 }

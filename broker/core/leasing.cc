@@ -54,7 +54,9 @@ struct DeliveryEngine::Pick {
 
 /// Whether the group delivers at all (D13).
 bool DeliveryEngine::may_grant(ConsumerGroup& group) {
-  if (group.info.paused || group.info.brake.state == BrakeState::kOpen) return false;
+  if ((group.info.paused && !mutant("deliver_while_paused")) ||
+      group.info.brake.state == BrakeState::kOpen)
+    return false;
   if (group.info.brake.state != BrakeState::kProbing || !group.probe) return true;
   auto [stream, token] = *group.probe;
   const GroupPartition* partition = group.find(stream);

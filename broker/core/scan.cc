@@ -5,6 +5,7 @@
 
 #include "broker/core/delivery_engine.h"
 #include "broker/core/shard.h"
+#include "protocol/base/mutant.h"
 #include "protocol/record/batch_view.h"
 
 namespace waybill {
@@ -164,14 +165,14 @@ bool DeliveryEngine::scan_batch(GroupPartition& partition, std::size_t index, By
                partition.dying.contains(offset) || (tracked != nullptr && tracked->leased);
     if (tracked == nullptr && !undelivered && !out) return true;  // settled
     WallTime not_before = undelivered ? record.not_before().value_or(WallTime{}) : WallTime{};
-    if (not_before <= now) not_before = {};
+    if (not_before <= now || mutant("before_its_time")) not_before = {};
     if (not_before.milliseconds != 0 && partition.ordering == Ordering::kPartition) {
       partition.barrier = not_before;
       scheduler.scanned_to(offset);
       return false;
     }
     std::optional<WallTime> expiry = record.expiry();
-    if (expiry && !redriven) partition.expiries[offset] = *expiry;
+    if (expiry && !redriven && !mutant("expiry_is_ignored")) partition.expiries[offset] = *expiry;
     KeyHash key = by_key ? key_hash(record.key) : 0;
     if (out) {
       if (key != 0) scheduler.add_taken(offset, key);

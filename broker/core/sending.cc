@@ -52,7 +52,8 @@ void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, C
   sending->stream = stream;
   sending->token = token;
   sending->used = used;
-  if (partition->ordering == Ordering::kPartition) leaving_[{group_id, stream}].push_back(sending);
+  bool in_order = partition->ordering == Ordering::kPartition && !mutant("leave_in_any_order");
+  if (in_order) leaving_[{group_id, stream}].push_back(sending);
   const Stream& log = partition->log;
   for (OffsetRange range : lease->open) {
     const TrackedMessage* tracked = partition->delivery.find_tracked(range.first);

@@ -283,7 +283,7 @@ void DeliveryEngine::fail(ConsumerGroup& group, GroupPartition& partition, Lease
 /// In a group of order `partition`, what was leased behind the offset is taken back, uncharged:
 /// what is before it must be done first (D8).
 void DeliveryEngine::revoke_after(GroupPartition& partition, Offset offset) {
-  if (partition.ordering != Ordering::kPartition) return;
+  if (partition.ordering != Ordering::kPartition || mutant("nothing_is_revoked")) return;
   std::vector<std::pair<LeaseToken, OffsetRange>> behind;
   for (const auto& [token, lease] : partition.delivery.leases()) {
     for (OffsetRange range : lease.open) {

@@ -39,6 +39,13 @@ inline constexpr Mutant kMutants[] = {
     {"redrive_the_original", "a redrive delivers the original, not the fix", 50},
     {"uncounted_dead", "accounting forgets dead letters", 50},
     {"compare_is_ignored", "compare-and-append appends anyway", 50},
+    {"busy_keys_go", "a key may have two messages out at once", 50},
+    {"pass_the_held", "a dead letter holds nobody", 100},
+    {"nothing_is_revoked", "a failure in a partition revokes nothing behind it", 100},
+    {"leave_in_any_order", "leases of a partition leave when they are read", 200},
+    {"before_its_time", "not-before times are ignored", 100},
+    {"expiry_is_ignored", "expiry times are ignored", 500},
+    {"deliver_while_paused", "a paused group delivers", 500},
     {"no_fence", "an old epoch of a durable producer may publish", 200},
 };
 
