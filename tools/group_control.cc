@@ -3,7 +3,6 @@
 
 #include "tools/broker_session.h"
 #include "tools/commands.h"
-#include "tools/counted.h"
 #include "tools/group_text.h"
 #include "tools/json_output.h"
 #include "tools/text_table.h"
