@@ -81,7 +81,9 @@ TEST(DidYouMean, AgreesWithThePlainDefinition) {
 TEST(Catalog, FindsByIdAndName) {
   Catalog catalog;
   catalog.topics.push_back({{3}, "orders", 1, {}});
-  catalog.groups.push_back({.id = {4}, .name = "billing", .topic = {3}, .version = 1});
+  GroupInfo& group = catalog.groups.emplace_back();
+  group.id = {4};
+  group.name = "billing";
   EXPECT_EQ(catalog.topic("orders"), catalog.topic(TopicId{3}));
   ASSERT_NE(catalog.topic("orders"), nullptr);
   EXPECT_EQ(catalog.topic("order"), nullptr);
