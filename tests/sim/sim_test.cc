@@ -10,7 +10,7 @@
 namespace waybill {
 namespace {
 
-constexpr std::uint64_t kSeeds = 150;
+constexpr std::uint64_t kSeeds = 60;
 
 TEST(Simulation, NoSeedBreaksAPromise) {
   const char* chosen = std::getenv("WAYBILL_SEED");
