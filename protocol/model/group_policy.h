@@ -7,6 +7,7 @@
 
 #include "protocol/base/clock.h"
 #include "protocol/base/ids.h"
+#include "protocol/base/limits.h"
 #include "protocol/model/reply.h"
 
 namespace waybill {
@@ -65,7 +66,7 @@ struct FailureRules {
   FailureAction failed = FailureAction::kCharge;
   FailureAction invalid = FailureAction::kDeadLetter;
   FailureAction timeout = FailureAction::kCharge;
-  std::chrono::milliseconds free_for{std::chrono::hours(24)};  ///< 0 … 30 days
+  std::chrono::milliseconds free_for{limits::kTransientFree};  ///< 0 … 30 days
   friend bool operator==(const FailureRules&, const FailureRules&) = default;
 };
 
