@@ -103,7 +103,8 @@ struct ConsumerGroup {
   std::vector<ShardConsumer> consumers;
   std::size_t next_consumer = 0;  ///< round robin, so that all get their share
   std::size_t next_partition = 0;
-  bool dirty = false;  ///< something changed that may allow a lease
+  std::size_t room_for_lease = 0;  ///< what the last one needed in the journal, or lacked there
+  bool dirty = false;              ///< something changed that may allow a lease
   std::optional<std::pair<StreamId, LeaseToken>> probe;  ///< the brake's last (D13)
   std::vector<DeliveryOutcome> outcomes;                 ///< of this turn
   std::uint32_t successes = 0;  ///< at the end of outcomes: more tell the brake nothing

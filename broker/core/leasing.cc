@@ -83,20 +83,25 @@ void DeliveryEngine::grant(ConsumerGroup& group) {
     partition->share =
         std::clamp<std::int64_t>((singles + wanting - 1) / wanting, 1, kMaxLeaseSingles);
   }
-  bool starved = false;
+  bool wanting_credit = false;
   while (may_grant(group)) {
     GroupPartition* partition = next_partition();
     if (partition == nullptr) break;
     ShardConsumer* consumer = choose_consumer(group, *partition);
     if (consumer == nullptr) {
-      starved = true;
+      wanting_credit = true;
       partition->exhausted = true;
       continue;
     }
     // The journal's next file, or free space, comes with a later turn.
     if (!grant_one(group, *partition, *consumer)) return starved_.push_back(group.info.id);
   }
-  if (starved) ask_for_credit(group);
+  if (!wanting_credit) return;
+  // Shards without room for a lease would hand the same credit to and fro for ever.
+  if (log_.admit(group.room_for_lease, false) != Admission::kAdmitted) {
+    return starved_.push_back(group.info.id);
+  }
+  ask_for_credit(group);
 }
 
 ShardConsumer* DeliveryEngine::choose_consumer(ConsumerGroup& group, GroupPartition& partition) {
@@ -321,8 +326,8 @@ bool DeliveryEngine::grant_one(ConsumerGroup& group, GroupPartition& partition,
   // A lease may end as a dead letter: it is granted only while that has room (D14). What is too
   // much at once may go one by one.
   auto has_room = [&] {
-    return log_.admit(kRoomPerLease + static_cast<std::size_t>(picked.bytes), false) ==
-           Admission::kAdmitted;
+    group.room_for_lease = kRoomPerLease + static_cast<std::size_t>(picked.bytes);
+    return log_.admit(group.room_for_lease, false) == Admission::kAdmitted;
   };
   if (!has_room()) {
     OffsetRange all = picked.ranges.front();

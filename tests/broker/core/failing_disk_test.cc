@@ -126,6 +126,36 @@ TEST(FailingDisk, AFullDiskRefusesPublishesAndStillTakesSettlementsS21) {
   EXPECT_EQ(s.accounting().dead, 1u);
 }
 
+TEST(FailingDisk, ShardsWithoutRoomDoNotHandCreditToAndFro) {
+  // One credit, two shards that have work and no room for a lease: the core comes to rest (run()
+  // fails if it does not), and goes on when there is room.
+  Scene s({.shards = 2, .disk = {.capacity = 2'600'000}}, 2);
+  s.publish(1, {"fails once"});
+  s.client->subscribe("billing", 1);
+  std::vector<Delivered> first = s.client->take();
+  ASSERT_EQ(first.size(), 1u);
+  EXPECT_TRUE(s.client->retry(first.front()).ok());
+  // Both journals are filled with another topic, so that shard 1 has nothing to deliver meanwhile.
+  TopicId filler = s.rig.create_topic(*s.client, "filler", 2);
+  s.publish(0, std::vector<std::string>(20, "waits"));
+  for (std::uint32_t partition = 0; partition < 2; ++partition) {
+    for (int refused = 0; refused < 10;) {
+      if (!s.client->publish(filler, partition, {std::string(3000, 'x')})) ++refused;
+    }
+  }
+  s.client->credit(1);
+  s.rig.advance(seconds(5));  // what failed may go again
+  EXPECT_TRUE(s.client->pushes.empty());
+  s.rig.disk->set_capacity(100'000'000);
+  s.rig.advance(seconds(5));
+  for (int i = 0; i < 10; ++i) {
+    std::vector<Delivered> got = s.client->take();
+    ASSERT_EQ(got.size(), 1u);
+    EXPECT_TRUE(s.client->ack(got.front()).ok());
+    s.client->credit(1);
+  }
+}
+
 TEST(FailingDisk, ManySmallFilesDoNotStarveAConsumer) {
   // Each time the journal waits for its next file no lease is granted; it has to go on afterwards.
   Scene s({.journal_file = 128 * 1024});
