@@ -10,6 +10,7 @@ does not know of them is taken out.
 import concurrent.futures
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -41,10 +42,19 @@ def project_entries(build, root):
         entries = json.load(file)
     seen = set()
     for entry in entries:
-        path = os.path.relpath(os.path.join(entry["directory"], entry["file"]), root)
-        if not path.startswith(("..", "build/")) and path not in seen:
-            seen.add(path)
-            yield path, {**entry, "arguments": clang_arguments(entry)}
+        for file in compiled_files(os.path.join(entry["directory"], entry["file"])):
+            path = os.path.relpath(file, root)
+            if not path.startswith(("..", "build/")) and path not in seen:
+                seen.add(path)
+                yield path, {**entry, "arguments": clang_arguments(entry)}
+
+
+def compiled_files(file):
+    """The file, or those that CMake joined in it to compile them as one."""
+    if not os.path.basename(file).startswith("unity_"):
+        return [file]
+    with open(file, encoding="utf-8") as joined:
+        return re.findall(r'#include "(.*)"', joined.read())
 
 
 def main():

@@ -3,28 +3,10 @@
 // counts and nesting beyond the limits; and fields outside their ranges, each named in the refusal.
 #include <gtest/gtest.h>
 
-#include <typeinfo>
-
 #include "tests/protocol/wire/samples.h"
 
 namespace waybill::test {
 namespace {
-
-struct Payload {
-  ByteVector meta;
-  ByteVector body;
-};
-
-template <class Struct>
-Payload payload_of(const Struct& value) {
-  Payload payload;
-  std::vector<SharedBytes> pieces;
-  encode(value, payload.meta, pieces);
-  for (const SharedBytes& piece : pieces) {
-    payload.body.insert(payload.body.end(), piece.view().begin(), piece.view().end());
-  }
-  return payload;
-}
 
 template <class Struct>
 Reply<void> decode_payload(Bytes meta, Bytes body) {
@@ -43,67 +25,59 @@ std::string refusal(Spoil spoil) {
 }
 
 TEST(Damage, EveryTruncationOfAFrameNeedsMore) {
-  for_each_struct([]<class Struct>() {
-    ByteVector bytes = bytes_of(frame_of(filled<Struct>()));
-    for (std::size_t size = 0; size < bytes.size(); ++size) {
+  for (const AnyStruct& any : all_structs()) {
+    for (std::size_t size = 0; size < any.filled_frame.size(); ++size) {
       FrameDecoder decoder = decoder_after_hello();
-      auto frames = feed(decoder, Bytes(bytes).first(size));
-      ASSERT_TRUE(frames.ok() && frames->empty()) << typeid(Struct).name() << " at " << size;
+      auto frames = feed(decoder, Bytes(any.filled_frame).first(size));
+      ASSERT_TRUE(frames.ok() && frames->empty()) << any.name << " at " << size;
       ASSERT_EQ(decoder.at_boundary(), size == 0);
     }
-  });
+  }
 }
 
 TEST(Damage, EveryTruncationOfMetadataIsRefusedOrReadsAsLess) {
-  for_each_struct([]<class Struct>() {
-    Payload payload = payload_of(filled<Struct>());
-    Struct whole = filled<Struct>();
-    for (std::size_t size = 0; size < payload.meta.size(); ++size) {
-      Struct out;
-      Reply<void> decoded =
-          decode(Bytes(payload.meta).first(size), SharedBytes(to_vector(payload.body)), out);
-      EXPECT_FALSE(decoded.ok() && same(out, whole)) << typeid(Struct).name() << " at " << size;
+  for (const AnyStruct& any : all_structs()) {
+    for (std::size_t size = 0; size < any.filled.meta.size(); ++size) {
+      Reply<Heard> heard = any.decode_payload(Bytes(any.filled.meta).first(size), any.filled.body);
+      EXPECT_FALSE(heard.ok() && heard->as_filled) << any.name << " at " << size;
     }
-  });
+  }
 }
 
 TEST(Damage, EveryTruncationOfABodyIsRefused) {
-  for_each_struct([]<class Struct>() {
-    Payload payload = payload_of(filled<Struct>());
-    for (std::size_t size = 0; size < payload.body.size(); ++size) {
-      Reply<void> decoded = decode_payload<Struct>(payload.meta, Bytes(payload.body).first(size));
-      ASSERT_FALSE(decoded.ok()) << typeid(Struct).name() << " at " << size;
-      EXPECT_EQ(decoded.error().code, Errc::kInvalidRequest);
-      EXPECT_NE(decoded.error().explanation.find("but the body has only"), std::string::npos);
+  for (const AnyStruct& any : all_structs()) {
+    for (std::size_t size = 0; size < any.filled.body.size(); ++size) {
+      Reply<Heard> heard = any.decode_payload(any.filled.meta, Bytes(any.filled.body).first(size));
+      ASSERT_FALSE(heard.ok()) << any.name << " at " << size;
+      EXPECT_EQ(heard.error().code, Errc::kInvalidRequest);
+      EXPECT_NE(heard.error().explanation.find("but the body has only"), std::string::npos);
     }
-  });
+  }
 }
 
 TEST(Damage, TrailingBodyIsRefused) {
-  for_each_struct([]<class Struct>() {
-    Payload payload = payload_of(filled<Struct>());
-    payload.body.push_back(std::byte{0});
-    Reply<void> decoded = decode_payload<Struct>(payload.meta, payload.body);
-    ASSERT_FALSE(decoded.ok()) << typeid(Struct).name();
-    EXPECT_EQ(decoded.error().explanation, "body has 1 bytes more than the metadata says");
-  });
+  for (const AnyStruct& any : all_structs()) {
+    ByteVector body = any.filled.body;
+    body.push_back(std::byte{0});
+    Reply<Heard> heard = any.decode_payload(any.filled.meta, body);
+    ASSERT_FALSE(heard.ok()) << any.name;
+    EXPECT_EQ(heard.error().explanation, "body has 1 bytes more than the metadata says");
+  }
 }
 
 TEST(Damage, EveryBitFlipIsRefusedOrReadsAsSomethingValid) {
-  for_each_struct([]<class Struct>() {
-    Payload payload = payload_of(filled<Struct>());
-    for (std::size_t bit = 0; bit < payload.meta.size() * 8; ++bit) {
-      payload.meta[bit / 8] ^= static_cast<std::byte>(1 << bit % 8);
-      Struct out;
-      Reply<void> decoded = decode(payload.meta, SharedBytes(payload.body), out);
-      if (decoded) {
-        Payload again = payload_of(out);
-        ASSERT_TRUE(decode_payload<Struct>(again.meta, again.body).ok())
-            << typeid(Struct).name() << " at bit " << bit;
+  for (const AnyStruct& any : all_structs()) {
+    ByteVector meta = any.filled.meta;
+    for (std::size_t bit = 0; bit < meta.size() * 8; ++bit) {
+      meta[bit / 8] ^= static_cast<std::byte>(1 << bit % 8);
+      Reply<Heard> heard = any.decode_payload(meta, any.filled.body);
+      if (heard) {
+        ASSERT_TRUE(any.decode_payload(heard->again.meta, heard->again.body).ok())
+            << any.name << " at bit " << bit;
       }
-      payload.meta[bit / 8] ^= static_cast<std::byte>(1 << bit % 8);
+      meta[bit / 8] ^= static_cast<std::byte>(1 << bit % 8);
     }
-  });
+  }
 }
 
 TEST(Damage, EveryBitFlipOfAWholeFrameEndsInAFrameAnErrorOrWaiting) {

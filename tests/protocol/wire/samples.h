@@ -4,6 +4,7 @@
 #pragma once
 
 #include <boost/pfr.hpp>
+#include <functional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -143,6 +144,45 @@ OutFrame frame_of(const Struct& value, std::uint32_t correlation = 7) {
     return encode_push(value);
   }
 }
+
+/// The two parts of a frame's payload.
+struct Payload {
+  ByteVector meta;
+  ByteVector body;
+};
+
+template <class Struct>
+Payload payload_of(const Struct& value) {
+  Payload payload;
+  std::vector<SharedBytes> pieces;
+  encode(value, payload.meta, pieces);
+  for (const SharedBytes& piece : pieces) {
+    payload.body.insert(payload.body.end(), piece.view().begin(), piece.view().end());
+  }
+  return payload;
+}
+
+/// What a decoder made of some bytes, without its type.
+struct Heard {
+  bool as_filled = false;   ///< it is the struct with every field filled
+  bool as_default = false;  ///< it is the struct as it is without any
+  Payload again;            ///< it, encoded
+};
+
+/// One struct of the protocol, without its type. Tests of all structs go through these: what they
+/// ask is compiled once for each struct, in samples.cc.
+struct AnyStruct {
+  std::string name;
+  FrameType type = FrameType::kRequest;
+  ByteVector filled_frame;
+  ByteVector default_frame;
+  Payload filled;
+  std::function<Reply<Heard>(const Frame&)> decode_frame;
+  std::function<Reply<Heard>(Bytes meta, Bytes body)> decode_payload;
+};
+
+/// Every request, reply and push.
+const std::vector<AnyStruct>& all_structs();
 
 inline ByteVector bytes_of(const OutFrame& frame) {
   ByteVector bytes = frame.head;
