@@ -23,8 +23,20 @@ void Stream::reveal(EntrySeq durable) {
 
 std::size_t Stream::index_of(Offset offset) const {
   WB_ASSERT(start() <= offset && offset < end_, "the offset is in the stream");
-  auto after = std::ranges::upper_bound(batches_, offset, {}, &StoredBatch::base);
-  return static_cast<std::size_t>(after - batches_.begin()) - 1;
+  // Most look for one offset after the other: the next batch is near the last one found.
+  std::size_t first = hint_ < batches_.size() && batches_[hint_].base <= offset ? hint_ : 0;
+  std::size_t end = first + 1;
+  for (std::size_t step = 1; end < batches_.size() && batches_[end].base <= offset; step *= 2) {
+    first = end;
+    end += step;
+  }
+  end = std::min(end, batches_.size());
+  auto at = [&](std::size_t index) {
+    return batches_.begin() + static_cast<std::ptrdiff_t>(index);
+  };
+  auto after = std::ranges::upper_bound(at(first), at(end), offset, {}, &StoredBatch::base);
+  hint_ = static_cast<std::size_t>(after - batches_.begin()) - 1;
+  return hint_;
 }
 
 std::size_t Stream::index_of_time(WallTime time) const {

@@ -57,7 +57,8 @@ class Stream {
   /// Shows everything whose append is durable.
   void reveal(EntrySeq durable);
 
-  /// Index of the batch that holds the offset; requires start() <= offset < end().
+  /// Index of the batch that holds the offset; requires start() <= offset < end(). Quick for
+  /// offsets that rise.
   [[nodiscard]] std::size_t index_of(Offset offset) const;
   /// Index of the first batch with a record of that timestamp or later; batch_count() if none.
   [[nodiscard]] std::size_t index_of_time(WallTime time) const;
@@ -72,6 +73,7 @@ class Stream {
   Offset visible_end_;
   std::uint64_t bytes_ = 0;
   std::deque<StoredBatch> batches_;
+  mutable std::size_t hint_ = 0;  ///< where the last one looked for was
 };
 
 /// Keeps the newest batches of all streams of a shard in memory, up to a budget; the oldest go

@@ -46,8 +46,9 @@ Accounting DeliveryEngine::count(const GroupPartition& partition) const {
     for (OffsetRange range : lease.open) a.leased += static_cast<std::uint64_t>(range.count());
   }
   std::uint64_t waiting = static_cast<std::uint64_t>(a.end - delivery.fresh());
-  for (const auto& [first, last] : delivery.gaps().ranges()) {
-    waiting += static_cast<std::uint64_t>(last - first + 1);
+  for (OffsetRange gap = delivery.gaps().run_from({0}); gap.count() > 0;
+       gap = delivery.gaps().run_from(gap.last + 1)) {
+    waiting += static_cast<std::uint64_t>(gap.count());
   }
   for (const auto& [offset, message] : delivery.tracked()) {
     if (!message.leased) ++waiting;

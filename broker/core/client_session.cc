@@ -273,6 +273,7 @@ void ClientSession::handle(ListProducersRequest /*request*/, Done<ListProducersR
           });
           reply.producers.push_back(std::move(producer));
         }
+        if (Reply<void> fits = check_fits(reply); !fits) return done(fits.error());
         done(std::move(reply));
       });
 }
@@ -470,12 +471,14 @@ void ClientSession::handle(SettleRequest request, Done<SettleReply> done) {
         std::move(done), RequestError(Errc::kUnknownSubscription, "there is no such subscription"));
   }
   SettleReply reply;
-  reply.outcomes.assign(request.settlements.size(), no_partition());
+  reply.outcomes.assign(request.settlements.size(), SettleOutcome::kDone);
   ByShard<Settlement> settlements;
   for (std::size_t i = 0; i < request.settlements.size(); ++i) {
     Settlement& settlement = request.settlements[i];
     if (const PartitionPlace* place = place_of(&consumer->topic, settlement.partition)) {
       settlements[place->shard].emplace_back(i, std::move(settlement));
+    } else {
+      reply.outcomes[i] = no_partition();
     }
   }
   if (settlements.empty()) return answer<SettleReply>(std::move(done), std::move(reply));
@@ -514,11 +517,13 @@ void ClientSession::handle(ExtendRequest request, Done<ExtendReply> done) {
         std::move(done), RequestError(Errc::kUnknownSubscription, "there is no such subscription"));
   }
   ExtendReply reply;
-  reply.outcomes.assign(request.leases.size(), Reply<void>(no_partition()));
+  reply.outcomes.resize(request.leases.size());
   ByShard<LeaseExtension> leases;
   for (std::size_t i = 0; i < request.leases.size(); ++i) {
     if (const PartitionPlace* place = place_of(&consumer->topic, request.leases[i].partition)) {
       leases[place->shard].emplace_back(i, request.leases[i]);
+    } else {
+      reply.outcomes[i] = Reply<void>(no_partition());
     }
   }
   if (leases.empty()) return answer<ExtendReply>(std::move(done), std::move(reply));

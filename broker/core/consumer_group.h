@@ -76,6 +76,8 @@ struct GroupPartition {
   std::optional<MonotonicTime> alarm;  ///< when a timer looks at the scheduler again
   bool exhausted = false;              ///< nothing more to lease in this turn
   std::int64_t share = 1;              ///< single messages of one consumer in this turn
+  std::vector<Offset> chosen = {};     ///< taken out to be leased in this turn, the first last
+  std::size_t choose_next = 1;         ///< how many the next time
   bool open_next = false;              ///< ordering `key`: messages without a key have their turn
 
   /// Whether a redriven message is what is waiting here.

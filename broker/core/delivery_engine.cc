@@ -204,6 +204,7 @@ void DeliveryEngine::follow(GroupPartition& partition, const DeliveryOp& op) {
   } else if (const auto* wait = std::get_if<WaitOp>(&op)) {
     lease_ended(partition, {wait->offset, wait->offset});
     std::chrono::milliseconds left(wait->ready_at.milliseconds - log_.clock().wall().milliseconds);
+    if (mutant("go_at_once")) left = {};
     MonotonicTime due = log_.clock().monotonic() + left;
     partition.delayed[wait->offset] = due;
     timers_.emplace(due, Timer{&partition, {}, wait->offset});
@@ -225,6 +226,8 @@ void DeliveryEngine::stage_ops(GroupPartition& partition) {
                   [](const DeliveryOp& op) { return std::holds_alternative<AckOp>(op); });
   }
   log_.stage(EntryType::kDelivery, encode(entry));
+  entry.ops.clear();
+  partition.unstaged = std::move(entry.ops);  // its memory serves the next turn
 }
 
 // --- consumers ---
@@ -349,6 +352,7 @@ void DeliveryEngine::resume() {
   MonotonicTime now = log_.clock().monotonic();
   WallTime wall = log_.clock().wall();
   for (auto& [id, group] : groups_) {
+    if (mutant("brake_is_forgotten")) group->info.brake = {};
     for (const auto& partition : group->partitions) {
       for (const auto& [offset, message] : partition->delivery.tracked()) {
         if (message.leased) continue;

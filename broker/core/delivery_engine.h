@@ -123,8 +123,6 @@ class DeliveryEngine {
     std::move_only_function<void(Reply<SettleOutcome>)> done;
   };
   struct SettleCall;
-  /// Where what goes next comes from.
-  enum class PickSource { kNothing, kReady, kOpen, kKeys };
   struct Pick;
   struct Sending;
 
@@ -158,14 +156,15 @@ class DeliveryEngine {
 
   // To whom, and how it leaves.
   void grant(ConsumerGroup& group);
+  void grant_leases(ConsumerGroup& group);
   [[nodiscard]] bool may_grant(ConsumerGroup& group);
   ShardConsumer* choose_consumer(ConsumerGroup& group, GroupPartition& partition);
   ShardConsumer* choose_owner(ConsumerGroup& group, GroupPartition& partition);
   bool grant_one(ConsumerGroup& group, GroupPartition& partition, ShardConsumer& consumer);
   Pick pick(ConsumerGroup& group, GroupPartition& partition, const ShardConsumer& consumer);
-  bool pick_next(ConsumerGroup& group, GroupPartition& partition, Pick& pick);
-  PickSource choose_source(ConsumerGroup& group, GroupPartition& partition, const Pick& pick,
-                           std::optional<Offset>& first);
+  static void choose_singles(ConsumerGroup& group, GroupPartition& partition);
+  void pick_singles(ConsumerGroup& group, GroupPartition& partition, Pick& pick);
+  bool pick_run(ConsumerGroup& group, GroupPartition& partition, Pick& pick);
   bool drop_next(ConsumerGroup& group, GroupPartition& partition, OffsetRange& range);
   void unpick(GroupPartition& partition, const std::vector<OffsetRange>& ranges, std::size_t from);
   void ask_for_credit(ConsumerGroup& group);
@@ -187,8 +186,15 @@ class DeliveryEngine {
   void note(ConsumerGroup& group, const GroupPartition& partition, OffsetRange range, bool failed);
   void tell_outcomes();
 
-  void settle_one(ConsumerGroup& group, InstanceId instance, const Settlement& settlement,
-                  std::move_only_function<void(Reply<SettleOutcome>)> done);
+  std::optional<Reply<SettleOutcome>> settle_one(ConsumerGroup& group, InstanceId instance,
+                                                 const Settlement& settlement,
+                                                 std::vector<OffsetRange>& parts,
+                                                 const std::shared_ptr<SettleCall>& call,
+                                                 std::size_t index);
+  static void finish(const std::shared_ptr<SettleCall>& call);
+  void fail_parts(ConsumerGroup& group, GroupPartition& partition, LeaseToken token,
+                  const Settlement& settlement, const std::vector<OffsetRange>& parts,
+                  const std::shared_ptr<SettleCall>& call, std::size_t index);
   void fail(ConsumerGroup& group, GroupPartition& partition, LeaseToken token, Offset offset,
             const Settlement& settlement, std::move_only_function<void(Reply<SettleOutcome>)> done);
   void kill(GroupPartition& partition, Death death);

@@ -87,7 +87,7 @@ std::uint64_t DeliveryState::unsettled_in(OffsetRange range) const {
 
 Offset DeliveryState::floor() const {
   Offset floor = fresh_;
-  if (!gaps_.empty()) floor = std::min(floor, gaps_.front());
+  if (!gaps_.empty()) floor = std::min(floor, gaps_.front().first);
   if (!tracked_.empty()) floor = std::min(floor, tracked_.begin()->first);
   for (const auto& [token, lease] : leases_) floor = std::min(floor, lease.open.front().first);
   return floor;
@@ -286,7 +286,7 @@ Result<void> DeliveryState::apply(const ResetOp& op, const std::vector<Offset>& 
   done_count_ = passed.count() <= 0 ? 0
                                     : static_cast<std::uint64_t>(passed.count()) - skipped -
                                           count_in(dead, passed) - count_in(discarded, passed);
-  leases_.clear();
+  if (!mutant("resets_keep_leases")) leases_.clear();
   tracked_.clear();
   leased_count_ = 0;
   tracked_leased_ = 0;

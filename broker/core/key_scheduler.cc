@@ -45,16 +45,16 @@ bool KeyScheduler::may_go(const Slot& slot) const {
 }
 
 std::uint32_t KeyScheduler::slot_of(KeyHash key) {
-  auto [it, inserted] = by_key_.try_emplace(key, 0);
-  if (!inserted) return it->second;
+  auto [index, inserted] = by_key_.try_emplace(key, 0);
+  if (!inserted) return *index;
   if (free_slots_.empty()) {
     free_slots_.push_back(static_cast<std::uint32_t>(slots_.size()));
     slots_.emplace_back();
   }
-  it->second = free_slots_.back();
+  *index = free_slots_.back();
   free_slots_.pop_back();
-  slots_[it->second] = Slot{.key = key};
-  return it->second;
+  slots_[*index] = Slot{.key = key};
+  return *index;
 }
 
 std::uint32_t KeyScheduler::new_node(Offset offset, std::uint32_t slot) {
@@ -114,7 +114,7 @@ void KeyScheduler::add(Offset offset, KeyHash key, WallTime not_before, bool red
 void KeyScheduler::add_taken(Offset offset, KeyHash key) {
   std::uint32_t index = slot_of(key);
   ++slots_[index].taken;
-  taken_.emplace(offset.value, index);
+  taken_.try_emplace(number(offset), index);
 }
 
 Offset KeyScheduler::take_head(std::uint32_t index) {
@@ -128,7 +128,7 @@ Offset KeyScheduler::take_head(std::uint32_t index) {
   });
   free_nodes_.push_back(node);
   --queued_;
-  taken_.emplace(offset.value, index);
+  taken_.try_emplace(number(offset), index);
   return offset;
 }
 
@@ -153,10 +153,10 @@ std::optional<Offset> KeyScheduler::take(bool only_redriven) {
 }
 
 void KeyScheduler::settled(Offset offset) {
-  auto found = taken_.find(offset.value);
-  if (found == taken_.end()) return;
-  std::uint32_t index = found->second;
-  taken_.erase(found);
+  const std::uint32_t* found = taken_.find(number(offset));
+  if (found == nullptr) return;
+  std::uint32_t index = *found;
+  taken_.erase(number(offset));
   --slots_[index].taken;
   settle_slot(index);
 }
@@ -187,9 +187,8 @@ void KeyScheduler::insert_front(Offset offset, std::uint32_t index, bool redrive
 }
 
 void KeyScheduler::put_back(Offset offset, bool redriven) {
-  auto found = taken_.find(offset.value);
-  std::uint32_t index = found->second;
-  taken_.erase(found);
+  std::uint32_t index = *taken_.find(number(offset));
+  taken_.erase(number(offset));
   --slots_[index].taken;
   insert_front(offset, index, redriven);
 }
@@ -240,13 +239,13 @@ void KeyScheduler::release(KeyHash key, Offset offset) {
 
 std::uint64_t KeyScheduler::count_held() const {
   std::uint64_t count = 0;
-  for (const auto& [key, index] : by_key_) {
+  by_key_.for_each([&](KeyHash key, std::uint32_t index) {
     auto hold = holds_.lower_bound({key, Offset{INT64_MIN}});
-    if (hold == holds_.end() || hold->first != key) continue;
+    if (hold == holds_.end() || hold->first != key) return;
     for (std::uint32_t n = slots_[index].head; n != kNone; n = nodes_[n].next) {
       if (nodes_[n].timed == 0 && nodes_[n].offset > hold->second) ++count;
     }
-  }
+  });
   return count;
 }
 

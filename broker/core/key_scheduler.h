@@ -17,10 +17,10 @@
 #include <deque>
 #include <optional>
 #include <set>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "broker/core/number_table.h"
 #include "broker/core/range_set.h"
 #include "protocol/base/bytes.h"
 #include "protocol/base/clock.h"
@@ -65,7 +65,7 @@ class KeyScheduler {
   /// put_back(). `only_redriven`: passes over all others.
   std::optional<Offset> take(bool only_redriven = false);
   /// Its key is out with this message.
-  [[nodiscard]] bool is_taken(Offset offset) const { return taken_.contains(offset.value); }
+  [[nodiscard]] bool is_taken(Offset offset) const { return taken_.contains(number(offset)); }
   /// Done, dead or expired; nothing if it is not taken.
   void settled(Offset offset);
   /// May go again, before all others of its key. Requires is_taken().
@@ -120,6 +120,7 @@ class KeyScheduler {
   static_assert(sizeof(Due) == 16);
   static constexpr std::uint32_t kNoSlot = (1U << 30) - 1;
 
+  static std::uint64_t number(Offset offset) { return static_cast<std::uint64_t>(offset.value); }
   /// Changes a slot; held_ follows.
   template <class Change>
   void change(std::uint32_t slot, Change change);
@@ -140,10 +141,10 @@ class KeyScheduler {
   std::vector<std::uint32_t> free_nodes_;
   std::vector<Slot> slots_;
   std::vector<std::uint32_t> free_slots_;
-  std::unordered_map<KeyHash, std::uint32_t> by_key_;
-  std::unordered_map<std::int64_t, std::uint32_t> taken_;  ///< offset -> slot
-  std::deque<std::uint32_t> ready_;                        ///< slots, some may have changed since
-  std::vector<Due> timed_;                                 ///< a heap, earliest first
+  NumberTable by_key_;               ///< KeyHash -> slot
+  NumberTable taken_;                ///< offset -> slot
+  std::deque<std::uint32_t> ready_;  ///< slots, some may have changed since
+  std::vector<Due> timed_;           ///< a heap, earliest first
   std::set<std::pair<KeyHash, Offset>> holds_;
   std::uint64_t queued_ = 0;
   std::uint64_t held_ = 0;

@@ -2,6 +2,7 @@
 // partition in one turn: a run of messages, or single ones - of different keys, or delivered
 // before.
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "broker/core/delivery_engine.h"
@@ -19,6 +20,11 @@ constexpr std::int64_t kMaxLeaseBytes = 1024 * 1024;
 /// Single messages of one lease at most: each costs about 20 bytes in its entry, and time whenever
 /// one of them is settled.
 constexpr std::int64_t kMaxLeaseSingles = 256;
+/// Single messages are chosen first come first served, so many at once, and then leave in the order
+/// of their offsets: messages of one batch leave together, and it is read once. What turns out to
+/// be too much goes back; so the first are few, and each time they did go there are twice as many.
+constexpr std::size_t kFirstChosen = 64;
+constexpr std::size_t kMostChosen = 4096;
 /// Journal room that a lease's possible dead letters need (D14), beside their payloads.
 constexpr std::size_t kRoomPerLease = 64 * 1024;
 /// Messages dropped in one turn at most because they expired: the rest of the loop goes on.
@@ -38,15 +44,21 @@ std::int64_t redriven_size(const GroupPartition& partition, Offset offset) {
 struct DeliveryEngine::Pick {
   std::int64_t max_messages = 0;
   std::int64_t max_bytes = 0;
-  PickSource source = PickSource::kNothing;
+  bool runs = false;  ///< not single messages
   std::vector<OffsetRange> ranges;
   std::int64_t messages = 0;
-  std::int64_t bytes = 0;  ///< of the batches they are in
-  std::optional<std::size_t> batch;
+  std::int64_t bytes = 0;            ///< of the batches they are in
+  std::optional<std::size_t> batch;  ///< of the last one
   int drops = 0;
 
   [[nodiscard]] bool full() const {
     return messages >= max_messages || (messages > 0 && bytes >= max_bytes);
+  }
+  void add(OffsetRange range, std::int64_t more_bytes, std::size_t in_batch) {
+    ranges.push_back(range);
+    messages += range.count();
+    bytes += more_bytes;
+    batch = in_batch;
   }
 };
 
@@ -64,6 +76,25 @@ bool DeliveryEngine::may_grant(ConsumerGroup& group) {
 }
 
 void DeliveryEngine::grant(ConsumerGroup& group) {
+  // Single messages are shared among those who want some.
+  auto wanting =
+      std::max<std::int64_t>(1, std::ranges::count_if(group.consumers, &ShardConsumer::has_credit));
+  for (const auto& partition : group.partitions) {
+    partition->exhausted = false;
+    partition->choose_next = kFirstChosen;
+    auto singles =
+        static_cast<std::int64_t>(partition->ready.size() + partition->scheduler.ready_count());
+    partition->share =
+        std::clamp<std::int64_t>((singles + wanting - 1) / wanting, 1, kMaxLeaseSingles);
+  }
+  grant_leases(group);
+  for (const auto& partition : group.partitions) {
+    for (Offset offset : partition->chosen) available(*partition, offset);
+    partition->chosen.clear();
+  }
+}
+
+void DeliveryEngine::grant_leases(ConsumerGroup& group) {
   auto next_partition = [&]() -> GroupPartition* {
     for (std::size_t i = 0; i < group.partitions.size(); ++i) {
       std::size_t index = (group.next_partition + i) % group.partitions.size();
@@ -73,16 +104,6 @@ void DeliveryEngine::grant(ConsumerGroup& group) {
     }
     return nullptr;
   };
-  // Single messages are shared among those who want some.
-  auto wanting =
-      std::max<std::int64_t>(1, std::ranges::count_if(group.consumers, &ShardConsumer::has_credit));
-  for (const auto& partition : group.partitions) {
-    partition->exhausted = false;
-    auto singles =
-        static_cast<std::int64_t>(partition->ready.size() + partition->scheduler.ready_count());
-    partition->share =
-        std::clamp<std::int64_t>((singles + wanting - 1) / wanting, 1, kMaxLeaseSingles);
-  }
   bool wanting_credit = false;
   while (may_grant(group)) {
     GroupPartition* partition = next_partition();
@@ -195,89 +216,99 @@ bool DeliveryEngine::drop_next(ConsumerGroup& group, GroupPartition& partition,
   return true;
 }
 
-/// Where the next message of the pick comes from, and which it is. One of a key is taken already.
-DeliveryEngine::PickSource DeliveryEngine::choose_source(ConsumerGroup& group,
-                                                         GroupPartition& partition,
-                                                         const Pick& pick,
-                                                         std::optional<Offset>& first) {
-  if (partition.ordering == Ordering::kPartition) {
-    first = next_in_order(partition);
-    return first && partition.ready.contains(*first) ? PickSource::kReady : PickSource::kOpen;
-  }
+/// Takes single messages that may go out of `ready`, or one each of as many keys.
+void DeliveryEngine::choose_singles(ConsumerGroup& group, GroupPartition& partition) {
   // Too many wait behind dead letters: only what resolves one may go (D12).
   bool full = held_full(group, partition);
   KeyScheduler& scheduler = partition.scheduler;
-  const RangeSet& open = scheduler.open();
-  auto may = [&](PickSource source) {
-    return pick.source == PickSource::kNothing || pick.source == source;
-  };
-  if (may(PickSource::kReady)) {
-    for (Offset offset : partition.ready) {
-      if (full && !partition.is_redriven(offset)) continue;
-      first = offset;
-      break;
-    }
-    // The brake probes with what has failed least (D13).
-    if (first && group.info.brake.state == BrakeState::kProbing) {
-      first = *std::ranges::min_element(partition.ready, {}, [&](Offset offset) {
-        return partition.delivery.find_tracked(offset)->failures;
-      });
-    }
-    if (first) return PickSource::kReady;
+  std::set<Offset>& ready = partition.ready;
+  std::vector<Offset>& chosen = partition.chosen;
+  std::size_t count = partition.choose_next;
+  partition.choose_next = std::min(count * 2, kMostChosen);
+  for (auto it = ready.begin(); it != ready.end() && chosen.size() < count;) {
+    bool may = !full || partition.is_redriven(*it);
+    if (may) chosen.push_back(*it);
+    it = may ? ready.erase(it) : std::next(it);
   }
-  bool has_open = !open.empty() && !full;
-  bool open_turn = pick.source == PickSource::kNothing && partition.open_next && has_open;
-  if (may(PickSource::kKeys) && !open_turn) {
-    first = scheduler.take(full);
-    if (first) {
-      partition.open_next = true;
-      return PickSource::kKeys;
+  // The brake probes with what has failed least (D13).
+  if (!chosen.empty() && group.info.brake.state == BrakeState::kProbing) {
+    ready.insert(chosen.begin(), chosen.end());
+    chosen.assign(1, *std::ranges::min_element(ready, {}, [&](Offset offset) {
+                    return partition.delivery.find_tracked(offset)->failures;
+                  }));
+    ready.erase(chosen.front());
+  }
+  bool open_turn = partition.open_next && !scheduler.open().empty() && !full;
+  if (chosen.empty() && !open_turn) {
+    while (chosen.size() < count) {
+      std::optional<Offset> next = scheduler.take(full);
+      if (!next) break;
+      chosen.push_back(*next);
     }
+    if (!chosen.empty()) partition.open_next = true;
   }
-  if (may(PickSource::kOpen) && has_open) {
-    partition.open_next = false;
-    first = open.front();
-  }
-  return PickSource::kOpen;
+  std::ranges::sort(chosen, std::greater());
 }
 
-/// Adds the next message, or the next of a run as far as their batch goes. False: no more.
-bool DeliveryEngine::pick_next(ConsumerGroup& group, GroupPartition& partition, Pick& pick) {
-  KeyScheduler& scheduler = partition.scheduler;
-  const RangeSet& open = scheduler.open();
+/// Adds as many single messages as may go to one consumer in this turn.
+void DeliveryEngine::pick_singles(ConsumerGroup& group, GroupPartition& partition, Pick& pick) {
+  const Stream& log = partition.log;
+  std::vector<Offset>& chosen = partition.chosen;
+  while (pick.messages < partition.share && !pick.full() && pick.drops < kMaxDrops) {
+    if (chosen.empty()) choose_singles(group, partition);
+    if (chosen.empty()) return;
+    Offset offset = chosen.back();
+    std::size_t index = log.index_of(offset);
+    std::int64_t more = pick.batch == index ? 0 : static_cast<std::int64_t>(log.batch(index).size);
+    if (partition.is_redriven(offset)) more = redriven_size(partition, offset);
+    if (pick.messages > 0 && pick.bytes + more > pick.max_bytes) return;
+    chosen.pop_back();
+    OffsetRange range{offset, offset};
+    if (drop_next(group, partition, range)) {
+      ++pick.drops;
+    } else {
+      pick.add(range, more, index);
+    }
+  }
+}
+
+/// Adds the next message in order, or the next of a run as far as their batch goes. False: no more.
+bool DeliveryEngine::pick_run(ConsumerGroup& group, GroupPartition& partition, Pick& pick) {
+  const RangeSet& open = partition.scheduler.open();
+  bool in_order = partition.ordering == Ordering::kPartition;
   std::optional<Offset> first;
-  PickSource source = choose_source(group, partition, pick, first);
+  if (in_order) {
+    first = next_in_order(partition);
+  } else if (!open.empty() && !held_full(group, partition)) {
+    first = open.front().first;
+    partition.open_next = false;
+  }
   if (!first) return false;
-  pick.source = source;
+  bool again = partition.ready.contains(*first);
 
   const Stream& log = partition.log;
-  bool same_run = pick.batch && *pick.batch + 1 < log.batch_count() &&
-                  log.batch(*pick.batch + 1).base == *first;
-  std::size_t index = same_run ? *pick.batch + 1 : log.index_of(*first);
+  std::size_t index = log.index_of(*first);
   const StoredBatch& batch = log.batch(index);
   std::int64_t more = pick.batch == index ? 0 : static_cast<std::int64_t>(batch.size);
   if (partition.is_redriven(*first)) more = redriven_size(partition, *first);
-  if (pick.messages > 0 && pick.bytes + more > pick.max_bytes) {
-    if (source == PickSource::kKeys) scheduler.put_back(*first, partition.is_redriven(*first));
-    return false;
-  }
+  if (pick.messages > 0 && pick.bytes + more > pick.max_bytes) return false;
   OffsetRange range{*first, *first};
-  if (source == PickSource::kOpen) {
-    range.last = std::min({open.ranges().begin()->second, batch.last(),
-                           *first + (pick.max_messages - pick.messages - 1)});
+  if (!again) {
+    range.last = std::min(
+        {open.front().last, batch.last(), *first + (pick.max_messages - pick.messages - 1)});
   }
-  if (drop_next(group, partition, range)) {
+  bool dropped = drop_next(group, partition, range);
+  if (dropped) {
     range.last = range.first;
-    more = 0;
     ++pick.drops;
   } else {
-    pick.ranges.push_back(range);
-    pick.messages += range.count();
-    pick.bytes += more;
-    pick.batch = index;
+    pick.add(range, more, index);
   }
-  if (source == PickSource::kOpen) scheduler.take_open(range);
-  if (source == PickSource::kReady) partition.ready.erase(range.first);
+  if (again) {
+    partition.ready.erase(range.first);
+  } else {
+    partition.scheduler.take_open(range);
+  }
   return pick.drops < kMaxDrops;
 }
 
@@ -289,11 +320,9 @@ DeliveryEngine::Pick DeliveryEngine::pick(ConsumerGroup& group, GroupPartition& 
       std::min({consumer.credit.messages, kMaxLeaseMessages, static_cast<std::int64_t>(room)});
   pick.max_bytes = std::min(consumer.credit.bytes, kMaxLeaseBytes);
   if (group.info.brake.state == BrakeState::kProbing) pick.max_messages = 1;
-  bool by_run = partition.ordering == Ordering::kPartition;
-  while (!pick.full() && pick_next(group, partition, pick)) {
-    if (pick.source != PickSource::kOpen && !by_run && pick.messages >= partition.share) break;
-  }
-  if (by_run) return pick;
+  if (partition.ordering != Ordering::kPartition) pick_singles(group, partition, pick);
+  pick.runs = pick.messages == 0;
+  while (pick.runs && !pick.full() && pick_run(group, partition, pick)) continue;
   std::ranges::sort(pick.ranges, {}, &OffsetRange::first);
   return pick;
 }
@@ -360,7 +389,7 @@ bool DeliveryEngine::grant_one(ConsumerGroup& group, GroupPartition& partition,
   // Ordered groups wait for the settlement before, which is in the same journal; the others may
   // choose to be told before the lease is durable, but never of a message that is not (S12).
   bool relaxed = group.info.policy.attempts == Attempts::kRelaxed &&
-                 partition.ordering == Ordering::kNone && picked.source == PickSource::kOpen &&
+                 partition.ordering == Ordering::kNone && picked.runs &&
                  ranges.back().last < partition.log.visible_end();
   record(partition, LeaseOp{token, std::move(ranges), log_.clock().wall(), consumer.instance});
   partition.watches[token] = {.consumer = consumer.id, .deadline = {}};

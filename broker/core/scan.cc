@@ -233,8 +233,10 @@ std::optional<Offset> DeliveryEngine::next_in_order(const GroupPartition& partit
   std::optional<Offset> next;
   if (!partition.ready.empty()) next = *partition.ready.begin();
   const RangeSet& open = partition.scheduler.open();
-  if (!open.empty() && (!next || open.front() < *next)) next = open.front();
+  if (!open.empty() && (!next || open.front().first < *next)) next = open.front().first;
   if (!next) return next;
+  // What the scan has not come to may be before it: it begins anew when the order changes.
+  if (*next >= partition.scheduler.scanned()) return std::nullopt;
   const std::set<Offset>& holding = partition.dead_letters.holding();
   bool held = partition.hold && !holding.empty() && *holding.begin() < *next;
   bool waits = !partition.delayed.empty() && partition.delayed.begin()->first < *next;
@@ -242,7 +244,8 @@ std::optional<Offset> DeliveryEngine::next_in_order(const GroupPartition& partit
 }
 
 bool DeliveryEngine::held_full(const ConsumerGroup& group, const GroupPartition& partition) {
-  return partition.hold && partition.held_count() >= group.info.policy.max_held;
+  return partition.hold && partition.held_count() >= group.info.policy.max_held &&
+         !mutant("hold_without_bound");
 }
 
 /// A message could be leased, if there were a consumer.
@@ -250,8 +253,8 @@ bool DeliveryEngine::has_work(const ConsumerGroup& group, const GroupPartition& 
   if (partition.exhausted || drains(group, partition)) return false;
   if (partition.delivery.leased_count() >= group.info.policy.window) return false;
   if (partition.ordering == Ordering::kPartition) return next_in_order(partition).has_value();
-  return !partition.ready.empty() || !partition.scheduler.open().empty() ||
-         partition.scheduler.has_ready();
+  return !partition.chosen.empty() || !partition.ready.empty() ||
+         !partition.scheduler.open().empty() || partition.scheduler.has_ready();
 }
 
 }  // namespace waybill

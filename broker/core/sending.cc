@@ -1,7 +1,8 @@
 // DeliveryEngine, continued: how a lease leaves. The batches it touches are read, from memory or
-// from the journal, and pushed: whole where most of a batch is leased, else record by record, so
-// that nobody is sent what is not for him (S28).
+// from the journal, and pushed: whole where most of a batch is leased, else the records that are,
+// together in a batch of their own, so that nobody is sent what is not for him (S28).
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "broker/core/delivery_engine.h"
@@ -14,8 +15,47 @@ namespace {
 
 /// How long messages wait whose payload could not be read: devices recover, or somebody looks.
 constexpr std::chrono::seconds kUnreadableWait{60};
-/// A batch of which less than this part is leased is sent record by record.
+/// Of a batch of which less than this part is leased, only those records are sent.
 constexpr std::int64_t kWholeFraction = 4;
+
+/// What is sent of a lease, by offset.
+class Outgoing {
+ public:
+  /// `alone`: nothing is joined to what stands before or behind it.
+  explicit Outgoing(bool alone) : alone_(alone) {}
+
+  void add_whole(Offset first, SharedBytes batch) {
+    finish_selection();
+    batches_.emplace_back(first, std::move(batch));
+  }
+  void add_records(Bytes batch, std::span<const OffsetRange> ranges,
+                   std::vector<OffsetRange>& unreadable) {
+    std::size_t count = alone_ ? 1 : ranges.size();
+    for (std::size_t i = 0; i < ranges.size(); i += count) {
+      std::span<const OffsetRange> part = ranges.subspan(i, count);
+      if (!selection_.add(batch, part)) {
+        unreadable.insert(unreadable.end(), part.begin(), part.end());
+      }
+      if (alone_) finish_selection();
+    }
+  }
+  std::vector<std::pair<Offset, SharedBytes>> take() {
+    finish_selection();
+    return std::move(batches_);
+  }
+
+ private:
+  void finish_selection() {
+    if (selection_.empty()) return;
+    for (auto& [first, batch] : selection_.take()) {
+      batches_.emplace_back(first, SharedBytes(std::move(batch)));
+    }
+  }
+
+  bool alone_;
+  RecordSelection selection_;
+  std::vector<std::pair<Offset, SharedBytes>> batches_;
+};
 
 }  // namespace
 
@@ -24,8 +64,9 @@ struct DeliveryEngine::Sending {
   /// One batch of the log, and what of it is leased.
   struct Item {
     std::size_t index = 0;
-    std::vector<OffsetRange> ranges;
-    bool apart = false;  ///< some of it was delivered before: record by record
+    std::size_t first_range = 0;
+    std::size_t range_count = 0;
+    bool apart = false;  ///< some of it was delivered before: only the leased records are sent
     Result<SharedBytes> batch = Error{Errc::kDamaged, 0, "not read"};
   };
   struct Redriven {
@@ -38,8 +79,13 @@ struct DeliveryEngine::Sending {
   LeaseToken token;
   Credit used;
   std::vector<Item> items;
+  std::vector<OffsetRange> ranges;  ///< of the items, one's after the other's
   std::vector<Redriven> redriven;
   std::size_t missing = 1;  ///< reads under way, and this call itself
+
+  [[nodiscard]] std::span<const OffsetRange> ranges_of(const Item& item) const {
+    return std::span(ranges).subspan(item.first_range, item.range_count);
+  }
 };
 
 void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, Credit used) {
@@ -66,9 +112,10 @@ void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, C
       const StoredBatch& batch = log.batch(index);
       Offset last = std::min(range.last, batch.last());
       if (sending->items.empty() || sending->items.back().index != index) {
-        sending->items.push_back({.index = index, .ranges = {}});
+        sending->items.push_back({.index = index, .first_range = sending->ranges.size()});
       }
-      sending->items.back().ranges.push_back({next, last});
+      ++sending->items.back().range_count;
+      sending->ranges.push_back({next, last});
       if (tracked != nullptr) sending->items.back().apart = true;
       next = last + 1;
     }
@@ -83,8 +130,15 @@ void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, C
   }
   for (std::size_t first = 0; first < sending->items.size();) {
     std::size_t count = 1;
+    const StoredBatch& batch = log.batch(sending->items[first].index);
+    if (batch.frame) {  // at once: a request for each would cost more than all the rest
+      sending->items[first++].batch =
+          SharedBytes(batch.frame, batch.frame->bytes().subspan(batch.frame_offset, batch.size));
+      continue;
+    }
     while (first + count < sending->items.size() &&
-           sending->items[first + count].index == sending->items[first].index + count) {
+           sending->items[first + count].index == sending->items[first].index + count &&
+           log.batch(sending->items[first + count].index).frame == nullptr) {
       ++count;
     }
     read_run(sending, first, count);
@@ -140,34 +194,28 @@ void DeliveryEngine::leave(Sending& sending) {
 /// What was read, ready to be sent, by offset; what could not be read is left out and told apart.
 std::vector<std::pair<Offset, SharedBytes>> DeliveryEngine::gather(
     const GroupPartition& partition, Sending& sending, std::vector<OffsetRange>& unreadable) {
-  std::vector<std::pair<Offset, SharedBytes>> batches;
+  // Redriven messages are batches of their own, which belong between the others by their offset.
+  Outgoing outgoing(!sending.redriven.empty());
   for (Sending::Item& item : sending.items) {
+    std::span<const OffsetRange> ranges = sending.ranges_of(item);
     if (!item.batch) {
-      unreadable.insert(unreadable.end(), item.ranges.begin(), item.ranges.end());
+      unreadable.insert(unreadable.end(), ranges.begin(), ranges.end());
       continue;
     }
     std::int64_t leased = 0;
-    for (OffsetRange range : item.ranges) leased += range.count();
+    for (OffsetRange range : ranges) leased += range.count();
     const StoredBatch& stored = partition.log.batch(item.index);
     bool whole = leased == stored.count || (!item.apart && leased * kWholeFraction >= stored.count);
     bool redriven = std::ranges::any_of(sending.redriven, [&](const Sending::Redriven& other) {
       return stored.base <= other.offset && other.offset <= stored.last();
     });
     if (whole && !redriven) {
-      batches.emplace_back(item.ranges.front().first, std::move(*item.batch));
-      continue;
-    }
-    for (OffsetRange range : item.ranges) {
-      for (Offset o = range.first; o <= range.last; ++o) {
-        Result<ByteVector> one = extract_record(item.batch->view(), o);
-        if (one) {
-          batches.emplace_back(o, SharedBytes(std::move(*one)));
-        } else {
-          unreadable.push_back({o, o});
-        }
-      }
+      outgoing.add_whole(ranges.front().first, std::move(*item.batch));
+    } else {
+      outgoing.add_records(item.batch->view(), ranges, unreadable);
     }
   }
+  std::vector<std::pair<Offset, SharedBytes>> batches = outgoing.take();
   for (Sending::Redriven& redriven : sending.redriven) {
     if (redriven.batch) {
       batches.emplace_back(redriven.offset, std::move(*redriven.batch));

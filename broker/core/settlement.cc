@@ -33,13 +33,14 @@ std::uint32_t saturated_ms(std::int64_t milliseconds) {
 
 /// The parts of `range` that this instance may settle under the token: leased, and not on the way
 /// to the dead letters already.
-std::vector<OffsetRange> still_held(const GroupPartition& partition, LeaseToken token,
-                                    InstanceId instance, OffsetRange range) {
-  std::vector<OffsetRange> parts;
+void find_held(const GroupPartition& partition, LeaseToken token, InstanceId instance,
+               OffsetRange range, std::vector<OffsetRange>& parts) {
+  parts.clear();
   const OpenLease* lease = partition.delivery.find_lease(token);
-  if (lease == nullptr || (lease->instance != instance && !mutant("ignore_instance"))) return parts;
-  for (OffsetRange open : lease->open) {
-    OffsetRange part{std::max(open.first, range.first), std::min(open.last, range.last)};
+  if (lease == nullptr || (lease->instance != instance && !mutant("ignore_instance"))) return;
+  auto open = std::ranges::lower_bound(lease->open, range.first, {}, &OffsetRange::last);
+  for (; open != lease->open.end() && open->first <= range.last; ++open) {
+    OffsetRange part{std::max(open->first, range.first), std::min(open->last, range.last)};
     for (auto dying = partition.dying.lower_bound(part.first);
          dying != partition.dying.end() && *dying <= part.last; ++dying) {
       if (part.first < *dying) parts.push_back({part.first, *dying - 1});
@@ -47,7 +48,6 @@ std::vector<OffsetRange> still_held(const GroupPartition& partition, LeaseToken 
     }
     if (part.first <= part.last) parts.push_back(part);
   }
-  return parts;
 }
 
 /// Whether what of `range` is in none of the parts was settled before. A settlement may be repeated
@@ -77,8 +77,9 @@ bool rest_is_settled(const GroupPartition& partition, const std::vector<OffsetRa
 
 /// One settle request while some of its messages are still being buried.
 struct DeliveryEngine::SettleCall {
+  ShardLog& log;
   SettleReply reply;
-  std::size_t missing = 0;
+  std::size_t missing = 1;  ///< outcomes that come later, and the call itself
   Done<SettleReply> done;
 };
 
@@ -86,38 +87,36 @@ struct DeliveryEngine::SettleCall {
 
 void DeliveryEngine::settle(GroupId id, InstanceId instance, std::vector<Settlement> settlements,
                             Done<SettleReply> done) {
-  auto call = std::make_shared<SettleCall>();
-  call->done = std::move(done);
-  call->missing = settlements.size() + 1;
+  auto call = std::make_shared<SettleCall>(SettleCall{log_, {}, 1, std::move(done)});
   call->reply.outcomes.assign(settlements.size(), SettleOutcome::kDone);
-  auto finished = [this, call] {
-    if (--call->missing > 0) return;
-    log_.when_durable([call](bool durable) {
-      if (!durable) return call->done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
-      call->done(std::move(call->reply));
-    });
-  };
   ConsumerGroup* group = find(id);
+  std::vector<OffsetRange> parts;
   for (std::size_t i = 0; i < settlements.size(); ++i) {
-    auto answer = [call, finished, i](Reply<SettleOutcome> outcome) {
-      call->reply.outcomes[i] = std::move(outcome);
-      finished();
-    };
-    if (group == nullptr) {
-      answer(RequestError(Errc::kUnknownGroup, "the group was deleted"));
-    } else {
-      settle_one(*group, instance, settlements[i], std::move(answer));
-    }
+    std::optional<Reply<SettleOutcome>> outcome =
+        RequestError(Errc::kUnknownGroup, "the group was deleted");
+    if (group != nullptr) outcome = settle_one(*group, instance, settlements[i], parts, call, i);
+    if (outcome) call->reply.outcomes[i] = std::move(*outcome);
   }
-  finished();
+  finish(call);
 }
 
-void DeliveryEngine::settle_one(ConsumerGroup& group, InstanceId instance,
-                                const Settlement& settlement,
-                                std::move_only_function<void(Reply<SettleOutcome>)> done) {
+/// One outcome less is missing. With the last the request is answered, when it is durable.
+void DeliveryEngine::finish(const std::shared_ptr<SettleCall>& call) {
+  if (--call->missing > 0) return;
+  call->log.when_durable([call](bool durable) {
+    if (!durable) return call->done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+    call->done(std::move(call->reply));
+  });
+}
+
+/// The outcome; nothing if it comes later, as outcome `index` of the call. `parts` is memory to
+/// use.
+std::optional<Reply<SettleOutcome>> DeliveryEngine::settle_one(
+    ConsumerGroup& group, InstanceId instance, const Settlement& settlement,
+    std::vector<OffsetRange>& parts, const std::shared_ptr<SettleCall>& call, std::size_t index) {
   GroupPartition* partition = group.find(settlement.partition);
   if (partition == nullptr) {
-    return done(RequestError(Errc::kUnknownPartition, "the group has no such partition here"));
+    return RequestError(Errc::kUnknownPartition, "the group has no such partition here");
   }
   LeaseToken token = settlement.token;
   if (mutant("ignore_token")) {
@@ -127,18 +126,19 @@ void DeliveryEngine::settle_one(ConsumerGroup& group, InstanceId instance,
       instance = lease.instance;
     }
   }
-  std::vector<OffsetRange> parts = still_held(*partition, token, instance, settlement.range);
+  find_held(*partition, token, instance, settlement.range, parts);
   if (!rest_is_settled(*partition, parts, settlement.range)) {
-    return done(RequestError(Errc::kLeaseLost,
-                             "the lease ended before this settlement; the message is or will be "
-                             "delivered again"));
+    return RequestError(Errc::kLeaseLost,
+                        "the lease ended before this settlement; the message is or will be "
+                        "delivered again");
   }
-  if (parts.empty()) return done(RequestError(Errc::kAlreadySettled, "it was settled before"));
+  if (parts.empty()) return RequestError(Errc::kAlreadySettled, "it was settled before");
   std::int64_t count = 0;
   for (OffsetRange part : parts) count += part.count();
   if (log_.admit(static_cast<std::size_t>(count) * 128 + 4096, true) != Admission::kAdmitted) {
-    return done(RequestError(Errc::kDiskFull, "no room to record a settlement; try again later"));
+    return RequestError(Errc::kDiskFull, "no room to record a settlement; try again later");
   }
+  std::optional<Reply<SettleOutcome>> outcome = SettleOutcome::kDone;
   switch (settlement.verb) {
     case SettleVerb::kAck:
       for (OffsetRange part : parts) {
@@ -146,36 +146,21 @@ void DeliveryEngine::settle_one(ConsumerGroup& group, InstanceId instance,
         record(*partition, AckOp{token, part});
       }
       metrics_.acked_messages += static_cast<std::uint64_t>(count);
-      done(SettleOutcome::kDone);
       break;
     case SettleVerb::kRelease:
       for (OffsetRange part : parts) release(*partition, token, part);
       revoke_after(*partition, parts.front().first);
-      done(SettleOutcome::kReleased);
+      outcome = SettleOutcome::kReleased;
       break;
     case SettleVerb::kRetry:
-    case SettleVerb::kDeadLetter: {
-      // In order, only the first can fail: what comes behind it is taken back (D8).
-      if (partition->ordering == Ordering::kPartition) {
-        fail(group, *partition, token, parts.front().first, settlement, std::move(done));
-        break;
-      }
-      // One change per message (S3); the range is answered when its last one is.
-      auto rest = std::make_shared<std::int64_t>(count);
-      auto all_done = std::make_shared<decltype(done)>(std::move(done));
-      for (OffsetRange part : parts) {
-        for (Offset offset = part.first; offset <= part.last; ++offset) {
-          fail(group, *partition, token, offset, settlement,
-               [rest, all_done](Reply<SettleOutcome> outcome) {
-                 if (--*rest == 0) (*all_done)(std::move(outcome));
-               });
-        }
-      }
+    case SettleVerb::kDeadLetter:
+      fail_parts(group, *partition, token, settlement, parts, call, index);
+      outcome.reset();
       break;
-    }
   }
   if (partition->delivery.find_lease(token) == nullptr) partition->watches.erase(token);
   touch(*partition);
+  return outcome;
 }
 
 void DeliveryEngine::extend(GroupId id, InstanceId instance, std::vector<LeaseExtension> leases,
@@ -216,6 +201,28 @@ void DeliveryEngine::extend(GroupId id, InstanceId instance, std::vector<LeaseEx
 }
 
 // --- failing ---
+
+/// One change per message (S3); the outcome of the settlement is that of the last.
+void DeliveryEngine::fail_parts(ConsumerGroup& group, GroupPartition& partition, LeaseToken token,
+                                const Settlement& settlement, const std::vector<OffsetRange>& parts,
+                                const std::shared_ptr<SettleCall>& call, std::size_t index) {
+  std::vector<Offset> offsets;
+  for (OffsetRange part : parts) {
+    for (Offset offset = part.first; offset <= part.last; ++offset) offsets.push_back(offset);
+  }
+  // In order, only the first can fail: what comes behind it is taken back (D8).
+  if (partition.ordering == Ordering::kPartition) offsets.resize(1);
+  ++call->missing;
+  auto rest = std::make_shared<std::size_t>(offsets.size());
+  for (Offset offset : offsets) {
+    fail(group, partition, token, offset, settlement,
+         [call, index, rest](Reply<SettleOutcome> outcome) {
+           if (--*rest > 0) return;
+           call->reply.outcomes[index] = std::move(outcome);
+           finish(call);
+         });
+  }
+}
 
 void DeliveryEngine::fail(ConsumerGroup& group, GroupPartition& partition, LeaseToken token,
                           Offset offset, const Settlement& settlement,

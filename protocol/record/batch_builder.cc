@@ -1,6 +1,7 @@
 #include "protocol/record/batch_builder.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "protocol/base/checksum.h"
 #include "protocol/base/limits.h"
@@ -79,9 +80,8 @@ bool within_limits(const RecordDraft& record) {
   return tally.within_limits();
 }
 
-/// Header and body together, CRC included. Kafka's producer fields say "none".
-ByteVector encode_batch(const BatchHeader& header, Bytes body) {
-  ByteVector batch(layout::kHeaderSize + body.size());
+/// Writes the header, CRC included, before the body of a batch. Kafka's producer fields say "none".
+void write_header(ByteVector& batch, const BatchHeader& header) {
   std::byte* data = batch.data();
   store_big(data + layout::kBaseOffset, header.base_offset.value);
   store_big(data + layout::kLength, static_cast<std::int32_t>(batch.size() - layout::kLengthStart));
@@ -95,8 +95,13 @@ ByteVector encode_batch(const BatchHeader& header, Bytes body) {
   store_big(data + layout::kProducerEpoch, std::int16_t{-1});
   store_big(data + layout::kBaseSequence, std::int32_t{-1});
   store_big(data + layout::kRecordCount, header.record_count);
-  std::ranges::copy(body, batch.begin() + layout::kHeaderSize);
   store_big(data + layout::kCrc, crc32c(Bytes(batch).subspan(layout::kAttributes)));
+}
+
+ByteVector encode_batch(const BatchHeader& header, Bytes body) {
+  ByteVector batch(layout::kHeaderSize + body.size());
+  std::ranges::copy(body, batch.begin() + layout::kHeaderSize);
+  write_header(batch, header);
   return batch;
 }
 
@@ -183,6 +188,99 @@ ByteVector BatchBuilder::build() {
   records_.clear();
   count_ = 0;
   return batch;
+}
+
+Result<void> RecordSelection::add(Bytes batch, std::span<const OffsetRange> ranges) {
+  Result<BatchHeader> header = parse_batch_header(batch);
+  if (!header) return header.error();
+  Bytes records = batch.first(header->size).subspan(layout::kHeaderSize);
+  ByteVector expanded;
+  if (header->codec != Codec::kNone) {
+    Result<ByteVector> bytes =
+        decompress(header->codec, records, decompression_limit(records.size()));
+    if (!bytes) return bytes.error();
+    expanded = std::move(*bytes);
+    records = expanded;
+  }
+  found_.clear();
+  if (Result<void> read = find(*header, records, ranges); !read) return read;
+  for (const Found& record : found_) append(record, header->leader_epoch);
+  return {};
+}
+
+Result<void> RecordSelection::find(const BatchHeader& header, Bytes records,
+                                   std::span<const OffsetRange> ranges) {
+  bool gaps = header.record_count != static_cast<std::uint32_t>(header.last_offset_delta) + 1;
+  VarintReader reader(records);
+  auto range = ranges.begin();
+  Offset wanted = range == ranges.end() ? Offset{} : range->first;
+  for (std::uint32_t i = 0; i < header.record_count && range != ranges.end(); ++i) {
+    VarintReader body(reader.read_bytes(reader.read_int()));
+    // Without gaps a record's place says its offset.
+    if (!gaps && header.base_offset + i < wanted) continue;
+    std::uint8_t attributes = body.read_byte();
+    std::int64_t timestamp = 0;
+    bool overflow =
+        __builtin_add_overflow(header.base_timestamp.milliseconds, body.read_long(), &timestamp);
+    Offset offset = header.base_offset + body.read_int();
+    if (attributes != 0 || overflow || !reader.ok() || !body.ok()) {
+      return {Errc::kInvalidBatch, "record framing"};
+    }
+    if (offset < wanted) continue;
+    if (offset > wanted) break;
+    found_.push_back({offset, {timestamp}, body.rest()});
+    ++wanted;
+    if (offset == range->last && ++range != ranges.end()) wanted = range->first;
+  }
+  if (range != ranges.end()) return {Errc::kOffsetOutOfRange, "select records"};
+  return {};
+}
+
+void RecordSelection::append(const Found& record, std::int32_t leader_epoch) {
+  // Two numbers and the length, each at its longest, before what is copied.
+  constexpr std::size_t kMaxHead = 5 + 1 + 10 + 5;
+  std::int64_t delta = 0;
+  bool fits =
+      count_ > 0 && count_ < limits::kMaxBatchRecords && leader_epoch == leader_epoch_ &&
+      batch_.size() + kMaxHead + record.rest.size() <= limits::kMaxBatch &&
+      record.offset - base_ < std::int64_t{limits::kMaxBatchRecords} &&
+      !__builtin_sub_overflow(record.timestamp.milliseconds, base_timestamp_.milliseconds, &delta);
+  if (!fits) {
+    finish();
+    delta = 0;
+    base_ = record.offset;
+    base_timestamp_ = max_timestamp_ = record.timestamp;
+    leader_epoch_ = leader_epoch;
+  }
+  std::int64_t offset_delta = record.offset - base_;
+  std::size_t size = 1 + varint_size(delta) + varint_size(offset_delta) + record.rest.size();
+  append_varint(batch_, static_cast<std::int64_t>(size));
+  batch_.push_back(std::byte{0});  // attributes
+  append_varint(batch_, delta);
+  append_varint(batch_, offset_delta);
+  append_bytes(batch_, record.rest);
+  max_timestamp_ = std::max(max_timestamp_, record.timestamp);
+  last_ = record.offset;
+  ++count_;
+}
+
+void RecordSelection::finish() {
+  if (count_ > 0) {
+    write_header(batch_, {.base_offset = base_,
+                          .leader_epoch = leader_epoch_,
+                          .last_offset_delta = static_cast<std::int32_t>(last_ - base_),
+                          .base_timestamp = base_timestamp_,
+                          .max_timestamp = max_timestamp_,
+                          .record_count = count_});
+    finished_.emplace_back(base_, std::move(batch_));
+  }
+  batch_.assign(layout::kHeaderSize, std::byte{});
+  count_ = 0;
+}
+
+std::vector<std::pair<Offset, ByteVector>> RecordSelection::take() {
+  finish();
+  return std::exchange(finished_, {});
 }
 
 Result<ByteVector> extract_record(Bytes batch, Offset offset,

@@ -1,5 +1,6 @@
-// Writing batches: BatchBuilder collects records and encodes them together; extract_record makes a
-// batch of a single stored record for its redelivery (S28).
+// Writing batches: BatchBuilder collects records and encodes them together; RecordSelection takes
+// single records out of stored batches, for consumers that are not to have the rest;
+// extract_record makes a batch of one stored record (S28).
 #pragma once
 
 #include <cstddef>
@@ -17,6 +18,8 @@
 #include "protocol/record/compression.h"
 
 namespace waybill {
+
+struct BatchHeader;
 
 using HeaderDraft = std::pair<std::string_view, Bytes>;
 
@@ -59,6 +62,44 @@ class BatchBuilder {
   WallTime max_timestamp_;
   ByteVector records_;
   ByteVector header_scratch_;
+};
+
+/// Collects records of stored batches, as they are, under their offsets: an uncompressed batch of
+/// them has gaps, as one that was compacted. Nothing is allocated per record.
+class RecordSelection {
+ public:
+  /// Adds the records of `batch` in the ranges. Requires ranges that rise, within the batch, behind
+  /// everything added before. On an error nothing of this batch is added: kOffsetOutOfRange if it
+  /// has no such record, otherwise as BatchReader::open() and next().
+  Result<void> add(Bytes batch, std::span<const OffsetRange> ranges);
+
+  [[nodiscard]] bool empty() const { return count_ == 0 && finished_.empty(); }
+
+  /// What was added, by its first offset, in as few batches as the limits of a batch allow; the
+  /// selection is empty again.
+  std::vector<std::pair<Offset, ByteVector>> take();
+
+ private:
+  /// A record where it lies in its batch.
+  struct Found {
+    Offset offset;
+    WallTime timestamp;
+    Bytes rest;  ///< from the key on, as encoded
+  };
+
+  Result<void> find(const BatchHeader& header, Bytes records, std::span<const OffsetRange> ranges);
+  void append(const Found& record, std::int32_t leader_epoch);
+  void finish();
+
+  std::vector<Found> found_;  ///< in the batch being added
+  std::vector<std::pair<Offset, ByteVector>> finished_;
+  ByteVector batch_;  ///< the one being written; room for its header, then its records
+  Offset base_;
+  Offset last_;
+  WallTime base_timestamp_;
+  WallTime max_timestamp_;
+  std::int32_t leader_epoch_ = 0;
+  std::uint32_t count_ = 0;
 };
 
 /// S28: an uncompressed batch that holds only the record at `offset` of `batch`, under that offset,

@@ -20,7 +20,7 @@ TEST(RangeSet, JoinsNeighboursAndSplitsWhereSomethingIsTakenOut) {
   set.add({{5}, {9}});
   set.add({{0}, {2}});
   set.add({{3}, {4}});
-  EXPECT_EQ(set.ranges().size(), 1u);
+  EXPECT_EQ(set.run_count(), 1u);
   set.remove({{4}, {5}});
   EXPECT_EQ(set.count(), 8u);
   EXPECT_TRUE(set.contains({{0}, {3}}));
@@ -30,17 +30,25 @@ TEST(RangeSet, JoinsNeighboursAndSplitsWhereSomethingIsTakenOut) {
   EXPECT_LE(set.run_from({10}).count(), 0);
 }
 
-TEST(RangeSet, IsASetOfOffsetsWhateverTheRanges) {
+void check_random_ranges(std::uint64_t offsets, int steps) {
   SeededRandom random{7};
   RangeSet set;
   std::set<std::int64_t> model;
-  for (int i = 0; i < 20'000; ++i) {
-    OffsetRange range{{static_cast<std::int64_t>(random.below(60))}, {}};
+  for (int i = 0; i < steps; ++i) {
+    OffsetRange range{{static_cast<std::int64_t>(random.below(offsets))}, {}};
     range.last = range.first + static_cast<std::int64_t>(random.below(6));
     std::int64_t present = 0;
     for (Offset o = range.first; o <= range.last; ++o) present += model.contains(o.value) ? 1 : 0;
-    EXPECT_EQ(set.intersects(range), present > 0);
-    EXPECT_EQ(set.contains(range), present == range.count());
+    ASSERT_EQ(set.intersects(range), present > 0);
+    ASSERT_EQ(set.contains(range), present == range.count());
+    auto next = model.lower_bound(range.first.value);
+    OffsetRange run = set.run_from(range.first);
+    ASSERT_EQ(run.count() > 0, next != model.end());
+    if (next != model.end()) {
+      ASSERT_EQ(run.first.value, *next);
+      ASSERT_TRUE(model.contains(run.last.value) && !model.contains(run.last.value + 1));
+      ASSERT_EQ(set.front().first.value, *model.begin());
+    }
     if (present == 0) {
       set.add(range);
       for (Offset o = range.first; o <= range.last; ++o) model.insert(o.value);
@@ -49,6 +57,62 @@ TEST(RangeSet, IsASetOfOffsetsWhateverTheRanges) {
       for (Offset o = range.first; o <= range.last; ++o) model.erase(o.value);
     }
     ASSERT_EQ(set.count(), model.size());
+  }
+}
+
+TEST(RangeSet, IsASetOfOffsetsWhateverTheRanges) {
+  check_random_ranges(60, 20'000);
+}
+
+TEST(RangeSet, IsOneAlsoWithManyBlocksOfRuns) {
+  check_random_ranges(20'000, 60'000);
+}
+
+TEST(RangeSet, EmptiesFromItsFrontItsEndAndItsMiddle) {
+  for (std::int64_t stride : {1, 7, -1}) {
+    RangeSet set;
+    constexpr std::int64_t kRuns = 1000;
+    for (std::int64_t i = 0; i < kRuns; ++i) set.add({{2 * i}, {2 * i}});
+    EXPECT_EQ(set.run_count(), 1000u);
+    std::int64_t at = stride < 0 ? kRuns - 1 : 0;
+    for (std::int64_t left = kRuns; left > 0; --left, at = (at + stride + kRuns) % kRuns) {
+      ASSERT_EQ(set.count(), static_cast<std::uint64_t>(left));
+      set.remove({{2 * at}, {2 * at}});
+      ASSERT_FALSE(set.contains(Offset{2 * at}));
+    }
+    EXPECT_TRUE(set.empty());
+  }
+}
+
+TEST(NumberTable, IsAMapWhateverIsErased) {
+  SeededRandom random{11};
+  NumberTable table;
+  std::map<std::uint64_t, std::uint32_t> model;
+  constexpr std::uint64_t kKeys = 200'000;  // so many that it shrinks again in the end
+  for (std::uint32_t i = 0; i < 300'000; ++i) {
+    std::uint64_t key = random.below(kKeys);
+    if (random.below(8) < 5) {
+      auto [value, inserted] = table.try_emplace(key, i);
+      auto [it, expected] = model.try_emplace(key, i);
+      ASSERT_EQ(inserted, expected);
+      ASSERT_EQ(*value, it->second);
+    } else {
+      table.erase(key);
+      model.erase(key);
+    }
+    std::uint64_t other = random.below(kKeys);
+    const std::uint32_t* found = table.find(other);
+    ASSERT_EQ(found == nullptr ? 0 : *found + 1, model.contains(other) ? model.at(other) + 1 : 0);
+    ASSERT_EQ(table.size(), model.size());
+  }
+  std::map<std::uint64_t, std::uint32_t> all;
+  table.for_each([&](std::uint64_t key, std::uint32_t value) { all.emplace(key, value); });
+  EXPECT_EQ(all, model);
+  for (std::uint64_t key = 0; key < kKeys; ++key) {
+    table.erase(key);
+    model.erase(key);
+    ASSERT_EQ(table.size(), model.size());
+    ASSERT_TRUE(model.empty() || table.contains(model.begin()->first));
   }
 }
 

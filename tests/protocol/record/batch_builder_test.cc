@@ -201,6 +201,99 @@ TEST(BatchBuilder, AFullBatchStaysWithinTheLimits) {
   EXPECT_TRUE(validate_batch(builder.build()).ok());
 }
 
+std::vector<OwnedRecord> read_selected(RecordSelection& selection) {
+  std::vector<OwnedRecord> records;
+  for (const auto& [base, batch] : selection.take()) {
+    EXPECT_TRUE(check_batch_crc(batch).ok());
+    EXPECT_EQ(parse_batch_header(batch)->base_offset, base);
+    for (OwnedRecord& record : read_all(batch)) records.push_back(std::move(record));
+  }
+  return records;
+}
+
+TEST(RecordSelection, TakesRecordsOfSeveralBatchesIntoOne) {
+  for (const char* name : {"plain", "gzip", "snappy_raw", "snappy_xerial", "lz4", "zstd"}) {
+    SCOPED_TRACE(name);
+    ByteVector first = golden_batch(name);
+    ByteVector second = golden_batch(name);
+    stamp_base_offset(first, Offset{500});
+    stamp_base_offset(second, Offset{503});
+    stamp_leader_epoch(first, 4);
+    stamp_leader_epoch(second, 4);
+    RecordSelection selection;
+    std::vector<OffsetRange> ends{{{500}, {500}}, {{502}, {502}}};
+    std::vector<OffsetRange> run{{{504}, {505}}};
+    ASSERT_TRUE(selection.add(first, ends).ok());
+    ASSERT_TRUE(selection.add(second, run).ok());
+    RecordSelection again = selection;
+    auto batches = again.take();
+    ASSERT_EQ(batches.size(), 1U);
+    EXPECT_EQ(parse_batch_header(batches.front().second)->leader_epoch, 4);
+    std::vector<OwnedRecord> expected = read_all(first);
+    expected.erase(expected.begin() + 1);
+    std::vector<OwnedRecord> rest = read_all(second);
+    expected.insert(expected.end(), rest.begin() + 1, rest.end());
+    EXPECT_EQ(read_selected(selection), expected);
+    EXPECT_TRUE(selection.empty());
+  }
+}
+
+TEST(RecordSelection, TakesFromItsOwnBatchesWhichHaveGaps) {
+  ByteVector batch = golden_batch("plain");
+  stamp_base_offset(batch, Offset{500});
+  RecordSelection selection;
+  std::vector<OffsetRange> ends{{{500}, {500}}, {{502}, {502}}};
+  ASSERT_TRUE(selection.add(batch, ends).ok());
+  ByteVector gapped = std::move(selection.take().front().second);
+  std::vector<OffsetRange> last{{{502}, {502}}};
+  std::vector<OffsetRange> missing{{{501}, {502}}};
+  EXPECT_FALSE(selection.add(gapped, missing).ok());
+  EXPECT_TRUE(selection.empty());
+  ASSERT_TRUE(selection.add(gapped, last).ok());
+  std::vector<OwnedRecord> selected = read_selected(selection);
+  ASSERT_EQ(selected.size(), 1U);
+  EXPECT_EQ(selected.front(), read_all(batch).back());
+}
+
+TEST(RecordSelection, AnErrorAddsNothingOfItsBatch) {
+  ByteVector batch = golden_batch("plain");
+  RecordSelection selection;
+  std::vector<OffsetRange> first{{{0}, {0}}};
+  std::vector<OffsetRange> beyond{{{1}, {3}}};
+  ASSERT_TRUE(selection.add(batch, first).ok());
+  Result<void> added = selection.add(batch, beyond);
+  ASSERT_FALSE(added.ok());
+  EXPECT_TRUE(added.error() == Errc::kOffsetOutOfRange);
+  for (std::size_t size = 0; size < batch.size(); ++size) {
+    EXPECT_FALSE(selection.add(Bytes(batch).first(size), beyond).ok());
+  }
+  EXPECT_EQ(read_selected(selection).size(), 1U);
+}
+
+TEST(RecordSelection, BeginsAnotherBatchWhereOneMayNotReach) {
+  RecordSelection selection;
+  std::vector<Offset> bases{{0}, {limits::kMaxBatchRecords - 1}, {limits::kMaxBatchRecords + 5}};
+  for (Offset base : bases) {
+    ByteVector batch = golden_batch("plain");
+    stamp_base_offset(batch, base);
+    std::vector<OffsetRange> one{{base, base}};
+    ASSERT_TRUE(selection.add(batch, one).ok());
+  }
+  EXPECT_EQ(read_selected(selection).size(), 3U);
+  // Large records: each with two thirds of a batch.
+  std::vector<std::byte> value(limits::kMaxMessage / 3 * 2);
+  EXPECT_TRUE(selection.empty());
+  for (std::int64_t i = 0; i < 12; ++i) {
+    BatchBuilder builder;
+    ASSERT_TRUE(builder.add({.key = {}, .value = value, .headers = {}, .timestamp = {i}}).ok());
+    ByteVector batch = builder.build();
+    stamp_base_offset(batch, Offset{i});
+    std::vector<OffsetRange> one{{{i}, {i}}};
+    ASSERT_TRUE(selection.add(batch, one).ok());
+  }
+  EXPECT_EQ(read_selected(selection).size(), 12U);
+}
+
 TEST(ExtractRecord, EveryRecordOfEveryCodecIsABatchOfItsOwn) {
   for (const char* name : {"plain", "gzip", "snappy_raw", "snappy_xerial", "lz4", "zstd"}) {
     SCOPED_TRACE(name);
