@@ -56,19 +56,28 @@ ExitCode run(const ProducerRemove& command, BrokerSession& session) {
                          "'waybill producer list' shows them");
   }
   Reply<ListProducersReply> listed = session.request(ListProducersRequest{});
-  if (!listed) return session.report(listed.error());
-  auto found = std::ranges::find(listed->producers, ProducerId{*id}, &ProducerInfo::id);
+  // Too many to be listed are no reason to keep this one.
+  bool too_many = !listed && listed.error() == Errc::kMessageTooLarge;
+  if (!listed && !too_many) return session.report(listed.error());
   Console& console = session.console();
-  if (found == listed->producers.end()) {
-    console.complain(fmt::format("there is no durable producer {}", to_string(*id)),
-                     "'waybill producer list' shows them");
-    return ExitCode::kNotFound;
+  std::string what = to_string(*id);
+  if (listed) {
+    auto found = std::ranges::find(listed->producers, ProducerId{*id}, &ProducerInfo::id);
+    if (found == listed->producers.end()) {
+      console.complain(fmt::format("there is no durable producer {}", to_string(*id)),
+                       "'waybill producer list' shows them");
+      return ExitCode::kNotFound;
+    }
+    what +=
+        fmt::format(" ({}) sent to {}", found->name.empty() ? "no name" : escaped_line(found->name),
+                    counted(found->positions.size(), "partition"));
+  } else {
+    what += " sent";
   }
   console.say(
-      fmt::format("this forgets what producer {} ({}) sent to {}: if it publishes again,\n"
+      fmt::format("this forgets what producer {}: if it publishes again,\n"
                   "nothing protects from duplicates of before",
-                  to_string(*id), found->name.empty() ? "no name" : escaped_line(found->name),
-                  counted(found->positions.size(), "partition")));
+                  what));
   if (!console.confirm("remove it?", command.yes)) return console.refusal();
   Reply<RemoveProducerReply> reply = session.request(RemoveProducerRequest{{*id}});
   if (!reply) return session.report(reply.error());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -67,6 +68,25 @@ void fit_frame(ShowDeadLetterReply& reply) {
     if (kept[i]) versions.push_back(std::move(reply.versions[i]));
   }
   reply.versions = std::move(versions);
+}
+
+Reply<void> check_fits(const ListProducersReply& reply) {
+  constexpr std::size_t kPosition = 24;  // bytes, at most
+  constexpr std::size_t kElementsBesides = 3;
+  std::size_t positions = 0;
+  std::size_t bytes = 0;
+  for (const ProducerInfo& producer : reply.producers) {
+    positions += producer.positions.size();
+    bytes += kFieldOverhead + sizeof producer.id + producer.name.size();
+  }
+  bool fits = bytes + positions * kPosition <= limits::kMaxFrameMeta &&
+              positions + kElementsBesides * reply.producers.size() <= limits::kMaxMetaElements;
+  if (fits) return {};
+  return RequestError(Errc::kMessageTooLarge,
+                      std::to_string(reply.producers.size()) +
+                          " durable producers have published to " + std::to_string(positions) +
+                          " partitions together, more than one answer holds; remove those that "
+                          "nobody uses any more");
 }
 
 }  // namespace waybill

@@ -1,5 +1,6 @@
-// reply_bounds: what an answer about dead letters leaves out so that it fits a frame. Everything
-// else the broker answers is bounded by the request or by the catalog's limits.
+// reply_bounds: what an answer about dead letters leaves out so that it fits a frame, and which
+// answer cannot be given at all. Everything else the broker answers is bounded by the request or by
+// the catalog's limits.
 #pragma once
 
 #include "protocol/base/limits.h"
@@ -16,5 +17,9 @@ void fit_frame(ListDeadLettersReply& reply);
 /// Keeps the newest version, then the original, then the others from the newest on, as far as they
 /// fit; they stay in order. The summary says how many there are.
 void fit_frame(ShowDeadLetterReply& reply);
+
+/// Refuses more positions than a frame holds: a list that ends too early without a word would be
+/// believed.
+Reply<void> check_fits(const ListProducersReply& reply);
 
 }  // namespace waybill

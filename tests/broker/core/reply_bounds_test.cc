@@ -71,5 +71,19 @@ TEST(ReplyBounds, TheMostFrequentFingerprintsStay) {
   EXPECT_EQ(reply.fingerprints[999].count, 2u);
 }
 
+TEST(ReplyBounds, AListOfProducersIsWholeOrRefusedWithTheNumbers) {
+  ListProducersReply reply;
+  ProducerInfo producer;
+  producer.name = std::string(limits::kMaxText, 'n');
+  producer.positions.resize(100);
+  reply.producers.assign(limits::kMaxDurableProducers, producer);
+  EXPECT_TRUE(check_fits(reply).ok());
+  reply.producers[0].positions.resize(101'000);
+  Reply<void> refused = check_fits(reply);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, Errc::kMessageTooLarge);
+  EXPECT_TRUE(refused.error().explanation.contains("200900")) << refused.error().explanation;
+}
+
 }  // namespace
 }  // namespace waybill
