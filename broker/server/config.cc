@@ -7,11 +7,15 @@
 #include <charconv>
 #include <fstream>
 
+#include "storage/format.h"
+
 namespace waybill {
 namespace {
 
 constexpr std::uint16_t kMaxDefaultShards = 8;
-constexpr std::size_t kMinJournalFile = 64 * 1024;
+/// In a smaller one the largest change would find no room, and its publisher no journal that ever
+/// takes it.
+constexpr std::size_t kSmallestJournalFile = limits::kMaxJournalFrame + kFileHeaderSize;
 
 template <class Number>
 std::optional<Number> parse_number(std::string_view text) {
@@ -134,9 +138,13 @@ Reply<void> validate(const Config& config) {
                         "--shards is 1 to " + std::to_string(limits::kMaxShards));
   }
   std::size_t size = config.journal_file_size;
-  if (size < kMinJournalFile || size % limits::kBlock != 0) {
-    return RequestError(Errc::kInvalidRequest,
-                        "--journal-file-size is a multiple of 4096 and at least 64KiB");
+  if (size < kSmallestJournalFile || size % limits::kBlock != 0) {
+    return RequestError(
+        Errc::kInvalidRequest,
+        "--journal-file-size is " + std::to_string(size) +
+            " bytes: it must be a multiple of 4096 and at least " +
+            std::to_string(kSmallestJournalFile) +
+            ", so that the largest batch fits into a file; 16MiB suits small disks");
   }
   return {};
 }

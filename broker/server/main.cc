@@ -61,9 +61,9 @@ void describe(CLI::App& app, Arguments& arguments) {
   app.add_option("--disk", arguments.disk, "Disk engine: auto, uring or pool")
       ->type_name("ENGINE")
       ->capture_default_str();
-  app.add_option(
-         "--journal-file-size", arguments.journal_file_size,
-         "Size of a new journal file; a batch must fit into one. Smaller ones suit small disks")
+  app.add_option("--journal-file-size", arguments.journal_file_size,
+                 "Size of a new journal file, more than 8MiB: the largest batch fits into one. "
+                 "16MiB suits small disks")
       ->type_name("SIZE")
       ->capture_default_str();
   app.add_flag(

@@ -1,7 +1,5 @@
 #include "broker/server/server.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -17,6 +15,7 @@
 #include "broker/server/log.h"
 #include "broker/server/metrics.h"
 #include "broker/server/shard_thread.h"
+#include "broker/server/start_report.h"
 
 namespace waybill {
 namespace {
@@ -37,12 +36,6 @@ DiskEngine to_engine(DiskChoice choice) {
       return DiskEngine::kPool;
   }
   return DiskEngine::kAuto;
-}
-
-std::string limit_text(int resource) {
-  rlimit limit{};
-  if (getrlimit(resource, &limit) != 0) return "unknown";
-  return limit.rlim_cur == RLIM_INFINITY ? "unlimited" : std::to_string(limit.rlim_cur);
 }
 
 /// Collects the metrics of all threads; the last one to add its part hands the whole over.
@@ -122,10 +115,8 @@ void Server::Running::check_config() const {
 
 void Server::Running::start() {
   check_config();
-  log_info("broker.starting", {{"version", kVersion},
-                               {"data", config_.data_directory.string()},
-                               {"limit_memlock", limit_text(RLIMIT_MEMLOCK)},
-                               {"limit_nofile", limit_text(RLIMIT_NOFILE)}});
+  log_info("broker.starting", {{"version", kVersion}, {"data", config_.data_directory.string()}});
+  log_start(report_limits(limits_now(config_.max_connections)));
   directory_ = DataDirectory::open(config_.data_directory, config_.shards, config_.lock_patience);
   std::uint16_t shards = directory_->superblock().shard_count;
   std::uint16_t threads = std::min(shards, default_shard_count());

@@ -13,6 +13,7 @@
 #include "broker/server/data_directory.h"
 #include "broker/server/log.h"
 #include "broker/server/start_error.h"
+#include "broker/server/start_report.h"
 
 namespace waybill {
 namespace {
@@ -139,8 +140,11 @@ void ShardThread::open() {
   }
   disk_ = std::move(*disk);
   if (options_.thread == 0) {
-    log_info("disk.engine", {{"engine", disk_->describe()}});
-    if (!why.empty()) log_warning("disk.fallback", {{"detail", why}});
+    const auto& posix = static_cast<const PosixDisk&>(*disk_);  // both engines are one
+    log_start(report_disk({.engine = posix.engine(),
+                           .sync_method = posix.sync_method(),
+                           .direct = posix.direct(),
+                           .obstacle = why}));
   }
   for (std::uint16_t i = options_.thread; i < mailbox_.shard_count();
        i += mailbox_.thread_count()) {

@@ -244,9 +244,12 @@ int PoolDisk::completion_fd() const {
   return pool_->event_fd();
 }
 
-std::string PoolDisk::describe() const {
-  return "thread pool (" + std::to_string(pool_->threads()) + " threads), " + method() + ", " +
-         (direct() ? "pwritev2 with RWF_DSYNC" : "each durable write followed by fdatasync");
+std::string PoolDisk::engine() const {
+  return "thread pool (" + std::to_string(pool_->threads()) + " threads)";
+}
+
+std::string PoolDisk::sync_method() const {
+  return direct() ? "RWF_DSYNC" : "fdatasync";
 }
 
 }  // namespace waybill

@@ -31,7 +31,8 @@ class PoolDisk final : public PosixDisk {
   [[nodiscard]] std::size_t pending() const override;
   std::size_t wait() override;
   [[nodiscard]] int completion_fd() const override;
-  [[nodiscard]] std::string describe() const override;
+  [[nodiscard]] std::string engine() const override;
+  [[nodiscard]] std::string sync_method() const override;
 
  private:
   class Pool;

@@ -152,9 +152,11 @@ const std::shared_ptr<PosixDisk::OpenFile>& PosixDisk::file(FileHandle handle) c
   return found->second;
 }
 
-std::string PosixDisk::method() const {
-  return direct_ ? "direct files (O_DIRECT)"
-                 : "buffered files, because the file system refuses O_DIRECT";
+std::string PosixDisk::describe() const {
+  return engine() + ", " +
+         (direct_ ? "direct files (O_DIRECT)"
+                  : "buffered files, because the file system refuses O_DIRECT") +
+         ", " + sync_method();
 }
 
 Result<FileHandle> PosixDisk::open(std::string_view path, OpenMode mode) {

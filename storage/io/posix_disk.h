@@ -71,6 +71,11 @@ class PosixDisk : public Disk {
 
   /// Whether new files are opened with O_DIRECT.
   [[nodiscard]] bool direct() const { return direct_; }
+  /// "io_uring (…)" or "thread pool (…)".
+  [[nodiscard]] virtual std::string engine() const = 0;
+  /// What makes a write durable: "RWF_DSYNC", or "fdatasync" after it.
+  [[nodiscard]] virtual std::string sync_method() const = 0;
+  [[nodiscard]] std::string describe() const final;
 
  protected:
   struct OpenFile {
@@ -90,8 +95,6 @@ class PosixDisk : public Disk {
 
   /// Requires the file to be open. Operations keep the pointer until they are done.
   [[nodiscard]] const std::shared_ptr<OpenFile>& file(FileHandle handle) const;
-  /// "direct" or "buffered", for describe().
-  [[nodiscard]] std::string method() const;
 
  private:
   Result<Descriptor> open_directory(std::string_view path, const char* where);

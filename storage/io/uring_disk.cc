@@ -320,8 +320,12 @@ int UringDisk::completion_fd() const {
   return ring_->event_fd();
 }
 
-std::string UringDisk::describe() const {
-  return std::string("io_uring (") + ring_->mode() + "), " + method() + ", writes with RWF_DSYNC";
+std::string UringDisk::engine() const {
+  return std::string("io_uring (") + ring_->mode() + ")";
+}
+
+std::string UringDisk::sync_method() const {
+  return "RWF_DSYNC";
 }
 
 }  // namespace waybill

@@ -55,7 +55,7 @@ class AgainstBroker : public testing::Test {
     config.listen.port = port_;
     config.http.reset();
     config.shards = 2;
-    config.journal_file_size = 1024 * 1024;
+    config.journal_file_size = 9 * 1024 * 1024;
     config.log_level = LogLevel::kOff;
     server_.emplace(config);
     server_->start();

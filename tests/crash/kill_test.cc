@@ -177,7 +177,7 @@ class KillTest : public testing::TestWithParam<const char*> {
   KillTest()
       : broker_(
             {.data_directory = directory_.path() / "data",
-             .arguments = {"--disk", GetParam(), "--shards", "2", "--journal-file-size", "1MiB"},
+             .arguments = {"--disk", GetParam(), "--shards", "2", "--journal-file-size", "9MiB"},
              .program = {},
              .keep_port = true}),
         app_((directory_.path() / "app.db").string()) {}

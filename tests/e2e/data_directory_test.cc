@@ -87,10 +87,10 @@ class FullDirectory : public testing::Test {
  protected:
   FullDirectory()
       : broker_(
-            broker_on(disk_.path() / "data", {"--shards", "1", "--journal-file-size", "4MiB"})) {}
+            broker_on(disk_.path() / "data", {"--shards", "1", "--journal-file-size", "9MiB"})) {}
   void SetUp() override {
     if (!disk_.mounted()) GTEST_SKIP() << "a small file system can only be mounted by root here";
-    write_file(disk_.path() / "filler", 12);
+    write_file(disk_.path() / "filler", 27);
     ASSERT_TRUE(broker_.start());
     client_.emplace(client_of(broker_));
     Reply<CreateTopicReply> topic = client_->create_topic("orders");
@@ -113,7 +113,7 @@ class FullDirectory : public testing::Test {
     EXPECT_TRUE(raw_->ask(read).ok());
   }
 
-  SmallFileSystem disk_{40};
+  SmallFileSystem disk_{90};
   BrokerProcess broker_;
   std::optional<BlockingClient> client_;
   std::optional<RawClient> raw_;

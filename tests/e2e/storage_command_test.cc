@@ -17,7 +17,7 @@ constexpr int kMessages = 5;
 
 class StorageCommand : public testing::Test {
  protected:
-  StorageCommand() : broker_(broker_on(data(), {"--shards", "1", "--journal-file-size", "1MiB"})) {}
+  StorageCommand() : broker_(broker_on(data(), {"--shards", "1", "--journal-file-size", "9MiB"})) {}
 
   std::filesystem::path data() const { return directory_.path() / "data"; }
   std::filesystem::path journal_file() const { return data() / "shard-0/journal/000000000001.wbj"; }

@@ -26,7 +26,7 @@ class WaybillRun : public testing::Test {
  protected:
   WaybillRun()
       : broker_(broker_on(directory_.path() / "data",
-                          {"--shards", "2", "--journal-file-size", "4MiB"})) {}
+                          {"--shards", "2", "--journal-file-size", "9MiB"})) {}
   void SetUp() override {
     ASSERT_TRUE(broker_.start());
     ASSERT_EQ(waybill({"topic", "create", "orders"}).exit_code, 0);

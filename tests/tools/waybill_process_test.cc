@@ -23,7 +23,7 @@ class WaybillProcessTest : public testing::Test {
  protected:
   WaybillProcessTest()
       : broker_({.data_directory = directory_.path() / "data",
-                 .arguments = {"--shards", "1", "--journal-file-size", "1MiB"},
+                 .arguments = {"--shards", "1", "--journal-file-size", "9MiB"},
                  .program = {}}) {}
 
   void SetUp() override { ASSERT_TRUE(broker_.start()); }

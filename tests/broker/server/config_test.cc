@@ -67,7 +67,11 @@ TEST(Config, ShardsAndJournalFilesHaveBounds) {
   EXPECT_TRUE(validate(config).ok());
   config.journal_file_size = 100'000;
   EXPECT_FALSE(validate(config).ok());
-  config.journal_file_size = 64 * 1024;
+  config.journal_file_size = limits::kMaxJournalFrame;
+  Reply<void> small = validate(config);
+  ASSERT_FALSE(small.ok()) << "the largest change and the file's header do not fit";
+  EXPECT_TRUE(small.error().explanation.contains("at least 8392704")) << small.error().explanation;
+  config.journal_file_size = limits::kMaxJournalFrame + limits::kBlock;
   EXPECT_TRUE(validate(config).ok());
   EXPECT_FALSE(validate(Config{}).ok()) << "no data directory";
 }

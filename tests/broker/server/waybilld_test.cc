@@ -4,6 +4,8 @@
 #include <signal.h>
 
 #include <fstream>
+#include <set>
+#include <sstream>
 
 #include "tests/broker/server/raw_client.h"
 #include "tests/support/broker_process.h"
@@ -11,7 +13,7 @@
 namespace waybill {
 namespace {
 
-const std::vector<std::string> kSmall{"--shards", "2", "--journal-file-size", "1MiB"};
+const std::vector<std::string> kSmall{"--shards", "2", "--journal-file-size", "9MiB"};
 
 class WaybilldTest : public testing::Test {
  protected:
@@ -94,8 +96,9 @@ TEST_F(WaybilldTest, AnAddressThatOthersCanReachNeedsAPromise) {
 }
 
 TEST_F(WaybilldTest, WrongArgumentsAreUsageErrors) {
-  for (const char* wrong : {"--nonsense", "--disk=tape", "--journal-file-size=1", "--shards=1000",
-                            "--log-level=loud", "--listen=nowhere"}) {
+  for (const char* wrong :
+       {"--nonsense", "--disk=tape", "--journal-file-size=1", "--journal-file-size=8MiB",
+        "--shards=1000", "--log-level=loud", "--listen=nowhere"}) {
     BrokerProcess broker(options(temp_.path(), {wrong}));
     EXPECT_EQ(broker.start_and_fail(), 2) << wrong << broker.log();
   }
@@ -131,7 +134,25 @@ TEST_F(WaybilldTest, BothEnginesServeTheSameDirectoryInTurn) {
   BrokerProcess on_auto(options(temp_.path()));
   ASSERT_TRUE(on_auto.start());
   EXPECT_EQ(published_end(on_auto.port(), topic), 1);
-  EXPECT_NE(on_auto.log().find("disk.engine"), std::string::npos);
+}
+
+TEST_F(WaybilldTest, AStartSaysWhatItStandsOnALineEach) {
+  auto pool = kSmall;
+  pool.insert(pool.end(), {"--disk", "pool"});
+  BrokerProcess broker(options(temp_.path(), pool));
+  ASSERT_TRUE(broker.start());
+  std::istringstream log(broker.log());
+  std::set<std::string> said;
+  for (std::string line; std::getline(log, line);) {
+    if (!line.contains(" costs=\"") || !line.contains(" change=\"")) continue;
+    std::istringstream words(line);
+    std::string time, level, event;
+    words >> time >> level >> event;
+    EXPECT_TRUE(said.insert(event).second) << line;
+  }
+  EXPECT_EQ(said, (std::set<std::string>{"disk.engine", "disk.sync", "disk.files", "limit.memlock",
+                                         "limit.nofile"}))
+      << broker.log();
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ class ServerRelayTest : public testing::Test {
     config.listen.port = port;
     config.http.reset();
     config.log_level = LogLevel::kWarning;
-    config.journal_file_size = 4 * 1024 * 1024;
+    config.journal_file_size = 9 * 1024 * 1024;
     config.shards = 2;
     server_ = std::make_unique<Server>(config);
     server_->start();
