@@ -5,18 +5,6 @@
 #include <thread>
 
 namespace waybill {
-namespace {
-
-template <class T, class Start>
-Reply<T> wait_for_answer(Start start) {
-  std::promise<Reply<T>> promise;
-  std::future<Reply<T>> answered = promise.get_future();
-  start([&promise](Reply<T> reply) { promise.set_value(std::move(reply)); });
-  return answered.get();
-}
-
-}  // namespace
-
 /// The thread and what it runs. The context is shared with everything of the client, because
 /// deliveries may outlive the facade.
 struct BlockingClient::Runtime {
@@ -61,11 +49,12 @@ asio::any_io_executor BlockingClient::executor() {
 }
 
 Reply<HelloReply> BlockingClient::connect() {
-  return wait_for<HelloReply>([&](auto handler) { async().async_connect(std::move(handler)); });
+  return wait_for_answer<HelloReply>(
+      [&](auto handler) { async().async_connect(std::move(handler)); });
 }
 
 Reply<PublishReceipt> BlockingClient::publish(PublishTarget target, Message message) {
-  return wait_for<PublishReceipt>([&](auto handler) {
+  return wait_for_answer<PublishReceipt>([&](auto handler) {
     async().async_publish(std::move(target), std::move(message), std::move(handler));
   });
 }
@@ -97,7 +86,7 @@ Reply<CreateTopicReply> BlockingClient::create_topic(std::string name, std::uint
 }
 
 Reply<TopicInfo> BlockingClient::find_topic(std::string name) {
-  return wait_for<TopicInfo>(
+  return wait_for_answer<TopicInfo>(
       [&](auto handler) { async().async_find_topic(std::move(name), std::move(handler)); });
 }
 
@@ -106,7 +95,7 @@ Reply<CreateGroupReply> BlockingClient::ensure_group(CreateGroupRequest group) {
 }
 
 Reply<BlockingSubscription> BlockingClient::subscribe(std::string group, SubscribeOptions options) {
-  Reply<Subscription> made = wait_for<Subscription>([&](auto handler) {
+  Reply<Subscription> made = wait_for_answer<Subscription>([&](auto handler) {
     async().async_subscribe(std::move(group), options, std::move(handler));
   });
   if (!made) return made.error();
@@ -133,7 +122,7 @@ Reply<void> BlockingClient::consume(const std::string& group,
 }
 
 Reply<void> BlockingClient::close() {
-  return wait_for<void>([&](auto handler) { async().async_close(std::move(handler)); });
+  return wait_for_answer<void>([&](auto handler) { async().async_close(std::move(handler)); });
 }
 
 }  // namespace waybill

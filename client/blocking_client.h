@@ -21,6 +21,15 @@
 
 namespace waybill {
 
+/// Starts an operation with a handler for its answer, and waits for that on the calling thread.
+template <class T, class Start>
+Reply<T> wait_for_answer(Start start) {
+  std::promise<Reply<T>> promise;
+  std::future<Reply<T>> answered = promise.get_future();
+  start([&promise](Reply<T> reply) { promise.set_value(std::move(reply)); });
+  return answered.get();
+}
+
 /// A Subscription whose next() waits.
 class [[nodiscard]] BlockingSubscription {
  public:
@@ -59,7 +68,7 @@ class BlockingClient {
   /// Any request with its reply: `client.request(DescribeTopicRequest{"orders"})`.
   template <class Request>
   Reply<ReplyOf<Request>> request(Request request) {
-    return wait_for<ReplyOf<Request>>(
+    return wait_for_answer<ReplyOf<Request>>(
         [&](auto handler) { async().async_request(std::move(request), std::move(handler)); });
   }
 
@@ -88,14 +97,6 @@ class BlockingClient {
   asio::any_io_executor executor();
 
  private:
-  template <class T, class Start>
-  Reply<T> wait_for(Start start) {
-    std::promise<Reply<T>> promise;
-    std::future<Reply<T>> answered = promise.get_future();
-    start([&promise](Reply<T> reply) { promise.set_value(std::move(reply)); });
-    return answered.get();
-  }
-
   struct Runtime;
   std::unique_ptr<Runtime> runtime_;
 };

@@ -406,7 +406,8 @@ std::vector<SubscriptionState::PendingSettlement> SubscriptionState::take_merged
   std::vector<PendingSettlement> all(std::make_move_iterator(unsent_.begin()),
                                      std::make_move_iterator(unsent_.end()));
   unsent_.clear();
-  std::ranges::stable_sort(all, {}, [](const PendingSettlement& pending) {
+  // No two are equal: each settles a range of leases that no other settles.
+  std::ranges::sort(all, {}, [](const PendingSettlement& pending) {
     const Settlement& s = pending.settlement;
     return std::tuple(s.partition, s.token, s.range.first);
   });
