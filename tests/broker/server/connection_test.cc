@@ -372,7 +372,7 @@ TEST_F(ConnectionTest, ACleanStopAnswersWhatWasBegunThenSaysSo) {
 
 TEST(ConnectionLimits, HelloThatDoesNotComeEndsTheConnection) {
   Config config = quiet();
-  config.hello_timeout = std::chrono::milliseconds(30);
+  config.hello_timeout = std::chrono::milliseconds(300);  // to send half a frame within
   LocalBroker broker(config);
   RawClient silent(broker.port());
   EXPECT_EQ(silent.receive_error().code, Errc::kHelloTimeout);

@@ -128,7 +128,7 @@ TEST_F(RelayTest, ResendsTheSameBytesWhenTheAnswerIsLostD22) {
 TEST_F(RelayTest, ResendsTheSameBytesAfterACrashD22) {
   insert("a", "1");
   broker_.fault = [] { return FakeBroker::Fault::kLostRequest; };
-  EXPECT_FALSE(drain(milliseconds(20)));
+  while (broker_.requests.empty()) EXPECT_FALSE(drain(milliseconds(20)));
   insert("a", "2");  // must not slip into the recorded batch
   broker_.fault = [] { return FakeBroker::Fault::kNone; };
   std::size_t before = broker_.requests.size();
@@ -146,7 +146,7 @@ TEST_F(RelayTest, ABrokerOutageIsNobodysFailure) {
   options_.on_refused = OnRefused::kToDead;
   insert("a", "1");
   broker_.down = true;
-  EXPECT_FALSE(drain(milliseconds(30)));
+  while (events_.empty()) EXPECT_FALSE(drain(milliseconds(30)));
   EXPECT_EQ(database_.pending(), 1);
   EXPECT_EQ(database_.integer("SELECT count(*) FROM waybill_outbox_dead"), 0);
   EXPECT_EQ(database_.integer("SELECT count(*) FROM waybill_outbox_held"), 0);
@@ -375,7 +375,7 @@ TEST_F(RelayTest, PlansAnewWhenRowsInFlightWereDeletedOrChanged) {
   insert("a", "2");
   insert("a", "3");
   broker_.fault = [] { return FakeBroker::Fault::kLostRequest; };
-  EXPECT_FALSE(drain(milliseconds(20)));
+  while (broker_.requests.empty()) EXPECT_FALSE(drain(milliseconds(20)));
   database_.exec("DELETE FROM waybill_outbox WHERE id = 1");
   database_.exec("UPDATE waybill_outbox SET payload = 'edited' WHERE id = 2");
   broker_.fault = [] { return FakeBroker::Fault::kNone; };
@@ -455,7 +455,7 @@ TEST_F(RelayTest, WaitsOutABusyDatabaseT20) {
   database_.exec("BEGIN IMMEDIATE; INSERT INTO orders(state) VALUES ('writing')");
   auto store = open_store(milliseconds(1));
   OutboxRelay relay(*store, broker_, options_);
-  EXPECT_FALSE(relay.drain(milliseconds(30)));
+  while (events_.empty()) EXPECT_FALSE(relay.drain(milliseconds(30)));
   EXPECT_THAT(events_, HasSubstr("database is locked"));
   database_.exec("COMMIT");
   EXPECT_TRUE(relay.drain(kLong));
