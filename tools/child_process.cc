@@ -19,6 +19,9 @@ namespace waybill::cli {
 namespace {
 
 constexpr std::size_t kTailSize = 4096;
+/// Read of a pipe at a time: all that one holds. A program that never stops writing could otherwise
+/// keep us from hearing anything else.
+constexpr std::size_t kPipeSize = 64 * 1024;
 
 Error system_error(const char* where) {
   return Error{Errc::kIo, errno, where};
@@ -86,21 +89,6 @@ class SpawnPlan {
   posix_spawn_file_actions_t actions_;
   posix_spawnattr_t attributes_;
 };
-
-/// Reads what there is; false at the end of the stream.
-bool drain(const Descriptor& from, OutputTail& tail) {
-  char buffer[4096];
-  while (true) {
-    ssize_t count = ::read(from.get(), buffer, sizeof buffer);
-    if (count > 0) {
-      tail.add({buffer, static_cast<std::size_t>(count)});
-    } else if (count < 0 && errno == EINTR) {
-      continue;
-    } else {
-      return count < 0 && errno == EAGAIN;
-    }
-  }
-}
 
 }  // namespace
 
@@ -188,6 +176,21 @@ void ChildProcess::signal(int number) const {
   if (running()) ::kill(-process_, number);
 }
 
+bool OutputTail::read_from(const Descriptor& from,
+                           const std::function<void(std::string_view)>& also) {
+  char buffer[kTailSize];
+  for (std::size_t taken = 0; taken < kPipeSize;) {
+    ssize_t count = ::read(from.get(), buffer, sizeof buffer);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return count < 0 && errno == EAGAIN;
+    std::string_view text(buffer, static_cast<std::size_t>(count));
+    taken += text.size();
+    add(text);
+    if (also) also(text);
+  }
+  return true;
+}
+
 void OutputTail::add(std::string_view data) {
   text_ += data;
   if (text_.size() > kTailSize) text_.erase(0, text_.size() - kTailSize);
@@ -207,7 +210,7 @@ Result<ProgramResult> run_program(const ChildOptions& options, std::string_view 
     bool stopping = StopSignal::requested();
     ::poll(waits, stopping ? 3 : 4, stopping ? 100 : -1);
     if (StopSignal::forced()) child->signal(SIGKILL);
-    if (waits[1].revents != 0 && !drain(child->errors, tail)) child->errors.close();
+    if (waits[1].revents != 0 && !tail.read_from(child->errors)) child->errors.close();
     if (waits[2].revents != 0) {
       ssize_t count = ::write(child->input.get(), input.data(), input.size());
       if (count > 0) input.remove_prefix(static_cast<std::size_t>(count));
@@ -218,7 +221,7 @@ Result<ProgramResult> run_program(const ChildOptions& options, std::string_view 
   }
   ProgramResult result;
   result.end = child->wait();
-  if (child->errors.is_open()) drain(child->errors, tail);
+  if (child->errors.is_open()) (void)tail.read_from(child->errors);
   result.error_output = tail.text();
   return result;
 }

@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -71,6 +72,19 @@ class ChildProcess {
   pid_t process_ = -1;
 };
 
+/// Keeps the last 4 KiB of a stream.
+class OutputTail {
+ public:
+  void add(std::string_view data);
+  /// Adds what a pipe holds now, and shows it to `also`; false at the stream's end.
+  bool read_from(const Descriptor& from, const std::function<void(std::string_view)>& also = {});
+  [[nodiscard]] const std::string& text() const { return text_; }
+  void clear() { text_.clear(); }
+
+ private:
+  std::string text_;
+};
+
 struct ProgramResult {
   ProcessEnd end;
   std::string error_output;  ///< the last 4 KiB of its stderr
@@ -79,16 +93,5 @@ struct ProgramResult {
 /// Runs a program for one message: `input` is its stdin, its stdout goes on to ours. A program that
 /// does not read its input is no error. A second stop signal kills it.
 Result<ProgramResult> run_program(const ChildOptions& options, std::string_view input);
-
-/// Keeps the last bytes of a stream.
-class OutputTail {
- public:
-  void add(std::string_view data);
-  [[nodiscard]] const std::string& text() const { return text_; }
-  void clear() { text_.clear(); }
-
- private:
-  std::string text_;
-};
 
 }  // namespace waybill::cli

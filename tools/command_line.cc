@@ -21,6 +21,10 @@ Exit codes:
 
 'waybill COMMAND --help' explains a command.)";
 
+/// Stands in the help of each command, where CLI11 leaves out what is global.
+constexpr const char* kGlobal =
+    "Every command also takes --broker HOST:PORT, -o text|json|jsonl and -q ('waybill --help').\n";
+
 constexpr const char* kVersion = "waybill 0.1.0";
 
 void add_global_options(CLI::App& app, GlobalOptions& global) {
@@ -120,6 +124,7 @@ std::variant<CommandLine, CommandLineEnd> parse_command_line(
     std::string help = app.help();  // of the command that was named, with its whole name
     // A command may say more of its own; the exit codes stand in every help.
     if (command->get_footer() != kFooter) help += std::string("\n") + kFooter + "\n";
+    if (command != &app) help += std::string("\n") + kGlobal;
     return CommandLineEnd{ExitCode::kOk, help};
   } catch (const CLI::CallForAllHelp&) {
     return CommandLineEnd{ExitCode::kOk, app.help("", CLI::AppFormatMode::All)};

@@ -109,6 +109,16 @@ void add_outbox_commands(CLI::App& app, CommandSink& sink) {
   status->add_option("--db", status_options->file, "The SQLite database")
       ->required()
       ->type_name("FILE");
+  auto add_lane = [&](const std::string& name, const std::string& help, bool paused) {
+    auto [lane, lane_options] = add_command<OutboxLane>(*family, name, help, sink);
+    lane_options->paused = paused;
+    lane->add_option("--db", lane_options->file, "The SQLite database")
+        ->required()
+        ->type_name("FILE");
+    lane->add_option("--lane", lane_options->lane, "The lane")->capture_default_str();
+  };
+  add_lane("pause", "Relay no rows of a lane; what is in flight is finished", true);
+  add_lane("resume", "Let a paused or halted lane go on", false);
 }
 
 }  // namespace waybill::cli

@@ -51,7 +51,9 @@ void add_publish_command(CLI::App& app, CommandSink& sink) {
   auto* json_lines = publish->add_flag("--jsonl", options->json_lines,
                                        R"(Each line is {"key":…, "value":…, "headers":{…}}; )"
                                        R"("key_base64" and "value_base64" for bytes)");
-  publish->add_option("--key-jq", options->key_jq, "A jq path that finds the key in a JSON value")
+  publish
+      ->add_option("--key-jq", options->key_jq,
+                   "A jq path that finds the key in a JSON value; null: no key")
       ->type_name("PATH");
   publish->add_option("--key-separator", options->key_separator, "A line is KEY<SEP>VALUE")
       ->type_name("SEP")
@@ -93,8 +95,9 @@ void add_consume_command(CLI::App& app, CommandSink& sink) {
       "consume", "Take messages as a member of a group, or read a topic without one");
   consume->fallthrough();
   consume->footer(
-      "With --exec, a program runs per message: stdin is the value, WAYBILL_TOPIC, _PARTITION,\n"
-      "_OFFSET, _KEY, _DELIVERY, _FAILURES, _REDRIVE and WAYBILL_HEADER_<NAME> say the rest.\n"
+      "With --exec, a program runs per message: stdin is the value, WAYBILL_TOPIC, _GROUP,\n"
+      "_PARTITION, _OFFSET, _TIMESTAMP, _KEY, _DELIVERY, _FAILURES, _REDRIVE and\n"
+      "WAYBILL_HEADER_<NAME> say the rest.\n"
       "Exit 0 acks, 75 is a transient failure, 65 an invalid message (a dead letter at once),\n"
       "anything else a failure. The end of stderr is its detail; 'code: …' there names its code.\n"
       "With --worker, one program per --concurrency keeps running: a line of JSON in per message,\n"
@@ -123,7 +126,7 @@ void add_consume_command(CLI::App& app, CommandSink& sink) {
       ->capture_default_str();
   consume->add_flag("--exit-at-end", both->consume.exit_at_end,
                     "End when nothing is ready, leased or delayed (a group), or at the topic's "
-                    "end as it is now");
+                    "end as it is now; with 1 or 4 if the group stands still before");
   consume->callback([both, &sink] {
     if (!both->from && both->consume.group.empty()) {
       throw CLI::RequiredError("a group, or --topic and --from,");

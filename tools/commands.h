@@ -205,6 +205,12 @@ struct OutboxRelayRun {
 struct OutboxStatusShow {
   std::string file;
 };
+/// `pause` and `resume`.
+struct OutboxLane {
+  std::string file;
+  std::int64_t lane = 0;
+  bool paused = true;
+};
 
 // --- storage ---
 
@@ -230,8 +236,8 @@ using Command =
                  ProducerRemove, GroupCreate, GroupSet, GroupList, GroupDescribe, GroupCheck,
                  GroupPause, GroupBrake, GroupReset, GroupDelete, Consume, Read, DeadLetterList,
                  DeadLetterShow, DeadLetterEdit, DeadLetterRedrive, DeadLetterDiscard, OutboxDdl,
-                 OutboxRelayRun, OutboxStatusShow, StorageInfo, StorageCheck, StorageDump,
-                 StorageProbe>;
+                 OutboxRelayRun, OutboxStatusShow, OutboxLane, StorageInfo, StorageCheck,
+                 StorageDump, StorageProbe>;
 
 ExitCode run(const TopicCreate& command, BrokerSession& session);
 ExitCode run(const TopicList& command, BrokerSession& session);
@@ -259,6 +265,7 @@ ExitCode run(const DeadLetterDiscard& command, BrokerSession& session);
 ExitCode run(const OutboxDdl& command, BrokerSession& session);
 ExitCode run(const OutboxRelayRun& command, BrokerSession& session);
 ExitCode run(const OutboxStatusShow& command, BrokerSession& session);
+ExitCode run(const OutboxLane& command, BrokerSession& session);
 ExitCode run(const StorageInfo& command, BrokerSession& session);
 ExitCode run(const StorageCheck& command, BrokerSession& session);
 ExitCode run(const StorageDump& command, BrokerSession& session);

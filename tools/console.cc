@@ -54,6 +54,10 @@ ConsoleStreams process_streams() {
   return streams;
 }
 
+Console::~Console() {
+  if (array_open_) finish_items();
+}
+
 bool Console::print(std::string_view data) {
   std::lock_guard lock(mutex_);
   return print_locked(data);
@@ -78,8 +82,8 @@ void Console::print_one(std::string_view text_form, std::string_view json_form) 
 void Console::print_item(std::string_view text_form, std::string_view json_form) {
   std::lock_guard lock(mutex_);
   if (format_ == OutputFormat::kJson) {
-    if (!items_.empty()) items_ += ",\n ";
-    items_ += json_form;
+    print_locked((array_open_ ? ",\n " : "[") + std::string(json_form));
+    array_open_ = true;
   } else if (format_ == OutputFormat::kJsonLines) {
     print_locked(std::string(json_form) + "\n");
   } else {
@@ -89,8 +93,8 @@ void Console::print_item(std::string_view text_form, std::string_view json_form)
 
 void Console::finish_items() {
   std::lock_guard lock(mutex_);
-  if (format_ == OutputFormat::kJson) print_locked("[" + items_ + "]\n");
-  items_.clear();
+  if (format_ == OutputFormat::kJson) print_locked(array_open_ ? "]\n" : "[]\n");
+  array_open_ = false;
 }
 
 void Console::say(std::string_view line) {

@@ -33,6 +33,10 @@ class Console {
  public:
   Console(ConsoleStreams streams, OutputFormat format, bool quiet)
       : streams_(std::move(streams)), format_(format), quiet_(quiet) {}
+  Console(const Console&) = delete;
+  Console& operator=(const Console&) = delete;
+  /// Ends an array that an error has cut short, so that it can be parsed.
+  ~Console();
 
   [[nodiscard]] OutputFormat format() const { return format_; }
   [[nodiscard]] bool text() const { return format_ == OutputFormat::kText; }
@@ -45,9 +49,9 @@ class Console {
 
   /// The result of a command that yields one thing: with `json` on one line for -o json and jsonl.
   void print_one(std::string_view text_form, std::string_view json_form);
-  /// One of several things: jsonl prints it now, json collects it until finish().
+  /// One of several things, printed now: as text, as a line, as an element of an array.
   void print_item(std::string_view text_form, std::string_view json_form);
-  /// Ends a list of items: -o json prints the array, empty or not.
+  /// Ends a list of items: -o json ends the array, or prints an empty one.
   void finish_items();
 
   /// A line of talk; not with --quiet.
@@ -57,6 +61,8 @@ class Console {
   /// Progress that overwrites itself on a terminal, nothing elsewhere. An empty line clears it.
   void progress(std::string_view line);
 
+  /// A person sits there: types what is read from stdin, and reads stderr.
+  [[nodiscard]] bool can_ask() const;
   /// Asks a destructive question: true if `assume_yes`, or a person at a terminal says "y" or
   /// "yes". Off a terminal it is refused with a sentence that names --yes.
   bool confirm(std::string_view question, bool assume_yes);
@@ -71,7 +77,6 @@ class Console {
   [[nodiscard]] std::string err_colour(Colour colour, std::string_view text) const;
 
  private:
-  [[nodiscard]] bool can_ask() const;
   bool print_locked(std::string_view data);
   void clear_progress_locked();
 
@@ -79,7 +84,7 @@ class Console {
   OutputFormat format_;
   bool quiet_;
   mutable std::mutex mutex_;
-  std::string items_;  ///< of -o json, until finish_items()
+  bool array_open_ = false;  ///< of -o json, until finish_items()
   bool reader_gone_ = false;
   bool progress_shown_ = false;
 };

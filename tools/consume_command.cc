@@ -17,6 +17,7 @@
 #include "tools/group_text.h"
 #include "tools/json_output.h"
 #include "tools/message_line.h"
+#include "tools/standstill.h"
 #include "tools/stop_signal.h"
 #include "tools/worker_process.h"
 
@@ -78,7 +79,7 @@ class ConsumeRun {
     for (std::uint32_t index = 0; index < command_.concurrency; ++index) {
       threads.emplace_back([this] { take_deliveries(); });
     }
-    while (!stopping() && !at_end()) StopSignal::wait_for(kTakeWait);
+    while (!stopping() && !ends()) StopSignal::wait_for(kTakeWait);
     stop_ = true;
     // At once, while programs still run: what they have not begun is another consumer's now.
     if (Reply<void> closed = subscription_.close(); !closed) note_error(closed.error());
@@ -88,7 +89,9 @@ class ConsumeRun {
     }
     if (!console_.text()) console_.finish_items();
     if (error_) return session_.report(*error_, command_.group);
-    return ExitCode::kOk;
+    if (!standstill_) return ExitCode::kOk;
+    console_.complain("messages are left: " + standstill_->why, standstill_->next);
+    return taken_ > 0 ? ExitCode::kPartly : ExitCode::kFailed;
   }
 
  private:
@@ -184,8 +187,9 @@ class ConsumeRun {
                           });
   }
 
-  /// Nothing is ready, leased or delayed in any partition, and no thread has a delivery.
-  bool at_end() {
+  /// With --exit-at-end: nothing is ready, leased or delayed in any partition, and no thread has a
+  /// delivery; or what is left comes only once a person does something.
+  bool ends() {
     if (!command_.exit_at_end) return false;
     std::uint64_t taken = taken_;
     if (taken != last_taken_) {
@@ -200,12 +204,10 @@ class ConsumeRun {
     }
     say_what_stops(group->group);
     std::uint64_t open = 0;
-    for (const GroupPartitionStatus& status : group->partitions) {
-      const Accounting& one = status.accounting;
-      // What is scheduled may come in a year, what is held waits for a person.
-      open += one.ready + one.leased + one.delayed;
-    }
-    return open == 0 && taken_ == taken;
+    for (const GroupPartitionStatus& status : group->partitions) open += open_now(status);
+    if (open == 0) return taken_ == taken;
+    standstill_ = standstill_watch_.look(*group);
+    return standstill_.has_value();
   }
 
   /// Once, since whoever waits for the end would wait without a reason to be seen.
@@ -230,6 +232,8 @@ class ConsumeRun {
   std::atomic<std::uint64_t> taken_{0};
   std::uint64_t last_taken_ = 0;
   bool said_what_stops_ = false;
+  StandstillWatch standstill_watch_;
+  std::optional<Standstill> standstill_;  ///< why the run ends although messages are left
   std::chrono::steady_clock::time_point last_change_ = std::chrono::steady_clock::now();
   std::mutex error_mutex_;
   std::optional<RequestError> error_;

@@ -53,7 +53,7 @@ Result<DeadLetterSelection, ExitCode> resolve(const DeadLetterChoice& choice,
   for (const std::string& text : named->ids) {
     Checked<DeadLetterId> id = parse_dead_letter_name(text, named->group, group->group.id);
     if (!id) return session.usage(id.error().text);
-    selection.ids.push_back(*id);
+    if (std::ranges::find(selection.ids, *id) == selection.ids.end()) selection.ids.push_back(*id);
   }
   return selection;
 }

@@ -1,6 +1,8 @@
 // dlq redrive and dlq discard: a plan, a question, and one request for all that match.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "tools/broker_session.h"
 #include "tools/commands.h"
 #include "tools/counted.h"
@@ -11,15 +13,17 @@
 namespace waybill::cli {
 namespace {
 
-/// Says what is about to happen and asks. Nothing: go on.
-std::optional<ExitCode> confirm_plan(std::string_view verb, const DeadLetterSelection& selection,
-                                     bool yes, BrokerSession& session) {
+/// Says what is about to happen and asks. Nothing: go on. `done` is what JSON calls it.
+std::optional<ExitCode> confirm_plan(std::string_view verb, std::string_view done,
+                                     const DeadLetterSelection& selection, bool yes,
+                                     BrokerSession& session) {
   Reply<ListDeadLettersReply> reply = list_dead_letters(selection, 1, session);
   if (!reply) return session.report(reply.error(), selection.group);
   Console& console = session.console();
   std::uint64_t count = total_count(reply->fingerprints);
   if (count == 0) {
     console.say(fmt::format("no dead letters of {} match; nothing was changed", selection.group));
+    console.print_one("", count_json(done, 0, selection.ids.size()));
     bool named = !selection.ids.empty();
     return named ? ExitCode::kNotFound : ExitCode::kOk;
   }
@@ -30,12 +34,16 @@ std::optional<ExitCode> confirm_plan(std::string_view verb, const DeadLetterSele
 }
 
 ExitCode finish(std::string_view verb, std::uint64_t count, std::uint64_t skipped,
-                BrokerSession& session) {
+                const DeadLetterSelection& selection, BrokerSession& session) {
+  // The broker passes over ids that it does not know without a word.
+  std::uint64_t named = selection.ids.size();
+  if (named > count) skipped = std::max(skipped, named - count);
   Console& console = session.console();
   console.print_one(fmt::format("{} {}\n", verb, count), count_json(verb, count, skipped));
   if (skipped == 0) return ExitCode::kOk;
   console.say(
-      fmt::format("{} were skipped: they are not in state dead any more, or not there", skipped));
+      fmt::format("skipped {}: not there, not in state dead any more, or redriven too often",
+                  counted(skipped, "dead letter")));
   return count > 0 ? ExitCode::kPartly : ExitCode::kFailed;
 }
 
@@ -45,24 +53,24 @@ ExitCode run(const DeadLetterRedrive& command, BrokerSession& session) {
   Result<DeadLetterSelection, ExitCode> selection = resolve_narrowed(command.choice, session);
   if (!selection) return selection.error();
   std::optional<ExitCode> refused =
-      confirm_plan("give back to their group:", *selection, command.yes, session);
+      confirm_plan("give back to their group:", "redriven", *selection, command.yes, session);
   if (refused) return *refused;
   Reply<RedriveReply> reply =
       session.request(RedriveRequest{*selection, command.override_limit, BrokerSession::who()});
   if (!reply) return session.report(reply.error(), selection->group);
-  return finish("redriven", reply->redriven, reply->skipped, session);
+  return finish("redriven", reply->redriven, reply->skipped, *selection, session);
 }
 
 ExitCode run(const DeadLetterDiscard& command, BrokerSession& session) {
   Result<DeadLetterSelection, ExitCode> selection = resolve_narrowed(command.choice, session);
   if (!selection) return selection.error();
   std::optional<ExitCode> refused =
-      confirm_plan("discard for ever:", *selection, command.yes, session);
+      confirm_plan("discard for ever:", "discarded", *selection, command.yes, session);
   if (refused) return *refused;
   Reply<DiscardReply> reply =
       session.request(DiscardRequest{*selection, BrokerSession::who(), command.reason});
   if (!reply) return session.report(reply.error(), selection->group);
-  return finish("discarded", reply->discarded, reply->skipped, session);
+  return finish("discarded", reply->discarded, reply->skipped, *selection, session);
 }
 
 }  // namespace waybill::cli

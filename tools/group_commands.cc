@@ -17,6 +17,15 @@ void set_if(Value& target, const std::optional<Value>& change) {
   if (change) target = *change;
 }
 
+/// For whoever asked for another one.
+void say_what_it_is(BrokerSession& session, const std::string& group) {
+  Reply<DescribeGroupReply> reply = session.request(DescribeGroupRequest{group});
+  if (!reply) return;
+  session.console().say(fmt::format("it is on topic {}, from {}:\n{}", reply->topic,
+                                    start_text(reply->group.start),
+                                    policy_text(reply->group.policy)));
+}
+
 }  // namespace
 
 GroupPolicy changed(GroupPolicy policy, const PolicyChanges& changes) {
@@ -54,7 +63,9 @@ ExitCode run(const GroupCreate& command, BrokerSession& session) {
   Reply<CreateGroupReply> reply = session.request(request);
   if (!reply) {
     bool about_topic = reply.error() == Errc::kUnknownTopic;
-    return session.report(reply.error(), about_topic ? command.topic : command.name);
+    ExitCode code = session.report(reply.error(), about_topic ? command.topic : command.name);
+    if (reply.error() == Errc::kPolicyMismatch) say_what_it_is(session, command.name);
+    return code;
   }
   session.console().print_one(fmt::format("{} group {} on topic {}\n{}",
                                           reply->created ? "created" : "exists:", command.name,
@@ -119,7 +130,14 @@ ExitCode run(const GroupDelete& command, BrokerSession& session) {
   if (!console.confirm("delete it?", command.yes)) return console.refusal();
   Reply<DeleteGroupReply> reply =
       session.request(DeleteGroupRequest{command.name, command.discard_dead_letters});
-  if (!reply) return session.report(reply.error(), command.name);
+  if (!reply) {
+    ExitCode code = session.report(reply.error(), command.name);
+    if (dead > 0 && !command.discard_dead_letters) {
+      console.say("  'waybill dlq list " + command.name +
+                  "' shows them; --discard-dead-letters discards them");
+    }
+    return code;
+  }
   console.print_one(fmt::format("deleted {}\n", command.name), done_json("deleted", command.name));
   return ExitCode::kOk;
 }

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <stop_token>
 #include <thread>
 
@@ -10,6 +11,7 @@
 #include "client/outbox/sqlite_store.h"
 #include "tools/broker_session.h"
 #include "tools/commands.h"
+#include "tools/counted.h"
 #include "tools/escape.h"
 #include "tools/json_output.h"
 #include "tools/stop_signal.h"
@@ -52,8 +54,8 @@ std::string status_text(const OutboxStatus& status) {
                lane.owner.empty() ? "-" : escaped_line(lane.owner), escaped_line(lane.note)});
   }
   std::string text = lanes.render();
-  text += fmt::format("{} rows held, {} rows given up (waybill_outbox_dead)\n", status.held_rows,
-                      status.dead_rows);
+  text += fmt::format("{} held, {} given up (waybill_outbox_dead)\n",
+                      counted(status.held_rows, "row"), counted(status.dead_rows, "row"));
   if (status.held.empty()) return text;
   TextTable held({">ROW", "TOPIC", "KEY", ">ATTEMPTS", "WHY"});
   for (const HeldStatus& row : status.held) {
@@ -64,16 +66,50 @@ std::string status_text(const OutboxStatus& status) {
   return text + held.render();
 }
 
+/// Nothing, or the lane that a person has to let go on.
+Reply<std::optional<LaneStatus>> resting_lane(SqliteStore& store, std::int64_t number) {
+  Reply<OutboxStatus> status = store.status();
+  if (!status) return status.error();
+  for (const LaneStatus& lane : status->lanes) {
+    if (lane.lane == number && lane.mode != LaneMode::kRun) return std::optional(lane);
+  }
+  return std::optional<LaneStatus>();
+}
+
 /// In slices, so that Ctrl-C is heard.
-bool drain(OutboxRelay& relay, std::chrono::milliseconds timeout) {
-  auto until = std::chrono::steady_clock::now() + timeout;
+bool drain(OutboxRelay& relay, SqliteStore& store, const OutboxRelayRun& command) {
+  auto until = std::chrono::steady_clock::now() + command.timeout;
   while (!StopSignal::requested()) {
     if (relay.drain(kDrainSlice)) return true;
-    RelayState state = relay.status().state;
-    bool waits_for_person = state == RelayState::kPaused || state == RelayState::kHalted;
+    Reply<std::optional<LaneStatus>> resting = resting_lane(store, command.lane);
+    bool waits_for_person = !resting || resting->has_value();
     if (waits_for_person || std::chrono::steady_clock::now() >= until) break;
   }
   return false;
+}
+
+/// Rows that wait for a person; the exit code if nothing at all was published.
+std::optional<ExitCode> say_what_is_left(SqliteStore& store, const OutboxRelayRun& command,
+                                         BrokerSession& session) {
+  Reply<std::optional<LaneStatus>> resting = resting_lane(store, command.lane);
+  if (!resting) return session.report(resting.error());
+  if (resting->has_value()) {
+    const LaneStatus& lane = **resting;
+    std::string why = lane.note.empty() ? "" : ": " + escaped_text(lane.note);
+    session.console().complain(
+        fmt::format("lane {} is {}{}", lane.lane, name(lane.mode), why),
+        fmt::format("'waybill outbox resume --db {} --lane {}' lets it go on",
+                    escaped_line(command.file), lane.lane));
+    return ExitCode::kFailed;
+  }
+  Reply<OutboxStatus> status = store.status();
+  if (!status) return session.report(status.error());
+  if (status->held_rows == 0) return std::nullopt;
+  session.console().complain(
+      fmt::format("held: {} that the broker refuses; rows of the same key wait behind",
+                  counted(status->held_rows, "row")),
+      fmt::format("'waybill outbox status --db {}' says why", escaped_line(command.file)));
+  return ExitCode::kFailed;
 }
 
 std::optional<OnRefused> on_refused_of(std::string_view text) {
@@ -105,6 +141,19 @@ ExitCode run(const OutboxStatusShow& command, BrokerSession& session) {
   return ExitCode::kOk;
 }
 
+ExitCode run(const OutboxLane& command, BrokerSession& session) {
+  Result<std::unique_ptr<SqliteStore>, ExitCode> store = open_store(command.file, session);
+  if (!store) return store.error();
+  LaneMode mode = command.paused ? LaneMode::kPaused : LaneMode::kRun;
+  if (Reply<void> set = (*store)->set_lane_mode(command.lane, mode); !set) {
+    return session.report(set.error());
+  }
+  std::string_view verb = command.paused ? "paused" : "resumed";
+  std::string lane = fmt::to_string(command.lane);
+  session.console().print_one(fmt::format("{} lane {}\n", verb, lane), done_json(verb, lane));
+  return ExitCode::kOk;
+}
+
 ExitCode run(const OutboxRelayRun& command, BrokerSession& session) {
   StopSignal::install();
   std::optional<OnRefused> on_refused = on_refused_of(command.on_refused);
@@ -122,15 +171,17 @@ ExitCode run(const OutboxRelayRun& command, BrokerSession& session) {
   options.batch_rows = command.batch_rows;
   options.on_refused = *on_refused;
   options.new_incarnation = command.new_incarnation;
-  options.on_event = [&console](const RelayEvent& event) {
-    console.say(fmt::format("{}: {}", name(event.code), escaped_text(event.what)));
+  std::atomic<Errc> trouble{Errc::kTimedOut};
+  options.on_event = [&console, &trouble](const RelayEvent& event) {
+    trouble = event.code;
+    console.say(escaped_text(event.what));
   };
   OutboxRelay relay(**store, publisher, std::move(options));
   console.say(fmt::format("relaying {} to {}, lane {}", escaped_line(command.file),
                           escaped_line(session.endpoint()), command.lane));
   bool complete = true;
   if (command.exit_at_end) {
-    complete = drain(relay, command.timeout);
+    complete = drain(relay, **store, command);
   } else {
     std::jthread running([&relay](const std::stop_token& stop) { relay.run(stop); });
     while (!StopSignal::wait_for(kProgressEvery)) console.progress(relay_line(relay.status()));
@@ -139,7 +190,11 @@ ExitCode run(const OutboxRelayRun& command, BrokerSession& session) {
   console.progress({});
   RelayStatus status = relay.status();
   console.print_one(relay_line(status) + "\n", to_json(status));
-  return complete && status.held == 0 ? ExitCode::kOk : ExitCode::kPartly;
+  if (!command.exit_at_end) return ExitCode::kOk;
+  std::optional<ExitCode> left = say_what_is_left(**store, command, session);
+  if (left) return status.published > 0 ? ExitCode::kPartly : *left;
+  if (complete) return ExitCode::kOk;
+  return status.published > 0 ? ExitCode::kPartly : exit_code_of(trouble);
 }
 
 }  // namespace waybill::cli

@@ -23,7 +23,12 @@ std::optional<WallTime> time_of(const std::optional<Moment>& moment) {
 class PublishRun {
  public:
   PublishRun(const Publish& command, BrokerSession& session, MessageMaker maker)
-      : command_(command), session_(session), maker_(std::move(maker)), target_(command.topic) {
+      : command_(command),
+        session_(session),
+        maker_(std::move(maker)),
+        target_(command.topic),
+        typed_(command.file == "-" && session.console().can_ask()) {
+    if (typed_) session.console().say("a message per line; Ctrl-D ends");
     if (command.partition) target_.partition = PartitionIndex{*command.partition};
   }
 
@@ -51,14 +56,15 @@ class PublishRun {
     return going && !bad_line;
   }
 
-  ExitCode finish() {
+  /// `cut_short`: there may have been more to publish.
+  ExitCode finish(bool cut_short = false) {
     Console& console = session_.console();
     console.progress({});
     if (!console.text()) console.finish_items();
     std::string failures = failed_ > 0 ? fmt::format(", {} failed", failed_) : "";
     console.say(fmt::format("published {} to {}{}", counted(published_, "message"), command_.topic,
                             failures));
-    if (failed_ == 0) return ExitCode::kOk;
+    if (failed_ == 0 && !cut_short) return ExitCode::kOk;
     return published_ > 0 ? ExitCode::kPartly : worst_;
   }
 
@@ -80,7 +86,7 @@ class PublishRun {
       ++published_;
       if (!console.text()) console.print_item({}, to_json(*replies[index], command_.topic));
     }
-    console.progress(counted(published_, "message") + " published");
+    if (!typed_) console.progress(counted(published_, "message") + " published");
     return going;
   }
 
@@ -95,6 +101,7 @@ class PublishRun {
   BrokerSession& session_;
   MessageMaker maker_;
   PublishTarget target_;
+  bool typed_;  ///< a person writes the lines, where progress would be in the way
   std::uint64_t line_ = 0;
   std::uint64_t published_ = 0;
   std::uint64_t failed_ = 0;
@@ -105,6 +112,11 @@ class PublishRun {
 
 ExitCode run(const Publish& command, BrokerSession& session) {
   StopSignal::install();
+  if (command.not_before && command.expires &&
+      *time_of(command.expires) <= *time_of(command.not_before)) {
+    return session.usage("--expires is not after --delay or --at: nobody would ever get this",
+                         "nothing was published; give it time to be delivered");
+  }
   Checked<MessageMaker> maker = MessageMaker::create(
       {command.json_lines, command.key_jq, command.key_separator, command.headers});
   if (!maker) return session.usage(maker.error().text);
@@ -121,8 +133,7 @@ ExitCode run(const Publish& command, BrokerSession& session) {
     Checked<std::vector<std::string>> lines = source->next();
     if (!lines) {
       session.console().complain(lines.error().text);
-      ExitCode code = publishing.finish();
-      return code == ExitCode::kOk ? ExitCode::kPartly : code;
+      return publishing.finish(true);
     }
     if (lines->empty() || !publishing.publish_lines(std::move(*lines))) break;
   }

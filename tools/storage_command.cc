@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "storage/stopped_directory.h"
 #include "tools/broker_session.h"
@@ -12,6 +13,11 @@
 
 namespace waybill::cli {
 namespace {
+
+/// "No such file or directory" where the system said so, else our own words.
+std::string reason(const Error& error) {
+  return error.os_errno != 0 ? std::strerror(error.os_errno) : to_string(error);
+}
 
 /// Says why a directory cannot be looked at.
 ExitCode refuse(Console& console, const Error& error, const std::string& explanation) {
@@ -123,6 +129,9 @@ class Dump {
       if (is_frame) ++frames;
     }
     console_.finish_items();
+    if (frames == 0 && command_.count > 0) {
+      console_.say(fmt::format("shard {} has no frame from {} on", command_.shard, command_.from));
+    }
     return {};
   }
 
@@ -203,7 +212,7 @@ ExitCode run(const StorageDump& command, BrokerSession& session) {
   Result<JournalWalk> walk = JournalWalk::open(directory->disk(), journal);
   if (!walk) {
     return refuse(console, walk.error(),
-                  fmt::format("{} cannot be read: {}", journal, to_string(walk.error())));
+                  fmt::format("{} cannot be read: {}", journal, reason(walk.error())));
   }
   Result<void> done = Dump(command, *walk, console).run();
   if (done) return ExitCode::kOk;
@@ -220,7 +229,7 @@ ExitCode run(const StorageProbe& command, BrokerSession& session) {
   if (!report) {
     return refuse(
         console, report.error(),
-        fmt::format("{} cannot be measured: {}", command.directory, to_string(report.error())));
+        fmt::format("{} cannot be measured: {}", command.directory, reason(report.error())));
   }
   console.print_one(to_text(*report), to_json(*report));
   return ExitCode::kOk;

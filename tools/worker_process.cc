@@ -58,6 +58,9 @@ SettleOptions WorkerProcess::handle(const std::string& id, const std::string& li
     Result<void> started = start();
     if (!started) return failed("worker_start", to_string(started.error()));
   }
+  // What it said after its last answer is about a message that is settled.
+  read_errors();
+  errors_.clear();
   std::optional<std::string> reply = exchange(line + "\n");
   if (!reply) {
     if (StopSignal::forced()) return SettleOptions{SettleVerb::kRelease, {}, {}};
@@ -67,7 +70,9 @@ SettleOptions WorkerProcess::handle(const std::string& id, const std::string& li
     if (!ends_itself) child_->signal(SIGKILL);
     ProcessEnd end = child_->wait();
     read_errors();
-    std::string said = errors_.text().empty() ? "" : ": " + errors_.text();
+    std::string_view words = errors_.text();
+    while (words.ends_with('\n')) words.remove_suffix(1);
+    std::string said = words.empty() ? "" : ": " + std::string(words);
     if (talked_too_much) return failed("worker_answer", "the answer has no end");
     return failed("worker_ended", "the worker ended with " + process_end_text(end) + said);
   }
@@ -133,15 +138,7 @@ bool WorkerProcess::read_answer() {
 }
 
 void WorkerProcess::read_errors() {
-  char buffer[4096];
-  ssize_t count = 0;
-  while ((count = ::read(child_->errors.get(), buffer, sizeof buffer)) > 0) {
-    std::string_view text(buffer, static_cast<std::size_t>(count));
-    errors_.add(text);
-    on_error_output_(text);
-  }
-  bool open = count < 0 && (errno == EAGAIN || errno == EINTR);
-  if (!open) child_->errors.close();
+  if (!errors_.read_from(child_->errors, on_error_output_)) child_->errors.close();
 }
 
 }  // namespace waybill::cli

@@ -229,7 +229,8 @@ milliseconds OutboxRelay::went_back(const std::string& explanation) {
     return halt(Errc::kWentBack,
                 explanation +
                     "; to go on as a new producer (what was in flight may be published twice), "
-                    "resume the lane and start the relay with --new-incarnation");
+                    "resume the lane ('waybill outbox resume') and start the relay with "
+                    "--new-incarnation");
   }
   Reply<ProducerId> producer = store_.new_incarnation(lane_.claim);
   if (!producer) return database_failed(producer.error());

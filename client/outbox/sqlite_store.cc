@@ -254,7 +254,10 @@ Reply<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& path,
   sqlite3_extended_result_codes(db, 1);
   sqlite3_busy_timeout(db, static_cast<int>(options.busy_timeout.count()));
   Reply<void> durable = run_sql(db, "PRAGMA synchronous = FULL");
-  if (!durable) return durable.error();
+  if (!durable) {
+    return RequestError(durable.error().code,
+                        "cannot use \"" + path + "\": " + durable.error().explanation);
+  }
   Reply<SqliteStatement> schema =
       SqliteStatement::prepare(db, "SELECT max(schema) FROM waybill_outbox_lane");
   if (!schema) return schema.error();

@@ -3,6 +3,7 @@
 // Method: the real waybill against the real waybilld; exit codes, stdout and stderr are compared.
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sqlite3.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -48,6 +49,8 @@ const std::vector<Words> kCommands{{"topic", "create"},
                                    {"outbox", "ddl"},
                                    {"outbox", "relay"},
                                    {"outbox", "status"},
+                                   {"outbox", "pause"},
+                                   {"outbox", "resume"},
                                    {"storage", "info"},
                                    {"storage", "check"},
                                    {"storage", "dump"},
@@ -233,6 +236,105 @@ TEST_F(WaybillRun, ADatabaseThatIsNotThereIsNotFound) {
     EXPECT_EQ(end.exit_code, 3) << end;
     EXPECT_TRUE(end.err.contains("missing.db")) << end;
   }
+}
+
+TEST_F(WaybillRun, AGroupThatIsThereAlreadyIsShownToWhomWantedAnother_D1) {
+  make_group();
+  Finished other = waybill({"group", "create", "billing", "--topic", "orders", "--start",
+                            "earliest", "--ordering", "key"});
+  EXPECT_EQ(other.exit_code, 1) << other;
+  EXPECT_TRUE(other.err.contains("ordering        none")) << other;
+  EXPECT_EQ(other.out, "");
+}
+
+TEST_F(WaybillRun, AReadErrorBeforeTheFirstMessageIsNoPartialSuccess) {
+  Finished end = waybill({"publish", "orders", "/"});
+  EXPECT_EQ(end.exit_code, 1) << end;
+  EXPECT_TRUE(end.err.contains("directory")) << end;
+}
+
+TEST_F(WaybillRun, AMessageThatNobodyCouldEverGetIsNotPublished) {
+  Finished end = waybill({"publish", "orders", "--delay", "1h", "--expires", "1m"}, "x\n");
+  EXPECT_EQ(end.exit_code, 2) << end;
+  EXPECT_TRUE(end.err.contains("--expires")) << end;
+  EXPECT_EQ(json_of({"topic", "describe", "orders"}).at("partitions").at(0).at("end").as_int64(),
+            0);
+}
+
+TEST_F(WaybillRun, DeadLettersThatAreNotThereAreCountedAsSkipped) {
+  make_group();
+  publish("x\n");
+  ASSERT_EQ(waybill({"consume", "billing", "--exec", "exit 65", "--exit-at-end"}).exit_code, 0);
+  Finished some = waybill(
+      {"-o", "json", "dlq", "redrive", "billing/0-1", "billing/0-1", "billing/0-7", "--yes"});
+  EXPECT_EQ(some.exit_code, 4) << some;
+  EXPECT_EQ(some.out, "{\"redriven\":1,\"skipped\":1}\n") << some;
+  Finished none = waybill({"-o", "json", "dlq", "redrive", "billing", "--all", "--yes"});
+  EXPECT_EQ(none.exit_code, 0) << none;
+  EXPECT_EQ(none.out, "{\"redriven\":0,\"skipped\":0}\n") << "a script finds JSON in any case";
+}
+
+/// Rows of an outbox, as an application that knows nothing but SQL writes them.
+class OutboxRun : public WaybillRun {
+ protected:
+  OutboxRun() {
+    EXPECT_EQ(sqlite3_open(file_.c_str(), &database_), SQLITE_OK);
+    sql("PRAGMA journal_mode = WAL");
+    sql(run({"waybill", "outbox", "ddl"}).out);
+  }
+  ~OutboxRun() override { sqlite3_close(database_); }
+  void sql(const std::string& statements) {
+    EXPECT_EQ(sqlite3_exec(database_, statements.c_str(), nullptr, nullptr, nullptr), SQLITE_OK)
+        << sqlite3_errmsg(database_);
+  }
+  void insert(const std::string& topic) {
+    sql("INSERT INTO waybill_outbox(topic, payload) VALUES('" + topic + "', 'x')");
+  }
+  Finished relay() {
+    return waybill({"outbox", "relay", "--db", file_, "--exit-at-end", "--timeout", "60s"});
+  }
+
+  std::string file_ = (directory_.path() / "app.db").string();
+  sqlite3* database_ = nullptr;
+};
+
+TEST_F(OutboxRun, RowsThatAreHeldAreSaidUntilTheyAreOut) {
+  insert("orders");
+  insert("invoices");
+  Finished first = relay();
+  EXPECT_EQ(first.exit_code, 4) << first;
+  EXPECT_TRUE(first.out.contains("1 published")) << first;
+  Finished second = relay();
+  EXPECT_EQ(second.exit_code, 1) << second;
+  EXPECT_TRUE(second.err.contains("waybill outbox status")) << second;
+  ASSERT_EQ(waybill({"topic", "create", "invoices"}).exit_code, 0);
+  sql("UPDATE waybill_outbox_held SET retry_at_us = 0");
+  Finished third = relay();
+  EXPECT_EQ(third.exit_code, 0) << third;
+}
+
+TEST_F(OutboxRun, APausedLaneSaysSoAndGoesOnWhenItIsResumed) {
+  insert("orders");
+  Finished paused = waybill({"-o", "json", "outbox", "pause", "--db", file_});
+  EXPECT_EQ(paused.exit_code, 0) << paused;
+  EXPECT_EQ(paused.out, "{\"paused\":\"0\"}\n");
+  Finished waits = relay();
+  EXPECT_EQ(waits.exit_code, 1) << waits;
+  EXPECT_TRUE(waits.err.contains("waybill outbox resume --db " + file_)) << waits;
+  EXPECT_EQ(waybill({"outbox", "resume", "--db", file_}).exit_code, 0);
+  EXPECT_EQ(relay().exit_code, 0);
+  EXPECT_EQ(waybill({"outbox", "pause", "--db", file_, "--lane", "7"}).exit_code, 1);
+}
+
+TEST_F(OutboxRun, WithoutABrokerNothingWasPartlyDone) {
+  insert("orders");
+  broker_.kill();
+  Finished end = waybill({"outbox", "relay", "--db", file_, "--exit-at-end", "--timeout", "1ms"});
+  EXPECT_EQ(end.exit_code, 5) << end;
+  std::ofstream(file_ + ".txt") << "this is no database, whatever it is called: just text\n";
+  Finished text = waybill({"outbox", "status", "--db", file_ + ".txt"});
+  EXPECT_EQ(text.exit_code, 1) << text;
+  EXPECT_TRUE(text.err.contains("app.db.txt")) << text;
 }
 
 TEST_F(WaybillRun, ExitCodesOfAHandlerSettleItsMessages) {

@@ -91,6 +91,52 @@ TEST_F(Operator, ABrakeClosesByItselfOnceProbesSucceed_D13) {
   EXPECT_EQ(consumer->finish().exit_code, 0);
 }
 
+TEST_F(Operator, TheEndIsNotWaitedForWhereOnlyAPersonCanBringIt) {
+  make_group();
+  publish("1\n");
+  ASSERT_EQ(waybill({"group", "pause", "billing"}).exit_code, 0);
+  Finished paused = waybill({"consume", "billing", "--exit-at-end"});
+  EXPECT_EQ(paused.exit_code, 1) << paused;
+  EXPECT_TRUE(paused.err.contains("'waybill group resume billing'")) << paused;
+  ASSERT_EQ(waybill({"group", "resume", "billing"}).exit_code, 0);
+  ASSERT_EQ(waybill({"group", "brake", "billing", "open"}).exit_code, 0);
+  Finished braked = waybill({"consume", "billing", "--exit-at-end"});
+  EXPECT_EQ(braked.exit_code, 1) << braked;
+  EXPECT_TRUE(braked.err.contains("'waybill group brake billing auto'")) << braked;
+  EXPECT_EQ(count("ready"), 1);
+  EXPECT_EQ(count("failures"), 0);
+}
+
+TEST_F(Operator, AnOpenBrakeGetsOneProbeBeforeTheEndIsGivenUp_D13) {
+  make_group("billing", {"--ordering", "none", "--brake-in-a-row", "3", "--brake-probe-after",
+                         "20ms", "--brake", "on"});
+  ASSERT_EQ(waybill({"group", "set", "billing", "--backoff-base", "300ms"}).exit_code, 0);
+  publish("1\n2\n3\n4\n5\n6\n7\n8\n");
+  Finished end = waybill({"consume", "billing", "--exec", "exit 1", "--exit-at-end"});
+  EXPECT_EQ(end.exit_code, 4) << end;
+  EXPECT_TRUE(end.err.contains("the group's brake is open")) << end;
+  EXPECT_LT(count("dead"), 8);
+  Finished repaired = waybill({"consume", "billing", "--exec", "true", "--exit-at-end"});
+  EXPECT_EQ(repaired.exit_code, 0) << repaired;
+  EXPECT_EQ(count("ready"), 0);
+}
+
+TEST_F(Operator, AFullHoldEndsTheRunAndSaysWhatGivesRoom_D12) {
+  make_group("billing", {"--ordering", "key", "--on-dead-letter", "hold", "--max-held", "1"});
+  Words publish_keyed{"publish", "orders", "--key-separator", "="};
+  ASSERT_EQ(waybill(publish_keyed, "a=bad\n").exit_code, 0);
+  Words consume{"consume", "billing", "--exec", "exit 65", "--exit-at-end"};
+  ASSERT_EQ(waybill(consume).exit_code, 0);
+  ASSERT_EQ(waybill(publish_keyed, "a=a2\na=a3\nb=b1\n").exit_code, 0);
+  Finished end = waybill(consume);
+  EXPECT_EQ(end.exit_code, 1) << end;
+  EXPECT_TRUE(end.err.contains("--max-held")) << end;
+  EXPECT_EQ(count("dead"), 1);
+  ASSERT_EQ(waybill({"dlq", "discard", "billing", "--all", "--reason", "no", "--yes"}).exit_code,
+            0);
+  EXPECT_EQ(waybill({"consume", "billing", "--exit-at-end"}).exit_code, 0);
+}
+
 TEST_F(Operator, AResetSaysWhatItWouldDoAndDoesItWithYes_D15) {
   make_group();
   publish("1\n2\n3\n");

@@ -86,15 +86,16 @@ TEST(CommandLineTest, HelpGoesToStdoutAndNamesTheExitCodes) {
 
 TEST(CommandLineTest, EveryCommandHasHelp) {
   const std::vector<Words> commands{
-      {"topic", "create"},    {"topic", "list"},   {"topic", "describe"},
-      {"topic", "delete"},    {"publish"},         {"group", "create"},
-      {"group", "set"},       {"group", "list"},   {"group", "describe"},
-      {"group", "delete"},    {"consume"},         {"dlq", "list"},
-      {"group", "check"},     {"group", "pause"},  {"group", "resume"},
-      {"group", "brake"},     {"group", "reset"},  {"producer", "list"},
-      {"producer", "remove"}, {"dlq", "show"},     {"dlq", "edit"},
-      {"dlq", "redrive"},     {"dlq", "discard"},  {"outbox", "ddl"},
-      {"outbox", "relay"},    {"outbox", "status"}};
+      {"topic", "create"},    {"topic", "list"},    {"topic", "describe"},
+      {"topic", "delete"},    {"publish"},          {"group", "create"},
+      {"group", "set"},       {"group", "list"},    {"group", "describe"},
+      {"group", "delete"},    {"consume"},          {"dlq", "list"},
+      {"group", "check"},     {"group", "pause"},   {"group", "resume"},
+      {"group", "brake"},     {"group", "reset"},   {"producer", "list"},
+      {"producer", "remove"}, {"dlq", "show"},      {"dlq", "edit"},
+      {"dlq", "redrive"},     {"dlq", "discard"},   {"outbox", "ddl"},
+      {"outbox", "relay"},    {"outbox", "status"}, {"outbox", "pause"},
+      {"outbox", "resume"}};
   for (Words words : commands) {
     words.push_back("--help");
     CommandLineEnd help = end_of(words);
@@ -102,6 +103,7 @@ TEST(CommandLineTest, EveryCommandHasHelp) {
     std::string usage = "Usage: waybill";
     for (const std::string& word : words) usage += word == "--help" ? "" : " " + word;
     EXPECT_TRUE(help.text.contains(usage + " ")) << help.text;
+    EXPECT_TRUE(help.text.contains("-o text|json|jsonl")) << help.text;
   }
 }
 
@@ -283,6 +285,8 @@ TEST(CommandLineTest, OutboxCommandsTakeADatabase) {
   EXPECT_EQ(relay.timeout, std::chrono::seconds(5));
   usage_of({"outbox", "relay"});
   EXPECT_EQ(command<OutboxStatusShow>({"outbox", "status", "--db", "a.db"}).file, "a.db");
+  EXPECT_TRUE(command<OutboxLane>({"outbox", "pause", "--db", "a.db", "--lane", "3"}).paused);
+  EXPECT_FALSE(command<OutboxLane>({"outbox", "resume", "--db", "a.db"}).paused);
 }
 
 }  // namespace

@@ -67,6 +67,18 @@ TEST(ConsoleTest, AnEmptyListIsStillAnArray) {
   EXPECT_EQ(terminal.out, "[]\n");
 }
 
+TEST(ConsoleTest, AnArrayGrowsAsItGoesAndIsEndedWhateverHappens) {
+  FakeTerminal terminal;
+  {
+    Console console(terminal.streams(false), OutputFormat::kJson, false);
+    console.print_item({}, "1");
+    EXPECT_EQ(terminal.out, "[1")
+        << "what is printed may be acknowledged, what is kept may be lost";
+    console.complain("it broke");
+  }
+  EXPECT_EQ(terminal.out, "[1]\n");
+}
+
 TEST(ConsoleTest, TalkGoesToStderrAndQuietKeepsErrorsOnly) {
   FakeTerminal terminal;
   Console console(terminal.streams(false), OutputFormat::kText, true);

@@ -34,14 +34,14 @@ TEST(ExecContractTest, TheCodeIsTheWordBeforeAColonInTheLastLine) {
   EXPECT_EQ(code("it did not work"), "exit_3");
   EXPECT_EQ(code("  : nothing"), "exit_3");
   EXPECT_EQ(code(""), "exit_3");
-  EXPECT_EQ(code(std::string(65, 'x') + ":"), "exit_3") << "longer than a code may be";
+  EXPECT_EQ(code(std::string(65, 'x').append(":")), "exit_3") << "longer than a code may be";
   EXPECT_EQ(settle_for({127, 0}, "sh: 1: foo: not found").failure.code, "exit_127");
   EXPECT_EQ(settle_for({0, SIGSEGV}, "oops: x").failure.code, "signal_11");
 }
 
 TEST(ExecContractTest, TheDetailIsTheEndOfTheOutputAndAlwaysText) {
   EXPECT_EQ(settle_for({1, 0}, "  a\nb \n").failure.detail, "a\nb");
-  std::string cut = settle_for({1, 0}, std::string(5000, 'x') + "üend").failure.detail;
+  std::string cut = settle_for({1, 0}, std::string(5000, 'x').append("üend")).failure.detail;
   EXPECT_LE(cut.size(), limits::kMaxFailureDetail);
   EXPECT_TRUE(cut.starts_with("…x")) << cut.substr(0, 8);
   EXPECT_TRUE(cut.ends_with("üend"));
