@@ -138,6 +138,14 @@ void CatalogOwner::adopt_everywhere(CatalogChange change, Adopted done) {
       Mailbox::Kind::kAnswer);  // it is journaled: it has to arrive
 }
 
+void CatalogOwner::adopt_known(CatalogChange change, Adopted done) {
+  log_.when_durable(
+      [this, change = std::move(change), done = std::move(done)](bool durable) mutable {
+        if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
+        adopt_everywhere(std::move(change), std::move(done));
+      });
+}
+
 /// Every change of a group goes through here: what its last reset was to do stays with it.
 PutGroup CatalogOwner::put(GroupInfo group) const {
   bool reset_dead = reset_dead_.contains(group.id);
@@ -196,11 +204,11 @@ void CatalogOwner::create_topic(CreateTopicRequest request, Done<CreateTopicRepl
   if (const TopicInfo* known = catalog_.topic(request.name)) {
     if (known->partitions.size() == request.partitions) {
       // Perhaps not adopted everywhere yet: then this waits for it too (S13).
-      adopt_everywhere(PutTopic{*known}, [this, topic = *known, done = std::move(done)](
-                                             const Reply<Resets>& all) mutable {
-        if (!all) return answer<CreateTopicReply>(std::move(done), all.error());
-        answer<CreateTopicReply>(std::move(done), CreateTopicReply{topic, false});
-      });
+      adopt_known(PutTopic{*known},
+                  [this, topic = *known, done = std::move(done)](const Reply<Resets>& all) mutable {
+                    if (!all) return answer<CreateTopicReply>(std::move(done), all.error());
+                    answer<CreateTopicReply>(std::move(done), CreateTopicReply{topic, false});
+                  });
       return;
     }
     return answer<CreateTopicReply>(
@@ -260,11 +268,11 @@ void CatalogOwner::create_group(CreateGroupRequest request, Done<CreateGroupRepl
   }
   if (const GroupInfo* known = catalog_.group(request.name)) {
     if (known->topic == topic->id && known->policy == request.policy) {
-      adopt_everywhere(put(*known), [this, group = *known,
-                                     done = std::move(done)](const Reply<Resets>& all) mutable {
-        if (!all) return answer<CreateGroupReply>(std::move(done), all.error());
-        answer<CreateGroupReply>(std::move(done), CreateGroupReply{group, false});
-      });
+      adopt_known(put(*known),
+                  [this, group = *known, done = std::move(done)](const Reply<Resets>& all) mutable {
+                    if (!all) return answer<CreateGroupReply>(std::move(done), all.error());
+                    answer<CreateGroupReply>(std::move(done), CreateGroupReply{group, false});
+                  });
       return;
     }
     return answer<CreateGroupReply>(
@@ -314,7 +322,7 @@ void CatalogOwner::put_group(GroupInfo group, Done<R> done) {
     answer<R>(std::move(done), R{put});
   };
   if (group == *catalog_.group(group.id)) {
-    return adopt_everywhere(put(group), std::bind_front(std::move(adopted), group));
+    return adopt_known(put(group), std::bind_front(std::move(adopted), group));
   }
   group.version = catalog_.version + 1;
   change(put(group), std::bind_front(std::move(adopted), group));

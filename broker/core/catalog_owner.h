@@ -59,6 +59,9 @@ class CatalogOwner {
   static void apply_to(Catalog& catalog, const CatalogChange& change);
   void change(CatalogChange change, Adopted done);
   void adopt_everywhere(CatalogChange change, Adopted done);
+  /// As adopt_everywhere(), of what is in the catalog already: perhaps only since this turn, and
+  /// nobody may adopt what a crash can still take back (S13).
+  void adopt_known(CatalogChange change, Adopted done);
   [[nodiscard]] PutGroup put(GroupInfo group) const;
   void plan_reset(const GroupInfo& group, ResetGroupRequest request, Done<ResetGroupReply> done);
   void show();
