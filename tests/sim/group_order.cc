@@ -1,32 +1,33 @@
-// GroupModel, continued: the order of deliveries, times of messages, pauses (D8, D12).
+// GroupModel, continued: the order of deliveries, who holds what, times of messages, and groups
+// that stand still (D8, D12, D13). What a group was told before the broker had last nothing to do,
+// it must obey in whatever leaves it now: that was decided later.
 #include <algorithm>
 
 #include "tests/sim/group_model.h"
 
 namespace waybill {
-namespace {
-
-/// From the lease to the moment the message leaves: a slow disk, a broker that stood still.
-constexpr std::chrono::seconds kOnTheWay{60};
-
-}  // namespace
 
 bool GroupModel::may_have_expired(Place place) const {
   const SimMessage* message = log_.find(place);
   return message != nullptr && message->expiry != 0 &&
-         (!steady_clock_ || message->expiry <= clock_.wall().milliseconds);
+         (!steady_clock_ || message->expiry <= world_.clock().wall().milliseconds);
 }
 
+/// What clients and people did may have ended it for good.
 bool GroupModel::may_be_over(Place place) const {
+  auto skipped = skipped_to_.find(place.partition);
+  if (skipped != skipped_to_.end() && place.offset < skipped->second) return true;
   if (may_have_expired(place)) return true;
   auto found = messages_.find(place);
   if (found == messages_.end()) return false;
   const Message& known = found->second;
-  if (known.ack_sent || known.died || known.discard_sent) return true;
+  if (known.ack_sent || known.died || known.discard_sent() || known.skipped || known.vague) {
+    return true;
+  }
+  // So many unexplained ends make a dead letter (D10).
+  if (known.leases.size() >= 20) return true;
   return std::ranges::any_of(known.leases, [&](const auto& entry) {
-    const auto& [number, lease] = entry;
-    return lease.asked_dead || lease.asked_invalid || number.delivery >= max_deliveries_ ||
-           (lease.may_charge && lease.failures + 1 >= least_max_failures_);
+    return entry.first.delivery >= max_deliveries_ || may_die(entry.second);
   });
 }
 
@@ -39,16 +40,114 @@ void GroupModel::forget_unrecorded(const HandedOut& message, Message& known) {
   });
 }
 
+// --- who holds what ---
+
+void GroupModel::check_exclusive(const HandedOut& message, const Message& known) {
+  if (known.leases.empty()) return;
+  const auto& [number, lease] = *known.leases.rbegin();
+  if (number.redrive != message.number.redrive) return;
+  if (lease.go_after && steady_clock_ && now() < *lease.go_after) {
+    report("what failed waits", "delivered again before its time", message.place);
+  }
+  if (lease.may_end()) return;
+  if (now() >= lease.until) {
+    coverage_.count(lease.started ? "lease ran out started" : "lease ran out unstarted");
+    return;
+  }
+  if (taken_back(message.place, lease)) return coverage_.count("taken back in order");
+  report("a lease is exclusive",
+         "delivery " + std::to_string(message.number.delivery) + " while delivery " +
+             std::to_string(number.delivery) + " is still held",
+         message.place);
+}
+
+/// In a partition's order, the end of a message before it may have ended the lease (D8).
+bool GroupModel::taken_back(Place place, const Lease& lease) const {
+  bool possible = policy_.ever(
+      [](const GroupPolicy& p) { return p.ordering == Ordering::kPartition; }, lease.pushed);
+  if (!possible) return false;
+  if (unreadable_) return true;
+  // Whoever did it was still out, or something happened to it since.
+  auto open = open_.find(place.partition);
+  if (open != open_.end()) {
+    for (std::int64_t before : open->second) {
+      if (before >= place.offset) break;
+      if (may_have_taken_back({place.partition, before}, lease)) return true;
+    }
+  }
+  auto events = events_.find(place.partition);
+  if (events == events_.end()) return false;
+  for (auto at = events->second.lower_bound({lease.pushed, 0}); at != events->second.end(); ++at) {
+    if (at->second >= place.offset) continue;
+    if (may_have_taken_back({place.partition, at->second}, lease)) return true;
+  }
+  return false;
+}
+
+/// Whether a lease of the message `before` may have ended, other than by an ack, after that lease
+/// began.
+bool GroupModel::may_have_taken_back(Place before, const Lease& lease) const {
+  const Message& known = messages_.at(before);
+  if (known.vague) return true;
+  for (auto entry = known.leases.begin(); entry != known.leases.end(); ++entry) {
+    const Lease& earlier = entry->second;
+    if (!earlier.may_end() && now() < earlier.until) continue;
+    auto next = std::next(entry);
+    bool over = (earlier.ended && *earlier.ended < lease.pushed) ||
+                (next != known.leases.end() && next->second.pushed < lease.pushed);
+    if (!over) return true;
+  }
+  return false;
+}
+
+/// What was handed out behind a message that failed since is not its consumer's any more (D8).
+void GroupModel::check_behind_failure(const HandedOut& message, const Lease& lease,
+                                      const SentSettlement& settlement) {
+  bool in_partition = policy_.always(
+      [](const GroupPolicy& p) { return p.ordering == Ordering::kPartition; }, lease.pushed);
+  if (!in_partition || !lease.in_partition || resetting_) return;
+  for (auto at = failures_told_.lower_bound({message.place.partition, lease.pushed});
+       at != failures_told_.end() && at->first.first == message.place.partition &&
+       at->first.second < settlement.at;
+       ++at) {
+    const FailureTold& failure = at->second;
+    if (failure.offset >= message.place.offset || failure.sent < lease.pushed) continue;
+    report("what is behind a failure is taken back",
+           "settled, and offset " + std::to_string(failure.offset) + " before it was not done",
+           message.place);
+  }
+}
+
+void GroupModel::revoked(std::uint64_t /*holder*/, const RevokePush& /*push*/) {
+  coverage_.count("revoked");
+}
+
+// --- order ---
+
+/// Whatever leaves the broker now left in this order.
+bool GroupModel::ordered(Ordering ordering) const {
+  return policy_.always([&](const GroupPolicy& p) { return p.ordering == ordering; },
+                        world_.last_rest().at);
+}
+
+bool GroupModel::holds() const {
+  return policy_.always(
+      [](const GroupPolicy& p) { return p.on_dead_letter == OnDeadLetter::kHold; },
+      world_.last_rest().at);
+}
+
 void GroupModel::check_order(std::uint64_t holder, const HandedOut& message) {
-  if (policy_.ordering == Ordering::kNone) return;
-  if (policy_.ordering == Ordering::kPartition) return check_partition_order(holder, message);
+  if (ordered(Ordering::kKey)) check_key_order(message);
+  if (ordered(Ordering::kPartition)) check_partition_order(holder, message);
+}
+
+void GroupModel::check_key_order(const HandedOut& message) {
   const SimMessage* original = log_.find(message.place);
   if (original == nullptr || !original->key) return;
   Lane lane{message.place.partition, original->key};
-  bool hold = policy_.on_dead_letter == OnDeadLetter::kHold;
   std::int64_t& highest = highest_.try_emplace(lane, -1).first->second;
   // What expired holds nobody, and comes back when others have gone on (D12).
-  bool in_order = message.number.redrive == 0 || (hold && !may_have_expired(message.place));
+  bool in_order = message.number.redrive == 0 || (holds() && !may_have_expired(message.place));
   if (highest > message.place.offset && in_order) {
     report("order of a key", "delivered after offset " + std::to_string(highest) + " of its key",
            message.place);
@@ -65,21 +164,27 @@ void GroupModel::check_order(std::uint64_t holder, const HandedOut& message) {
     report("order of a key", "offset " + std::to_string(*at) + " of its key is not over",
            message.place);
   }
-  if (!hold) return;
+  check_hold(lane, message);
+}
+
+void GroupModel::check_hold(const Lane& lane, const HandedOut& message) {
+  if (!holds()) return;
   for (std::int64_t head : dead_[lane]) {
+    if (head >= message.place.offset) return;
     const Message& dead = messages_[{lane.first, head}];
-    bool resolved = dead.discard_sent || dead.redrives_sent > dead.died->redrive;
-    if (head >= message.place.offset || resolved) continue;
-    report("a dead letter holds its key",
-           "offset " + std::to_string(head) + " of its key is dead and waits for a person",
-           message.place);
+    bool resolved = dead.discard_sent() || dead.vague || dead.resets > 0 || !dead.died ||
+                    dead.redrives_sent > dead.died->redrive;
+    if (resolved) continue;
+    report("a dead letter holds what is behind it",
+           "offset " + std::to_string(head) + " is dead and waits for a person", message.place);
   }
 }
 
 void GroupModel::check_partition_order(std::uint64_t holder, const HandedOut& message) {
   coverage_.count("delivered in order of its partition");
-  if (message.number.redrive > 0) return;
   Lane lane{message.place.partition, std::nullopt};
+  check_hold(lane, message);
+  if (message.number.redrive > 0) return;
   const std::set<std::int64_t>& offsets = log_.offsets(lane.first, lane.second);
   std::int64_t& open = open_from_.try_emplace(lane, 0).first->second;
   auto at = offsets.lower_bound(open);
@@ -98,39 +203,38 @@ void GroupModel::check_partition_order(std::uint64_t holder, const HandedOut& me
   }
 }
 
-void GroupModel::check_times(const HandedOut& message) {
+// --- times, standing still ---
+
+void GroupModel::check_times(const HandedOut& message, const Message& known) {
   const SimMessage* original = log_.find(message.place);
-  if (paused_since_ && clock_.monotonic() > *paused_since_ + kOnTheWay) {
-    report("a paused group stands still", "delivered long after the pause", message.place);
-  }
   if (original == nullptr || !steady_clock_) return;
-  std::int64_t now = clock_.wall().milliseconds;
-  if (original->not_before > now) {
+  std::int64_t wall = world_.clock().wall().milliseconds;
+  if (original->not_before > wall) {
     report("not before its time",
-           "delivered " + std::to_string(original->not_before - now) + " ms early", message.place);
+           "delivered " + std::to_string(original->not_before - wall) + " ms early", message.place);
   }
   if (original->not_before != 0) coverage_.count("delivered at its time");
   // A person sends back what expired.
-  bool expires = original->expiry != 0 && message.number.redrive == 0;
-  if (expires && original->expiry + kOnTheWay / std::chrono::milliseconds(1) < now) {
+  bool expires = original->expiry != 0 && message.number.redrive == 0 && !known.vague;
+  if (expires && original->expiry <= world_.last_rest().wall.milliseconds) {
     report("not after its expiry",
-           "delivered " + std::to_string(now - original->expiry) + " ms after it", message.place);
+           "delivered " + std::to_string(wall - original->expiry) + " ms after it", message.place);
   }
 }
 
-void GroupModel::revoked(std::uint64_t holder, const RevokePush& push) {
-  coverage_.count("revoked");
-  for (auto at = messages_.lower_bound({push.partition.value, push.first.value});
-       at != messages_.end() && at->first.partition == push.partition.value; ++at) {
-    for (auto& [number, lease] : at->second.leases) {
-      if (lease.holder == holder) lease.may_end = true;
-    }
+/// Paused, braked by force, or full of what is held: then nothing is handed out.
+void GroupModel::check_stopped(const HandedOut& message) {
+  MonotonicTime rest = world_.last_rest().at;
+  if (paused_.always([](bool paused) { return paused; }, rest)) {
+    report("a paused group stands still", "delivered after the pause", message.place);
   }
-}
-
-void GroupModel::pause_told(bool paused) {
-  coverage_.count("group paused");
-  if (paused && !paused_since_) paused_since_ = clock_.monotonic();
+  if (mode_.always([](BrakeMode mode) { return mode == BrakeMode::kForcedOpen; }, rest)) {
+    report("a group whose brake is forced open stands still", "delivered", message.place);
+  }
+  auto full = full_since_.find(message.place.partition);
+  if (full != full_since_.end() && full->second < rest && message.number.redrive == 0) {
+    report("what is held is bounded", "delivered while too many are held", message.place);
+  }
 }
 
 }  // namespace waybill

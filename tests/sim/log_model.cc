@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "protocol/record/batch_view.h"
+
 namespace waybill {
 
 SentBatch& LogModel::sending(std::uint32_t partition, std::vector<SimMessage> messages) {
@@ -87,6 +89,31 @@ void LogModel::saw_end(std::uint32_t partition, std::int64_t known, std::int64_t
                          std::to_string(partition) + " was known, and the end is " +
                          std::to_string(end),
                      Place{partition, known - 1});
+  }
+}
+
+void LogModel::read_told(std::uint32_t partition, std::int64_t known,
+                         const Reply<ReadReply>& reply) {
+  if (!reply) {
+    // The disk may have failed to read; that the offset is not there is never true.
+    if (reply.error() == Errc::kOffsetOutOfRange) {
+      findings_.report("the end never goes back", to_string(reply.error()),
+                       Place{partition, known - 1});
+    }
+    return;
+  }
+  saw_end(partition, known, reply->end.value);
+  for (const SharedBytes& batch : reply->batches) {
+    Result<BatchReader> reader = BatchReader::open(batch.view());
+    if (!reader) return findings_.report("a read can be read", to_string(reader.error()));
+    Result<void> read = reader->for_each([&](const RecordView& record) {
+      std::optional<std::string> key;
+      if (record.key) key = std::string(as_text(*record.key));
+      saw({partition, record.offset.value}, std::string(as_text(record.value.value_or(Bytes{}))),
+          key);
+      return true;
+    });
+    if (!read) findings_.report("a read can be read", to_string(read.error()));
   }
 }
 

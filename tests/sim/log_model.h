@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "protocol/model/requests.h"
 #include "tests/sim/findings.h"
 #include "tests/sim/trace.h"
 
@@ -53,11 +54,14 @@ class LogModel {
   void saw(Place place, const std::string& value, const std::optional<std::string>& key);
   /// A reader asked when `known` was the end, and was told this end.
   void saw_end(std::uint32_t partition, std::int64_t known, std::int64_t end);
+  /// Answers of a read that was asked for when `known` was the end.
+  void read_told(std::uint32_t partition, std::int64_t known, const Reply<ReadReply>& reply);
   /// Everything in the log, when nothing moves any more.
   void check_all(std::uint32_t partition, const std::vector<std::string>& values);
 
   /// The end as far as anybody knows.
   [[nodiscard]] std::int64_t known_end(std::uint32_t partition) const { return ends_[partition]; }
+  [[nodiscard]] const std::vector<std::int64_t>& known_ends() const { return ends_; }
   /// What lies there, if anybody knows.
   [[nodiscard]] const SimMessage* find(Place place) const;
   /// Offsets of the messages with this key, as far as anybody knows; no key: of all.

@@ -46,6 +46,11 @@ inline constexpr Mutant kMutants[] = {
     {"before_its_time", "not-before times are ignored", 100},
     {"expiry_is_ignored", "expiry times are ignored", 500},
     {"deliver_while_paused", "a paused group delivers", 500},
+    {"brake_never_trips", "the brake does not trip, whatever fails", 200},
+    {"brake_is_forgotten", "a restart forgets the brake", 200},
+    {"hold_without_bound", "what is held is not bounded", 300},
+    {"go_at_once", "what failed does not wait", 50},
+    {"resets_keep_leases", "a reset does not void leases", 300},
     {"no_fence", "an old epoch of a durable producer may publish", 200},
 };
 

@@ -48,6 +48,10 @@ void SimConsumer::calm() {
   plan_.handler = {};
   plan_.handler.retry = 0;
   plan_.handler.time = milliseconds(2);
+  // However slow the network, what gathered is worked off in bounded time.
+  constexpr std::uint32_t kMore = 100;
+  plan_.credit += kMore;
+  give_credit(kMore);
 }
 
 void SimConsumer::connect() {
@@ -150,7 +154,7 @@ std::vector<HandedOut> SimConsumer::messages_of(const DeliverPush& push) {
     Result<void> read = reader->for_each([&](const RecordView& record) {
       for (const GrantedRange& granted : push.ranges) {
         if (record.offset < granted.range.first || record.offset > granted.range.last) continue;
-        HandedOut message{{push.partition.value, record.offset.value},
+        HandedOut message{group_.place(push.partition, record.offset),
                           {granted.redrive, granted.delivery},
                           granted.token,
                           granted.failures,
@@ -174,7 +178,7 @@ void SimConsumer::on_push(DeliverPush push) {
   while (!messages.empty()) {
     Item item;
     item.life = world_.stops();
-    bool together = chance(30);
+    bool together = chance(30) && !outage();
     LeaseToken token = messages.front().token;
     std::size_t count = 1;
     while (together && count < messages.size() && messages[count].token == token) ++count;
@@ -186,7 +190,7 @@ void SimConsumer::on_push(DeliverPush push) {
 }
 
 void SimConsumer::revoked(const RevokePush& push) {
-  world_.trace.note("revoked", Place{push.partition.value, push.first.value}, 1'000'000,
+  world_.trace.note("revoked", group_.place(push.partition, push.first), 1'000'000,
                     {{"consumer", static_cast<std::int64_t>(number_)}});
   group_.revoked(number_, push);
 }
@@ -195,7 +199,7 @@ void SimConsumer::on_revoke(RevokePush push) {
   std::vector<std::uint64_t> gone;
   for (const auto& [key, item] : items_) {
     const Place last = item.messages.back().place;
-    bool later = last.partition == push.partition.value && last.offset >= push.first.value;
+    bool later = group_.partition_of(last) == push.partition && last.offset >= push.first.value;
     if (later && !item.settling) gone.push_back(key);
   }
   for (std::uint64_t key : gone) drop(key);
@@ -234,20 +238,31 @@ void SimConsumer::decide(Item& item) {
     return hit;
   };
   if (item.messages.size() > 1) return;  // a range is acknowledged
-  if (poison || falls(plan.retry)) {
-    item.verb = SettleVerb::kRetry;
-    if (chance(plan.retry_now)) item.retry_after = milliseconds(0);
+  SentSettlement& settlement = item.settlement;
+  if (poison || outage() || falls(plan.retry)) {
+    settlement.verb = SettleVerb::kRetry;
+    if (chance(plan.retry_now)) {
+      settlement.retry_after = milliseconds(0);
+    } else if (chance(plan.retry_later)) {
+      settlement.retry_after = milliseconds(random_.below(4000));
+    }
   } else if (falls(plan.transient)) {
-    item.verb = SettleVerb::kRetry;
-    item.failure = FailureClass::kTransient;
+    settlement.verb = SettleVerb::kRetry;
+    settlement.failure = FailureClass::kTransient;
   } else if (falls(plan.invalid)) {
-    item.verb = SettleVerb::kRetry;
-    item.failure = FailureClass::kInvalid;
+    settlement.verb = SettleVerb::kRetry;
+    settlement.failure = FailureClass::kInvalid;
   } else if (falls(plan.dead_letter)) {
-    item.verb = SettleVerb::kDeadLetter;
+    settlement.verb = SettleVerb::kDeadLetter;
   } else if (falls(plan.release)) {
-    item.verb = SettleVerb::kRelease;
+    settlement.verb = SettleVerb::kRelease;
   }
+}
+
+/// What all handlers of the group need is down.
+bool SimConsumer::outage() const {
+  Duration period = plan_.handler.outage;
+  return period > Duration{} && world_.now().nanoseconds / period.count() % 3 == 1;
 }
 
 void SimConsumer::extend(std::uint64_t key, bool claim) {
@@ -260,8 +275,9 @@ void SimConsumer::extend(std::uint64_t key, bool claim) {
     world_.trace.note("extend", message.place, 1,
                       {{"consumer", static_cast<std::int64_t>(number_)}, {"started", started}});
   }
-  ExtendRequest request{kSubscription,
-                        {{{first.place.partition}, first.token, range_of(item.messages), started}}};
+  ExtendRequest request{
+      kSubscription,
+      {{group_.partition_of(first.place), first.token, range_of(item.messages), started}}};
   world_.send<ExtendReply>(*connection_, std::move(request),
                            [this, key, claim, sent = world_.now(),
                             connection = *connection_](const Reply<ExtendReply>& reply) {
@@ -292,32 +308,33 @@ void SimConsumer::settle(std::uint64_t key) {
   const Item& item = items_.at(key);
   const HandedOut& first = item.messages.front();
   Settlement settlement;
-  settlement.partition = {first.place.partition};
+  settlement.partition = group_.partition_of(first.place);
   settlement.token = first.token;
   settlement.range = range_of(item.messages);
-  settlement.verb = item.verb;
-  settlement.retry_after = item.retry_after;
-  if (item.verb == SettleVerb::kRetry || item.verb == SettleVerb::kDeadLetter) {
-    settlement.failure = {item.failure, "sim", "drawn"};
+  settlement.verb = item.settlement.verb;
+  settlement.retry_after = item.settlement.retry_after;
+  if (settlement.verb == SettleVerb::kRetry || settlement.verb == SettleVerb::kDeadLetter) {
+    settlement.failure = {item.settlement.failure, "sim", "drawn"};
   }
-  std::vector<bool> stale;
+  std::vector<SentSettlement> sent;
   for (const HandedOut& message : item.messages) {
-    stale.push_back(group_.is_stale(message));
-    group_.settle_sent(message, item.verb, item.failure);
+    sent.push_back(item.settlement);
+    group_.settle_sent(message, sent.back());
     world_.trace.note("settle", message.place, 1,
                       {{"consumer", static_cast<std::int64_t>(number_)},
-                       {"verb", static_cast<std::int64_t>(item.verb)},
+                       {"verb", static_cast<std::int64_t>(settlement.verb)},
+                       {"class", static_cast<std::int64_t>(item.settlement.failure)},
                        {"delivery", message.number.delivery}});
   }
   world_.send<SettleReply>(
       *connection_, SettleRequest{kSubscription, {settlement}},
-      [this, key, stale, connection = *connection_](const Reply<SettleReply>& reply) {
-        if (connection_ == connection && items_.contains(key)) settled(key, reply, stale);
+      [this, key, sent, connection = *connection_](const Reply<SettleReply>& reply) {
+        if (connection_ == connection && items_.contains(key)) settled(key, reply, sent);
       });
 }
 
 void SimConsumer::settled(std::uint64_t key, const Reply<SettleReply>& reply,
-                          const std::vector<bool>& stale) {
+                          const std::vector<SentSettlement>& sent) {
   const Item item = items_.at(key);
   Reply<SettleOutcome> outcome =
       reply ? reply->outcomes.front() : Reply<SettleOutcome>(reply.error());
@@ -329,7 +346,7 @@ void SimConsumer::settled(std::uint64_t key, const Reply<SettleReply>& reply,
                                            : -static_cast<std::int64_t>(outcome.error().code)}});
     // A range is refused as a whole when one of its messages is lost.
     if (!outcome && item.messages.size() > 1) continue;
-    group_.settle_told(message, item.verb, item.failure, outcome, stale[i]);
+    group_.settle_told(message, sent[i], outcome);
   }
   bool again =
       !outcome && (outcome.error() == Errc::kOverloaded || outcome.error() == Errc::kDiskFull ||
@@ -346,7 +363,7 @@ void SimConsumer::steal_from(const SimConsumer& other) {
     return;
   const HandedOut message = other.items_.begin()->second.messages.front();
   Settlement settlement;
-  settlement.partition = {message.place.partition};
+  settlement.partition = group_.partition_of(message.place);
   settlement.token = message.token;
   settlement.range = {{message.place.offset}, {message.place.offset}};
   world_.send<SettleReply>(*connection_, SettleRequest{kSubscription, {settlement}},

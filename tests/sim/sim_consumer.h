@@ -38,10 +38,8 @@ class SimConsumer final : public ClientEnd {
   struct Item {
     std::vector<HandedOut> messages;
     bool settling = false;
-    SettleVerb verb = SettleVerb::kAck;
-    FailureClass failure = FailureClass::kFailed;
-    std::optional<std::chrono::milliseconds> retry_after;
-    std::uint64_t life = 0;  ///< of the broker, when it came
+    SentSettlement settlement;  ///< as it is to be
+    std::uint64_t life = 0;     ///< of the broker, when it came
   };
 
   void connect();
@@ -52,7 +50,9 @@ class SimConsumer final : public ClientEnd {
   void decide(Item& item);
   void extend(std::uint64_t key, bool claim);
   void settle(std::uint64_t key);
-  void settled(std::uint64_t key, const Reply<SettleReply>& reply, const std::vector<bool>& stale);
+  void settled(std::uint64_t key, const Reply<SettleReply>& reply,
+               const std::vector<SentSettlement>& sent);
+  [[nodiscard]] bool outage() const;
   void drop(std::uint64_t key);
   void give_credit(std::uint32_t messages);
   [[nodiscard]] Duration some(Duration most);

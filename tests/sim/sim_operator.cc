@@ -2,20 +2,30 @@
 
 #include <utility>
 
-#include "protocol/record/batch_view.h"
-
 namespace waybill {
 
 using std::chrono::milliseconds;
+using std::chrono::seconds;
 
 SimOperator::SimOperator(SimWorld& world, LogModel& log, const std::vector<GroupModel*>& groups,
-                         Findings& findings, const SimPlan& plan, std::uint64_t seed)
-    : world_(world), log_(log), groups_(groups), findings_(findings), plan_(plan), random_(seed) {}
+                         Findings& findings, const SimPlan& plan, std::vector<SimTopic> topics,
+                         std::uint64_t seed)
+    : world_(world),
+      log_(log),
+      groups_(groups),
+      findings_(findings),
+      plan_(plan),
+      random_(seed),
+      topics_(std::move(topics)) {}
 
-void SimOperator::start(TopicId topic) {
-  topic_ = topic;
+void SimOperator::start() {
   connect();
   tick();
+  repeat_resets();
+}
+
+bool SimOperator::quiet() const {
+  return resets_.empty();
 }
 
 void SimOperator::connect() {
@@ -42,76 +52,165 @@ void SimOperator::tick() {
     case 1:
       return describe(group);
     case 2:
-      if (plan_.operations.policy) alter(group);
-      return;
+      return check(group);
     case 3:
-      if (plan_.operations.pause_groups) return pause(group);
-      return list(group);
+      return change(group);
     default:
       return list(group);
   }
 }
 
+void SimOperator::change(std::size_t group) {
+  const OperatorPlan& plan = plan_.operations;
+  switch (random_.below(4)) {
+    case 0:
+      if (plan.policy) alter(group);
+      return;
+    case 1:
+      if (plan.pause_groups) pause(group);
+      return;
+    case 2:
+      if (plan.brake) brake(group);
+      return;
+    default:
+      if (plan.reset) reset(group);
+  }
+}
+
 void SimOperator::read_log() {
-  auto p = static_cast<std::uint32_t>(random_.below(plan_.partitions));
+  const SimTopic& topic = topics_[random_.below(topics_.size())];
+  auto partition = static_cast<std::uint32_t>(random_.below(topic.partitions));
+  std::uint32_t p = topic.first_partition + partition;
   std::int64_t known = log_.known_end(p);
   ReadRequest request;
-  request.topic = topic_;
-  request.partition = {p};
+  request.topic = topic.id;
+  request.partition = {partition};
   request.from = {static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(known) + 1))};
   request.max_bytes = 4096;
   world_.send<ReadReply>(*connection_, request, [this, p, known](const Reply<ReadReply>& reply) {
-    if (!reply) {
-      // The disk may have failed to read; that the offset is not there is never true.
-      if (reply.error() == Errc::kOffsetOutOfRange) {
-        findings_.report("the end never goes back", to_string(reply.error()), Place{p, known - 1});
-      }
-      return;
-    }
-    log_.saw_end(p, known, reply->end.value);
-    for (const SharedBytes& batch : reply->batches) {
-      Result<BatchReader> reader = BatchReader::open(batch.view());
-      if (!reader) return findings_.report("a read can be read", to_string(reader.error()));
-      Result<void> read = reader->for_each([&](const RecordView& record) {
-        std::optional<std::string> key;
-        if (record.key) key = std::string(as_text(*record.key));
-        log_.saw({p, record.offset.value}, std::string(as_text(record.value.value_or(Bytes{}))),
-                 key);
-        return true;
-      });
-      if (!read) findings_.report("a read can be read", to_string(read.error()));
-    }
+    log_.read_told(p, known, reply);
   });
 }
 
 void SimOperator::describe(std::size_t group) {
-  world_.send<DescribeGroupReply>(*connection_, DescribeGroupRequest{groups_[group]->name()},
-                                  [this, group](const Reply<DescribeGroupReply>& reply) {
-                                    if (reply) groups_[group]->status_told(*reply);
-                                  });
+  world_.send<DescribeGroupReply>(
+      *connection_, DescribeGroupRequest{groups_[group]->name()},
+      [this, group, asked = groups_[group]->ask()](const Reply<DescribeGroupReply>& reply) {
+        if (reply) groups_[group]->status_told(*reply, asked);
+      });
 }
 
+void SimOperator::check(std::size_t group) {
+  world_.send<CheckGroupReply>(*connection_, CheckGroupRequest{groups_[group]->name()},
+                               [this, group](const Reply<CheckGroupReply>& reply) {
+                                 if (reply) groups_[group]->check_told(*reply);
+                               });
+}
+
+// --- what it sets ---
+
 void SimOperator::alter(std::size_t group) {
-  AlterGroupRequest request{groups_[group]->name(), plan_.groups[group].policy};
-  request.policy.max_failures = static_cast<std::uint32_t>(1 + random_.below(4));
-  request.policy.window = random_.below(2) == 0 ? 2 : 1000;
-  request.policy.backoff.base = milliseconds(1 + random_.below(2000));
-  groups_[group]->policy_sent(request.policy);
-  world_.send<AlterGroupReply>(*connection_, request, [this](const Reply<AlterGroupReply>& reply) {
-    if (reply) world_.coverage.count("policy changed");
-  });
+  AlterGroupRequest request{groups_[group]->name(), draw_change(groups_[group]->policy(), random_)};
+  std::uint64_t id = groups_[group]->policy_sent(request.policy);
+  world_.send<AlterGroupReply>(
+      *connection_, request, [this, group, id](const Reply<AlterGroupReply>& reply) {
+        if (!reply && reply.error() == Errc::kInvalidRequest) {
+          findings_.report("a good policy is accepted", to_string(reply.error()));
+        }
+        groups_[group]->policy_told(id, reply.ok());
+      });
 }
 
 void SimOperator::pause(std::size_t group) {
   bool paused = random_.below(3) == 0;
-  if (!paused) groups_[group]->pause_ends();
+  std::uint64_t id = groups_[group]->pause_sent(paused);
   world_.send<PauseGroupReply>(*connection_, PauseGroupRequest{groups_[group]->name(), paused},
-                               [this, group, paused](const Reply<PauseGroupReply>& reply) {
-                                 // Only the answer to the last request says how it is.
-                                 if (reply && paused && reply->group.paused)
-                                   groups_[group]->pause_told(paused);
+                               [this, group, id](const Reply<PauseGroupReply>& reply) {
+                                 groups_[group]->pause_told(id, reply.ok());
                                });
 }
+
+void SimOperator::brake(std::size_t group) {
+  constexpr BrakeMode kModes[] = {BrakeMode::kAutomatic, BrakeMode::kAutomatic,
+                                  BrakeMode::kForcedOpen, BrakeMode::kForcedClosed};
+  BrakeMode mode = kModes[random_.below(4)];
+  if (mode != BrakeMode::kAutomatic) world_.coverage.count("brake forced");
+  std::uint64_t id = groups_[group]->brake_sent(mode);
+  world_.send<SetBrakeReply>(*connection_, SetBrakeRequest{groups_[group]->name(), mode},
+                             [this, group, id](const Reply<SetBrakeReply>& reply) {
+                               groups_[group]->brake_told(id, reply.ok());
+                             });
+}
+
+GroupStart SimOperator::draw_start(std::size_t group) {
+  const SimTopic& topic = topics_[plan_.groups[group].topic];
+  GroupStart start;
+  switch (random_.below(4)) {
+    case 0:
+      start.kind = StartKind::kEarliest;
+      return start;
+    case 1:
+      start.kind = StartKind::kLatest;
+      return start;
+    default: {
+      start.kind = StartKind::kOffset;
+      auto end = static_cast<std::uint64_t>(log_.known_end(topic.first_partition));
+      start.offset = {static_cast<std::int64_t>(random_.below(end + 1))};
+      return start;
+    }
+  }
+}
+
+void SimOperator::reset(std::size_t group) {
+  if (resets_.contains(group)) return;
+  ResetGroupRequest request{groups_[group]->name(), draw_start(group), random_.below(2) == 0,
+                            random_.below(2) == 0};
+  if (!request.dry_run) {
+    groups_[group]->reset_sent();
+    resets_[group].request = request;
+    return send_reset(group);
+  }
+  world_.send<ResetGroupReply>(
+      *connection_, request,
+      [this, group, request, ends = log_.known_ends()](const Reply<ResetGroupReply>& reply) {
+        if (reply) groups_[group]->dry_run_told(request, *reply, ends);
+      });
+}
+
+void SimOperator::send_reset(std::size_t group) {
+  OpenReset& open = resets_.at(group);
+  open.sent = world_.now();
+  open.answered = false;
+  world_.trace.note("reset", {{"group", static_cast<std::int64_t>(group)},
+                              {"offset", open.request.start.offset.value}});
+  world_.send<ResetGroupReply>(
+      *connection_, open.request,
+      [this, group, sent = open.sent](const Reply<ResetGroupReply>& reply) {
+        auto found = resets_.find(group);
+        if (found == resets_.end() || found->second.sent != sent) return;
+        found->second.answered = true;
+        if (!reply) return;
+        world_.trace.note("reset done",
+                          {{"group", static_cast<std::int64_t>(group)},
+                           {"epoch", reply->group.epoch},
+                           {"partitions", static_cast<std::int64_t>(reply->partitions.size())}});
+        groups_[group]->reset_told(reply->partitions, found->second.request.include_dead);
+        resets_.erase(found);
+      });
+}
+
+/// One without an answer is repeated once the broker can not be at it any more.
+void SimOperator::repeat_resets() {
+  world_.after(seconds(1), [this] { repeat_resets(); });
+  if (!connection_) return;
+  for (auto& [group, open] : resets_) {
+    MonotonicTime arrived = open.sent + Duration(seconds(1));
+    bool waits = !open.answered && world_.now() < open.sent + Duration(seconds(5));
+    if (!waits && world_.last_rest().at > arrived) send_reset(group);
+  }
+}
+
+// --- dead letters ---
 
 void SimOperator::list(std::size_t group) {
   ListDeadLettersRequest request;
@@ -119,10 +218,12 @@ void SimOperator::list(std::size_t group) {
   request.limit = 1000;
   world_.send<ListDeadLettersReply>(
       *connection_, request,
-      [this, group, asked = groups_[group]->moment()](const Reply<ListDeadLettersReply>& reply) {
+      [this, group, asked = groups_[group]->ask()](const Reply<ListDeadLettersReply>& reply) {
         if (!reply) return;
         if (!reply->more) groups_[group]->list_told(reply->dead_letters, asked);
-        if (calm_ || reply->dead_letters.empty()) return;
+        // What a reset does to them it can not know.
+        bool looks = calm_ || reply->dead_letters.empty() || groups_[group]->resetting();
+        if (looks) return;
         work_on(group, reply->dead_letters[random_.below(reply->dead_letters.size())]);
       });
 }
@@ -148,7 +249,7 @@ void SimOperator::redrive(std::size_t group, const DeadLetterSummary& letter) {
   request.selection.group = groups_[group]->name();
   request.selection.ids = {letter.id};
   request.override_limit = true;
-  world_.trace.note("redrive", Place{letter.id.partition.value, letter.offset.value}, 1);
+  world_.trace.note("redrive", groups_[group]->place(letter.id.partition, letter.offset), 1);
   world_.send<RedriveReply>(*connection_, request,
                             [this, group, letter](const Reply<RedriveReply>& reply) {
                               groups_[group]->redrive_told(letter, reply);
@@ -160,7 +261,7 @@ void SimOperator::discard(std::size_t group, const DeadLetterSummary& letter) {
   DiscardRequest request;
   request.selection.group = groups_[group]->name();
   request.selection.ids = {letter.id};
-  world_.trace.note("discard", Place{letter.id.partition.value, letter.offset.value}, 1);
+  world_.trace.note("discard", groups_[group]->place(letter.id.partition, letter.offset), 1);
   world_.send<DiscardReply>(*connection_, request,
                             [this, group, letter](const Reply<DiscardReply>& reply) {
                               groups_[group]->discard_told(letter, reply);
@@ -171,17 +272,18 @@ void SimOperator::show_and_fix(std::size_t group, const DeadLetterSummary& lette
   world_.send<ShowDeadLetterReply>(
       *connection_, ShowDeadLetterRequest{groups_[group]->name(), letter.id},
       [this, group, letter,
-       asked = groups_[group]->moment()](const Reply<ShowDeadLetterReply>& reply) {
+       asked = groups_[group]->ask()](const Reply<ShowDeadLetterReply>& reply) {
         if (!reply) {
           if (reply.error() == Errc::kUnknownDeadLetter) {
             findings_.report("a dead letter stays", to_string(reply.error()),
-                             Place{letter.id.partition.value, letter.offset.value});
+                             groups_[group]->place(letter.id.partition, letter.offset));
           }
           return;
         }
         groups_[group]->show_told(*reply, asked);
         bool dead = reply->summary.state == DeadLetterState::kDead;
-        if (dead && plan_.operations.fix && !calm_) fix(group, letter, *reply);
+        if (dead && plan_.operations.fix && !calm_ && !groups_[group]->resetting())
+          fix(group, letter, *reply);
       });
 }
 

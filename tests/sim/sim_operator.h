@@ -1,5 +1,5 @@
-// SimOperator: a person at the command line. Looks at logs, groups and dead letters at any moment,
-// redrives, fixes and discards, and changes policies.
+// SimOperator: a person at the command line. Looks at logs, groups and dead letters at any moment;
+// redrives, fixes and discards; changes policies, pauses groups, forces brakes, resets.
 #pragma once
 
 #include <optional>
@@ -12,15 +12,27 @@ namespace waybill {
 class SimOperator final : public ClientEnd {
  public:
   SimOperator(SimWorld& world, LogModel& log, const std::vector<GroupModel*>& groups,
-              Findings& findings, const SimPlan& plan, std::uint64_t seed);
+              Findings& findings, const SimPlan& plan, std::vector<SimTopic> topics,
+              std::uint64_t seed);
 
-  void start(TopicId topic);
+  void start();
+  /// Changes nothing more; but what it began it brings to its end.
   void calm() { calm_ = true; }
+  /// Nothing is left of which it does not know the end.
+  [[nodiscard]] bool quiet() const;
   void on_lost() override;
 
  private:
+  /// A reset that is repeated until its end is known.
+  struct OpenReset {
+    ResetGroupRequest request;
+    MonotonicTime sent;
+    bool answered = false;  ///< with an error: it is to be repeated
+  };
+
   void connect();
   void tick();
+  void change(std::size_t group);
   void read_log();
   void list(std::size_t group);
   void work_on(std::size_t group, const DeadLetterSummary& letter);
@@ -29,8 +41,14 @@ class SimOperator final : public ClientEnd {
   void show_and_fix(std::size_t group, const DeadLetterSummary& letter);
   void fix(std::size_t group, const DeadLetterSummary& letter, const ShowDeadLetterReply& shown);
   void describe(std::size_t group);
+  void check(std::size_t group);
   void alter(std::size_t group);
   void pause(std::size_t group);
+  void brake(std::size_t group);
+  void reset(std::size_t group);
+  void send_reset(std::size_t group);
+  void repeat_resets();
+  [[nodiscard]] GroupStart draw_start(std::size_t group);
 
   SimWorld& world_;
   LogModel& log_;
@@ -38,7 +56,8 @@ class SimOperator final : public ClientEnd {
   Findings& findings_;
   const SimPlan& plan_;
   SeededRandom random_;
-  TopicId topic_;
+  std::vector<SimTopic> topics_;
+  std::map<std::size_t, OpenReset> resets_;  ///< by group
   std::optional<ConnectionId> connection_;
   std::uint64_t next_fix_ = 1;
   bool calm_ = false;

@@ -1,6 +1,6 @@
 #include "tests/sim/sim_plan.h"
 
-#include "protocol/base/random.h"
+#include <utility>
 
 namespace waybill {
 namespace {
@@ -12,7 +12,7 @@ using std::chrono::seconds;
 
 class Draw {
  public:
-  explicit Draw(std::uint64_t seed) : random_(seed * 0x9e3779b97f4a7c15 + 17) {}
+  explicit Draw(Random& random) : random_(random) {}
 
   bool chance(unsigned percent) { return random_.below(100) < percent; }
   std::uint64_t between(std::uint64_t low, std::uint64_t high) {
@@ -26,7 +26,7 @@ class Draw {
   unsigned some(unsigned most) { return chance(50) ? 0 : static_cast<unsigned>(between(1, most)); }
 
  private:
-  SeededRandom random_;
+  Random& random_;
 };
 
 WorldPlan draw_world(Draw& draw) {
@@ -35,6 +35,7 @@ WorldPlan draw_world(Draw& draw) {
   world.journal_file = draw.one_of<std::size_t>({256 * 1024, 512 * 1024, 1024 * 1024});
   world.tail_cache = draw.one_of<std::size_t>({1, 4096, 1024 * 1024});
   world.max_deliveries = draw.one_of<std::uint32_t>({4, 10, 100});
+  world.index_limit = draw.one_of<std::size_t>({2, 20, 1'000'000, 1'000'000});
   world.order = draw.one_of({SimOrder::kFifo, SimOrder::kRandom});
   world.disk_latency =
       draw.one_of<Duration>({microseconds(20), microseconds(500), milliseconds(8)});
@@ -44,8 +45,9 @@ WorldPlan draw_world(Draw& draw) {
   return world;
 }
 
-PublisherPlan draw_publisher(Draw& draw) {
+PublisherPlan draw_publisher(Draw& draw, std::size_t topics) {
   PublisherPlan publisher;
+  publisher.topic = static_cast<std::uint32_t>(draw.between(0, topics - 1));
   publisher.kind =
       draw.one_of({PublisherKind::kPlain, PublisherKind::kSession, PublisherKind::kDurable});
   publisher.pause = draw.one_of<Duration>({milliseconds(20), milliseconds(100), milliseconds(700)});
@@ -55,6 +57,9 @@ PublisherPlan draw_publisher(Draw& draw) {
   publisher.copies = draw.chance(40);
   publisher.compare = draw.chance(30);
   publisher.times = draw.chance(25);
+  publisher.bursts = draw.chance(40);
+  publisher.reads = draw.chance(40);
+  publisher.collide = draw.chance(20);
   return publisher;
 }
 
@@ -68,10 +73,25 @@ HandlerPlan draw_handler(Draw& draw) {
   handler.hang = draw.some(5);
   handler.extend = draw.some(20);
   handler.retry_now = draw.some(80);
+  handler.retry_later = draw.some(50);
+  if (draw.chance(20)) handler.outage = seconds(draw.between(1, 5));
   handler.poison_every = draw.chance(40) ? static_cast<std::uint32_t>(draw.between(3, 30)) : 0;
   handler.time =
       draw.one_of<Duration>({microseconds(100), milliseconds(20), milliseconds(400), seconds(3)});
   return handler;
+}
+
+FailureRules draw_rules(Draw& draw) {
+  FailureRules rules;
+  auto action = [&draw] {
+    return draw.one_of({FailureAction::kCharge, FailureAction::kFree, FailureAction::kDeadLetter});
+  };
+  if (draw.chance(40)) rules.transient = action();
+  if (draw.chance(20)) rules.failed = action();
+  if (draw.chance(30)) rules.invalid = action();
+  if (draw.chance(30)) rules.timeout = action();
+  if (draw.chance(30)) rules.free_for = milliseconds(draw.between(0, 5000));
+  return rules;
 }
 
 GroupPolicy draw_policy(Draw& draw) {
@@ -89,11 +109,14 @@ GroupPolicy draw_policy(Draw& draw) {
   policy.backoff.cap = milliseconds(5000);
   policy.backoff.jitter = draw.one_of({Jitter::kNone, Jitter::kFull, Jitter::kEqual});
   policy.window = draw.one_of<std::uint32_t>({1, 3, 100, 10'000});
-  policy.brake.enabled = draw.chance(25);
-  policy.brake.outcomes = 6;
-  policy.brake.in_a_row = 3;
-  policy.brake.probe_after = milliseconds(2000);
-  policy.brake.probes = 2;
+  policy.brake.enabled = draw.chance(30);
+  policy.brake.outcomes = static_cast<std::uint32_t>(draw.between(3, 20));
+  policy.brake.percent = static_cast<std::uint32_t>(draw.between(30, 100));
+  policy.brake.in_a_row = static_cast<std::uint32_t>(draw.between(2, 4));
+  policy.brake.probe_after = milliseconds(draw.between(500, 3000));
+  policy.brake.probes = static_cast<std::uint32_t>(draw.between(1, 3));
+  policy.max_held = draw.one_of<std::uint32_t>({1, 5, 100'000});
+  policy.failures = draw_rules(draw);
   return policy;
 }
 
@@ -101,6 +124,7 @@ FaultPlan draw_faults(Draw& draw) {
   FaultPlan faults;
   faults.pause = draw.one_of<Duration>({milliseconds(300), seconds(2), seconds(8)});
   faults.power = draw.chance(50);
+  faults.ambush = draw.chance(40);
   faults.kill = draw.chance(30);
   faults.clean_stop = draw.chance(20);
   faults.cut = draw.chance(40);
@@ -125,6 +149,8 @@ OperatorPlan draw_operations(Draw& draw) {
   operations.fix = draw.chance(40);
   operations.policy = draw.chance(25);
   operations.pause_groups = draw.chance(20);
+  operations.brake = draw.chance(15);
+  operations.reset = draw.chance(20);
   operations.thief = draw.chance(30);
   return operations;
 }
@@ -132,18 +158,23 @@ OperatorPlan draw_operations(Draw& draw) {
 }  // namespace
 
 SimPlan draw_plan(std::uint64_t seed) {
-  Draw draw(seed);
+  SeededRandom random(seed * 0x9e3779b97f4a7c15 + 17);
+  Draw draw(random);
   SimPlan plan;
   plan.seed = seed;
-  plan.length = seconds(draw.between(5, 60));
+  plan.length = seconds(draw.between(5, 40));
   plan.world = draw_world(draw);
-  plan.partitions = static_cast<std::uint32_t>(draw.between(1, 4));
-  for (std::uint64_t i = draw.between(1, 3); i > 0; --i) {
-    plan.publishers.push_back(draw_publisher(draw));
+  for (std::uint64_t i = draw.chance(70) ? 1 : 2; i > 0; --i) {
+    plan.topics.push_back(static_cast<std::uint32_t>(draw.between(1, 4)));
   }
-  for (std::uint64_t i = draw.between(1, 2); i > 0; --i) {
+  for (std::uint64_t i = draw.between(1, 3); i > 0; --i) {
+    plan.publishers.push_back(draw_publisher(draw, plan.topics.size()));
+  }
+  for (std::uint64_t i = draw.between(1, 3); i > 0; --i) {
     GroupPlan group;
     group.name = "group-" + std::to_string(i);
+    // Where somebody publishes.
+    group.topic = plan.publishers[draw.between(0, plan.publishers.size() - 1)].topic;
     group.policy = draw_policy(draw);
     group.consumers = static_cast<std::uint32_t>(draw.between(1, 3));
     group.credit = draw.one_of<std::uint32_t>({1, 5, 50});
@@ -153,6 +184,25 @@ SimPlan draw_plan(std::uint64_t seed) {
   plan.faults = draw_faults(draw);
   plan.operations = draw_operations(draw);
   return plan;
+}
+
+GroupPolicy draw_change(const GroupPolicy& policy, Random& random) {
+  Draw draw(random);
+  GroupPolicy drawn = draw_policy(draw);
+  GroupPolicy change = policy;
+  if (draw.chance(10)) change.ordering = drawn.ordering;
+  if (draw.chance(20)) change.on_dead_letter = drawn.on_dead_letter;
+  if (change.ordering == Ordering::kNone) change.on_dead_letter = OnDeadLetter::kSkip;
+  if (draw.chance(20)) change.attempts = drawn.attempts;
+  if (draw.chance(40)) change.max_failures = drawn.max_failures;
+  if (draw.chance(30)) change.lease = drawn.lease;
+  if (draw.chance(40)) change.backoff = drawn.backoff;
+  if (draw.chance(40)) change.window = drawn.window;
+  if (draw.chance(30)) change.failures = drawn.failures;
+  if (draw.chance(30)) change.brake = drawn.brake;
+  if (draw.chance(30)) change.on_expiry = drawn.on_expiry;
+  if (draw.chance(30)) change.max_held = drawn.max_held;
+  return change;
 }
 
 }  // namespace waybill

@@ -14,9 +14,9 @@ namespace waybill {
 class SimPublisher final : public ClientEnd {
  public:
   SimPublisher(SimWorld& world, LogModel& log, Findings& findings, const PublisherPlan& plan,
-               std::uint32_t partitions, std::uint64_t seed);
+               const SimTopic& topic, std::uint64_t seed);
 
-  void start(TopicId topic);
+  void start();
   /// No new batches, no more tricks; what is open is repeated until it is known.
   void calm();
   /// A new owner of the same durable producer begins elsewhere, while this one still sends.
@@ -50,6 +50,11 @@ class SimPublisher final : public ClientEnd {
                       const Reply<PublishReply>& reply);
   void resend_later(std::uint32_t partition, std::uint64_t batch);
   void watch(std::uint64_t batch);
+  void read_end(std::uint32_t partition);
+  /// The number of one of its partitions in the run.
+  [[nodiscard]] std::uint32_t in_run(std::uint32_t partition) const {
+    return topic_.first_partition + partition;
+  }
   [[nodiscard]] SharedBytes encode(const SentBatch& batch) const;
   [[nodiscard]] ProducerStamp stamp(std::uint32_t partition) const;
   [[nodiscard]] bool stamped() const { return plan_.kind != PublisherKind::kPlain; }
@@ -60,7 +65,7 @@ class SimPublisher final : public ClientEnd {
   Findings& findings_;
   PublisherPlan plan_;
   SeededRandom random_;
-  TopicId topic_;
+  SimTopic topic_;
   ProducerId id_;
   std::uint32_t epoch_ = 1;
   std::vector<Partition> partitions_;

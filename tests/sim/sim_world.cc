@@ -115,6 +115,7 @@ bool SimWorld::step(MonotonicTime until) {
     paused_until_ = now() + std::exchange(wanted_pause_, Duration{});
     paused = true;
   }
+  if (!paused) note_rest();
   std::optional<MonotonicTime> next;
   auto consider = [&next](MonotonicTime at) {
     if (!next || at < *next) next = at;
@@ -134,6 +135,13 @@ bool SimWorld::step(MonotonicTime until) {
     event();
   }
   return true;
+}
+
+/// Called when no shard has anything to do.
+void SimWorld::note_rest() {
+  bool full_disk = disk_options_.capacity != std::numeric_limits<std::uint64_t>::max();
+  if (!up() || disk_->pending() > 0 || full_disk) return;
+  rest_ = {now(), clock_.wall()};
 }
 
 std::optional<MonotonicTime> SimWorld::shard_deadline() const {
@@ -232,6 +240,7 @@ Result<void> SimWorld::open() {
     options.journal_file_size = plan_.journal_file;
     options.tail_cache_bytes = plan_.tail_cache;
     options.max_deliveries = plan_.max_deliveries;
+    options.index_limit = plan_.index_limit;
     RecoveryReport report;
     std::string explanation;
     Result<std::unique_ptr<Shard>> shard =
@@ -257,6 +266,11 @@ Result<void> SimWorld::open() {
 }
 
 void SimWorld::stop(StopKind kind, Duration down) {
+  stop_keeping(kind, down, static_cast<unsigned>(random_.below(101)));
+}
+
+/// `percent` of what is not durable survives.
+void SimWorld::stop_keeping(StopKind kind, Duration down, unsigned percent) {
   if (shards_.empty()) return;
   trace.note("broker stops", {{"kind", static_cast<std::int64_t>(kind)}});
   ++stops_;
@@ -266,7 +280,7 @@ void SimWorld::stop(StopKind kind, Duration down) {
     for (auto& [id, connection] : connections_) connection.session.reset();
     for (auto& shard : shards_) ignore_error(shard->close(), "what is not durable was not told");
   }
-  unsigned percent = static_cast<unsigned>(random_.below(101));
+  ambush_.reset();
   CrashPlan keep = keep_random(random_.next(), kind == StopKind::kClean ? 0 : percent);
   if (kind == StopKind::kKill) {
     auto in_flight = keep_random(random_.next(), percent);
@@ -298,6 +312,7 @@ void SimWorld::set_capacity(std::uint64_t bytes) {
 
 void SimWorld::heal() {
   healed_ = true;
+  ambush_.reset();
   set_capacity(std::numeric_limits<std::uint64_t>::max());
   disk_latency_ = plan_.disk_latency;
   if (mail_) mail_->refuse = 0;
@@ -412,8 +427,17 @@ void SimWorld::to_client(ConnectionId id, Event event) {
   found->second.to_client = at;
   events_.emplace(at, [this, id, event = std::move(event)]() mutable {
     auto there = connections_.find(id.value);
-    if (there != connections_.end() && there->second.open_at_client) event();
+    if (there == connections_.end() || !there->second.open_at_client) return;
+    event();
+    heard();
   });
+}
+
+/// A client has learned something.
+void SimWorld::heard() {
+  if (!ambush_ || !up() || (*ambush_)-- > 0) return;
+  coverage.count("power lost right after an answer");
+  stop_keeping(StopKind::kPower, some_of(std::chrono::seconds(1)), 0);
 }
 
 }  // namespace waybill

@@ -48,6 +48,13 @@ class ClientEnd {
 
 enum class StopKind : std::uint8_t { kPower, kKill, kClean };
 
+/// The last moment at which the broker had nothing to do: no mail, no turn, nothing asked of the
+/// disk. What it does later it also decided later.
+struct Rest {
+  MonotonicTime at;
+  WallTime wall;
+};
+
 class SimWorld {
   ManualClock clock_;  // first: the trace reads it
 
@@ -72,8 +79,14 @@ class SimWorld {
   [[nodiscard]] SimDisk& disk() { return *disk_; }
   /// How often it stopped.
   [[nodiscard]] std::uint64_t stops() const { return stops_; }
+  [[nodiscard]] const Rest& last_rest() const { return rest_; }
+  /// Requests may be refused for want of room, and what shards tell each other may be lost.
+  [[nodiscard]] bool refuses() const { return plan_.refuse_percent > 0; }
   /// Ends the process; it starts again after `down`. Nothing if it is down.
   void stop(StopKind kind, Duration down);
+  /// The power fails right after clients heard of so many more things, and nothing survives that
+  /// was not durable: the worst moment for a promise that was made too early.
+  void cut_power_after_hearing(std::uint64_t count) { ambush_ = count; }
   /// Once it has nothing to do at this moment, it does nothing for so long, and then goes on.
   void pause(Duration duration) { wanted_pause_ = duration; }
   /// Operations of the disk take so long at most.
@@ -124,6 +137,9 @@ class SimWorld {
 
   void start();
   Result<void> open();
+  void note_rest();
+  void heard();
+  void stop_keeping(StopKind kind, Duration down, unsigned percent);
   void drop_all();
   void lost_at_client(std::uint64_t id, Duration delay);
 
@@ -151,6 +167,8 @@ class SimWorld {
   bool ready_ = false;
   std::uint64_t generation_ = 0;
   std::uint64_t stops_ = 0;
+  Rest rest_;
+  std::optional<std::uint64_t> ambush_;
   std::uint64_t steps_at_rest_ = 0;  ///< since time moved
   std::uint64_t turns_at_rest_ = 0;  ///< of those
 

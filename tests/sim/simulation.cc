@@ -1,6 +1,7 @@
 #include "tests/sim/simulation.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "protocol/record/batch_view.h"
@@ -13,7 +14,6 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-constexpr char kTopic[] = "orders";
 constexpr Duration kLiveness = hours(2);
 
 /// Asks and waits: the simulation's own client, before and after the trouble.
@@ -59,9 +59,11 @@ class Simulation {
   void heal();
   void settle_down();
   void release_held(GroupModel& group);
+  bool add_topics();
+  bool add_group(const GroupPlan& plan);
   [[nodiscard]] bool at_rest();
   void check_everything();
-  std::vector<std::string> read_log(std::uint32_t partition);
+  std::vector<std::string> read_log(const SimTopic& topic, std::uint32_t partition);
   bool chance(unsigned percent) { return random_.below(100) < percent; }
   Duration some(Duration most) {
     return Duration(
@@ -73,6 +75,7 @@ class Simulation {
   Findings findings_;
   SimWorld world_;
   LogModel log_;
+  std::vector<SimTopic> topics_;
   std::vector<std::unique_ptr<GroupModel>> groups_;
   std::vector<std::unique_ptr<SimPublisher>> publishers_;
   std::vector<std::unique_ptr<SimConsumer>> consumers_;
@@ -87,7 +90,7 @@ Simulation::Simulation(std::uint64_t seed, const TraceFilter& filter)
     : plan_(draw_plan(seed)),
       random_(seed * 7 + 3),
       world_(plan_.world, seed, filter),
-      log_(plan_.partitions, findings_),
+      log_(std::accumulate(plan_.topics.begin(), plan_.topics.end(), 0U), findings_),
       inspector_(world_) {
   world_.on_broken = [this](const std::string& what) { findings_.report("it runs", what); };
   world_.on_stopped = [this] {
@@ -95,42 +98,63 @@ Simulation::Simulation(std::uint64_t seed, const TraceFilter& filter)
   };
 }
 
+bool Simulation::add_topics() {
+  for (std::uint32_t partitions : plan_.topics) {
+    SimTopic topic;
+    topic.name = "topic-" + std::to_string(topics_.size());
+    auto made = inspector_.ask<CreateTopicReply>(CreateTopicRequest{topic.name, partitions});
+    if (!made) return false;
+    topic.id = made->topic.id;
+    if (!topics_.empty()) {
+      topic.first_partition = topics_.back().first_partition + topics_.back().partitions;
+    }
+    topic.partitions = partitions;
+    topics_.push_back(std::move(topic));
+  }
+  if (topics_.size() > 1) world_.coverage.count("several topics");
+  return true;
+}
+
+bool Simulation::add_group(const GroupPlan& plan) {
+  const SimTopic& topic = topics_[plan.topic];
+  GroupStart start{StartKind::kEarliest, {}, {}};
+  auto made = inspector_.ask<CreateGroupReply>(
+      CreateGroupRequest{plan.name, topic.name, plan.policy, start});
+  if (!made) return false;
+  groups_.push_back(std::make_unique<GroupModel>(plan.name, plan.policy, topic.first_partition,
+                                                 plan_.world.max_deliveries, world_, log_,
+                                                 findings_));
+  if (!plan_.faults.clock) groups_.back()->expect_steady_clock();
+  if (plan_.faults.write_error) groups_.back()->expect_unreadable();
+  return true;
+}
+
 bool Simulation::set_up() {
-  auto topic = inspector_.ask<CreateTopicReply>(CreateTopicRequest{kTopic, plan_.partitions});
-  if (!topic) {
-    findings_.report("it runs", "no topic can be created");
+  bool made = add_topics();
+  for (const GroupPlan& plan : plan_.groups) made = made && add_group(plan);
+  if (!made) {
+    findings_.report("it runs", "no topic or group can be created");
     return false;
   }
   std::uint64_t seed = plan_.seed * 1000;
   std::uint64_t number = 1;
   std::vector<GroupModel*> models;
-  for (const GroupPlan& plan : plan_.groups) {
-    GroupStart start{StartKind::kEarliest, {}, {}};
-    auto made =
-        inspector_.ask<CreateGroupReply>(CreateGroupRequest{plan.name, kTopic, plan.policy, start});
-    if (!made) {
-      findings_.report("it runs", "no group can be created");
-      return false;
-    }
-    groups_.push_back(std::make_unique<GroupModel>(plan.name, plan.policy,
-                                                   plan_.world.max_deliveries, world_.clock(), log_,
-                                                   findings_, world_.coverage));
-    models.push_back(groups_.back().get());
-    if (!plan_.faults.clock) groups_.back()->expect_steady_clock();
-    if (plan_.faults.write_error) groups_.back()->expect_unreadable();
-    for (std::uint32_t i = 0; i < plan.consumers; ++i) {
-      consumers_.push_back(std::make_unique<SimConsumer>(world_, log_, *groups_.back(), findings_,
-                                                         plan, number++, ++seed));
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    models.push_back(groups_[g].get());
+    for (std::uint32_t i = 0; i < plan_.groups[g].consumers; ++i) {
+      consumers_.push_back(std::make_unique<SimConsumer>(world_, log_, *groups_[g], findings_,
+                                                         plan_.groups[g], number++, ++seed));
     }
   }
   for (const PublisherPlan& plan : plan_.publishers) {
     publishers_.push_back(
-        std::make_unique<SimPublisher>(world_, log_, findings_, plan, plan_.partitions, ++seed));
+        std::make_unique<SimPublisher>(world_, log_, findings_, plan, topics_[plan.topic], ++seed));
   }
-  operator_ = std::make_unique<SimOperator>(world_, log_, models, findings_, plan_, ++seed);
-  for (auto& publisher : publishers_) publisher->start(topic->topic.id);
+  operator_ =
+      std::make_unique<SimOperator>(world_, log_, models, findings_, plan_, topics_, ++seed);
+  for (auto& publisher : publishers_) publisher->start();
   for (auto& consumer : consumers_) consumer->start();
-  operator_->start(topic->topic.id);
+  operator_->start();
   return true;
 }
 
@@ -155,6 +179,9 @@ void Simulation::fault() {
   ++faults_;
   switch (random_.below(7)) {
     case 0:
+      if (plan.ambush && chance(60)) {
+        return world_.cut_power_after_hearing(random_.below(30));
+      }
       if (plan.power && world_.up()) {
         world_.coverage.count("power lost");
         if (world_.disk().pending() > 0) {
@@ -264,6 +291,7 @@ void Simulation::heal() {
 
 bool Simulation::at_rest() {
   if (!std::ranges::all_of(publishers_, [](const auto& p) { return p->quiet(); })) return false;
+  if (!operator_->quiet()) return false;
   for (const GroupPlan& plan : plan_.groups) {
     auto status = inspector_.ask<DescribeGroupReply>(DescribeGroupRequest{plan.name});
     if (!status) return false;
@@ -277,9 +305,14 @@ bool Simulation::at_rest() {
 
 /// A person resolves what holds others, and resumes what was paused.
 void Simulation::release_held(GroupModel& group) {
-  group.pause_ends();
-  inspector_.ask<PauseGroupReply>(PauseGroupRequest{group.name(), false});
-  if (group.policy().on_dead_letter != OnDeadLetter::kHold) return;
+  std::uint64_t resumed = group.pause_sent(false);
+  auto running = inspector_.ask<PauseGroupReply>(PauseGroupRequest{group.name(), false});
+  group.pause_told(resumed, running.has_value());
+  std::uint64_t released = group.brake_sent(BrakeMode::kAutomatic);
+  auto automatic =
+      inspector_.ask<SetBrakeReply>(SetBrakeRequest{group.name(), BrakeMode::kAutomatic});
+  group.brake_told(released, automatic.has_value());
+  if (group.resetting() || !group.may_hold()) return;
   ListDeadLettersRequest request;
   request.selection.group = group.name();
   request.selection.state = DeadLetterState::kDead;
@@ -311,13 +344,11 @@ void Simulation::settle_down() {
   world_.run_until(world_.now() + seconds(10));
 }
 
-std::vector<std::string> Simulation::read_log(std::uint32_t partition) {
+std::vector<std::string> Simulation::read_log(const SimTopic& topic, std::uint32_t partition) {
   std::vector<std::string> values;
-  auto topic = inspector_.ask<DescribeTopicReply>(DescribeTopicRequest{kTopic});
-  if (!topic) return values;
   for (;;) {
     ReadRequest request;
-    request.topic = topic->topic.id;
+    request.topic = topic.id;
     request.partition = {partition};
     request.from = {static_cast<std::int64_t>(values.size())};
     auto read = inspector_.ask<ReadReply>(request);
@@ -338,13 +369,18 @@ std::vector<std::string> Simulation::read_log(std::uint32_t partition) {
 
 void Simulation::check_everything() {
   std::vector<std::int64_t> ends;
-  for (std::uint32_t p = 0; p < plan_.partitions && !findings_.any(); ++p) {
-    std::vector<std::string> values = read_log(p);
-    log_.check_all(p, values);
-    ends.push_back(static_cast<std::int64_t>(values.size()));
+  for (const SimTopic& topic : topics_) {
+    for (std::uint32_t p = 0; p < topic.partitions && !findings_.any(); ++p) {
+      std::vector<std::string> values = read_log(topic, p);
+      log_.check_all(topic.first_partition + p, values);
+      ends.push_back(static_cast<std::int64_t>(values.size()));
+    }
   }
   for (std::size_t g = 0; g < groups_.size() && !findings_.any(); ++g) {
+    Asked asked = groups_[g]->ask();
     auto status = inspector_.ask<DescribeGroupReply>(DescribeGroupRequest{groups_[g]->name()});
+    auto counted = inspector_.ask<CheckGroupReply>(CheckGroupRequest{groups_[g]->name()});
+    if (counted) groups_[g]->check_told(*counted);
     std::vector<DeadLetterSummary> letters;
     ListDeadLettersRequest request;
     request.selection.group = groups_[g]->name();
@@ -357,13 +393,13 @@ void Simulation::check_everything() {
       if (!letters.empty()) request.after = letters.back().id;
     }
     if (!status) return findings_.report("it runs", "a group can not be described");
-    groups_[g]->status_told(*status);
+    groups_[g]->status_told(*status, asked);
     groups_[g]->check_end(letters, *status, ends);
     for (const DeadLetterSummary& letter : letters) {
       auto shown =
           inspector_.ask<ShowDeadLetterReply>(ShowDeadLetterRequest{groups_[g]->name(), letter.id});
       if (!shown) return findings_.report("it runs", "a dead letter can not be shown");
-      groups_[g]->show_told(*shown, groups_[g]->moment());
+      groups_[g]->show_told(*shown, groups_[g]->ask());
     }
   }
 }

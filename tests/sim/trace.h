@@ -15,7 +15,7 @@
 
 namespace waybill {
 
-/// One message: its partition and offset in the only topic of a run.
+/// One message: its offset, and its partition, numbered through all topics of a run.
 struct Place {
   std::uint32_t partition = 0;
   std::int64_t offset = 0;
