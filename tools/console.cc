@@ -22,12 +22,6 @@ bool write_all(int descriptor, std::string_view data) {
   return true;
 }
 
-std::string coloured(Colour colour, std::string_view text) {
-  constexpr std::string_view kCodes[] = {"1", "31", "32", "33", "2"};
-  return "\x1b[" + std::string(kCodes[static_cast<int>(colour)]) + "m" + std::string(text) +
-         "\x1b[0m";
-}
-
 }  // namespace
 
 ConsoleStreams process_streams() {
@@ -107,7 +101,9 @@ void Console::say(std::string_view line) {
 void Console::complain(std::string_view what, std::string_view next) {
   std::lock_guard lock(mutex_);
   clear_progress_locked();
-  std::string text = err_colour(Colour::kRed, "error:") + " " + std::string(what) + "\n";
+  bool red = streams_.colour && streams_.err_is_terminal;
+  std::string text = red ? "\x1b[31merror:\x1b[0m " : "error: ";
+  text += std::string(what) + "\n";
   while (!next.empty()) {
     std::size_t end = next.find('\n');
     text += "  " + std::string(next.substr(0, end)) + "\n";
@@ -157,15 +153,6 @@ ExitCode Console::refusal() const {
 
 std::string Console::shown_value(std::string_view value) const {
   return streams_.out_is_terminal ? escaped_text(value) : std::string(value);
-}
-
-std::string Console::out_colour(Colour colour, std::string_view text) const {
-  bool wanted = streams_.colour && streams_.out_is_terminal && format_ == OutputFormat::kText;
-  return wanted ? coloured(colour, text) : std::string(text);
-}
-
-std::string Console::err_colour(Colour colour, std::string_view text) const {
-  return streams_.colour && streams_.err_is_terminal ? coloured(colour, text) : std::string(text);
 }
 
 }  // namespace waybill::cli

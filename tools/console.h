@@ -13,7 +13,6 @@
 namespace waybill::cli {
 
 enum class OutputFormat { kText, kJson, kJsonLines };
-enum class Colour { kBold, kRed, kGreen, kYellow, kDim };
 
 /// What the console is connected to; a test gives strings instead of a terminal.
 struct ConsoleStreams {
@@ -71,10 +70,6 @@ class Console {
 
   /// A message's value for stdout: escaped on a terminal, as it is anywhere else (D18).
   [[nodiscard]] std::string shown_value(std::string_view value) const;
-
-  /// The text in colour if stdout (stderr) is a terminal that wants it.
-  [[nodiscard]] std::string out_colour(Colour colour, std::string_view text) const;
-  [[nodiscard]] std::string err_colour(Colour colour, std::string_view text) const;
 
  private:
   bool print_locked(std::string_view data);

@@ -387,6 +387,21 @@ TEST_F(WaybillRun, AWorkerAnswersLineByLine) {
   EXPECT_EQ(count("dead"), 1);
 }
 
+TEST_F(WaybillRun, WhatAWorkerSaidAboutOneMessageIsNotTheNextOnesFailure) {
+  make_group();
+  publish("1\n2\n");
+  const char* worker =
+      "read -r line; id=${line#*'\"id\":\"'}; id=${id%%'\"'*};"
+      " echo 'all about the first' >&2; echo '{\"id\":\"'$id'\",\"result\":\"ack\"}';"
+      " read -r line; echo 'it broke' >&2; exit 3";
+  std::unique_ptr<Program> consumer = start({"consume", "billing", "--worker", worker});
+  EXPECT_TRUE(comes_true([&] { return count("done") == 1 && count("failures") >= 1; }));
+  consumer->signal(SIGINT);
+  Finished end = consumer->finish();
+  EXPECT_TRUE(end.err.contains("all about the first")) << "it is shown as it comes" << end;
+  EXPECT_TRUE(end.err.contains("the worker ended with exit 3: it broke\n")) << end;
+}
+
 TEST_F(WaybillRun, DestructiveCommandsWithoutATerminalWantYes) {
   make_group();
   publish("x\n");
@@ -459,6 +474,20 @@ TEST_F(WaybillRun, CtrlCTwiceKillsTheProgramAndChargesNobody) {
   EXPECT_EQ(count("leased"), 0);
   Finished next = waybill({"consume", "billing", "--exit-at-end"});
   EXPECT_EQ(next.out, "1\n2\n") << next;
+  EXPECT_EQ(count("failures"), 0);
+}
+
+TEST_F(WaybillRun, CtrlCTwiceIsHeardBesideAProgramThatNeverStopsWriting) {
+  make_group();
+  publish("1\n");
+  std::unique_ptr<Program> consumer =
+      start({"consume", "billing", "--exec", "echo started; exec yes >&2"});
+  EXPECT_EQ(consumer->read_line(), "started");
+  consumer->signal(SIGINT);
+  consumer->signal(SIGTERM);
+  Finished end = consumer->finish();
+  EXPECT_EQ(end.exit_code, 0) << end;
+  EXPECT_EQ(count("leased"), 0);
   EXPECT_EQ(count("failures"), 0);
 }
 

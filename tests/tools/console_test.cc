@@ -93,9 +93,12 @@ TEST(ConsoleTest, ThereIsNoColourAndNoProgressOffATerminal) {
   Console console(terminal.streams(false), OutputFormat::kText, false);
   console.progress("50 %");
   EXPECT_EQ(terminal.err, "");
-  EXPECT_EQ(console.out_colour(Colour::kRed, "x"), "x");
+  console.complain("it broke");
+  EXPECT_EQ(terminal.err, "error: it broke\n");
+  terminal.err.clear();
   Console colourful(terminal.streams(true), OutputFormat::kText, false);
-  EXPECT_EQ(colourful.out_colour(Colour::kRed, "x"), "\x1b[31mx\x1b[0m");
+  colourful.complain("it broke");
+  EXPECT_EQ(terminal.err, "\x1b[31merror:\x1b[0m it broke\n");
 }
 
 TEST(ConsoleTest, ConfirmationNeedsAPersonOrYes) {
