@@ -7,9 +7,11 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <ctime>
 #include <functional>
+#include <string_view>
 #include <vector>
 
 #include "bench/engine_world.h"
@@ -21,6 +23,7 @@ constexpr std::int64_t kMessages = 1'000'000;
 constexpr std::int64_t kBatch = 64;
 constexpr std::int64_t kKeys = 10'000;
 constexpr std::uint32_t kCredit = 8192;
+constexpr std::size_t kSettlements = 1000;  // of one request, as consumers that batch them send
 constexpr std::uint64_t kCreditBytes = 64 * 1024 * 1024;
 
 double cpu_seconds() {
@@ -123,13 +126,12 @@ struct Scene {
     for (BenchClient* worker : workers) {
       SettleRequest request{1, {}};
       for (const DeliverPush& push : std::exchange(worker->pushes, {})) {
-        for (const GrantedRange& granted : push.ranges) add_settlements(granted, request, settled);
+        for (const GrantedRange& granted : push.ranges) {
+          add_settlements(granted, request, settled);
+          if (request.settlements.size() >= kSettlements) send(*worker, request);
+        }
       }
-      if (request.settlements.empty()) continue;
-      std::int64_t count = 0;
-      for (const Settlement& settlement : request.settlements) count += settlement.range.count();
-      worker->session().handle(std::move(request), [](Reply<SettleReply>) {});
-      give_credit(*worker, static_cast<std::uint32_t>(count));
+      send(*worker, request);
     }
     world.run();
     return settled;
@@ -150,6 +152,13 @@ struct Scene {
     RecordDraft draft{std::nullopt, as_bytes(value), {}, {1000}};
     if (!key.empty()) draft.key = as_bytes(key);
     if (!builder.add(draft)) give_up("a record did not fit");
+  }
+  static void send(BenchClient& worker, SettleRequest& request) {
+    if (request.settlements.empty()) return;
+    std::int64_t count = 0;
+    for (const Settlement& settlement : request.settlements) count += settlement.range.count();
+    worker.session().handle(std::exchange(request, {1, {}}), [](Reply<SettleReply>) {});
+    give_credit(worker, static_cast<std::uint32_t>(count));
   }
   void add_settlements(const GrantedRange& granted, SettleRequest& request, std::int64_t& settled) {
     for (Offset first = granted.range.first; first <= granted.range.last; first = first + kBatch) {
@@ -344,7 +353,12 @@ void run_all(int rounds) {
 }  // namespace waybill
 
 int main(int argc, char** argv) {
-  int rounds = argc > 1 ? std::atoi(argv[1]) : 3;
-  if (rounds < 1) waybill::give_up("usage: engine_bench [ROUNDS]");
+  int rounds = 3;
+  if (argc > 1) {
+    std::string_view text(argv[1]);
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), rounds);
+    bool whole = error == std::errc() && end == text.data() + text.size();
+    if (argc > 2 || !whole || rounds < 1) waybill::give_up("usage: engine_bench [ROUNDS]");
+  }
   waybill::run_all(rounds);
 }

@@ -79,7 +79,9 @@ Waiting DeliveryEngine::why_waiting(const ConsumerGroup& group,
   if (accounting(partition).ready == 0) return Waiting::kNothingReady;
   if (group.info.paused) return Waiting::kPaused;
   if (group.info.brake.state != BrakeState::kClosed) return Waiting::kBraked;
-  if (!may_go && scanning && partition.scheduler.full()) return Waiting::kIndexFull;
+  if (!may_go && scanning && partition.index_full()) return Waiting::kIndexFull;
+  // Whose key it holds back, nobody can say before the batch is read.
+  if (!may_go && scanning && partition.unreadable) return Waiting::kDisk;
   if (!may_go && !scanning) return Waiting::kAllKeysBusy;
   if (!std::ranges::any_of(group.consumers, &ShardConsumer::has_credit)) return Waiting::kNoCredit;
   if (partition.delivery.leased_count() >= group.info.policy.window) return Waiting::kWindowFull;
@@ -153,14 +155,35 @@ std::vector<ResetPartition> DeliveryEngine::plan_reset(GroupId id, const GroupSt
   return plans;
 }
 
+bool DeliveryEngine::has_room_for_reset(const ConsumerGroup& group) const {
+  return log_.admit(group.partitions.size() * 256 + 4096, true) == Admission::kAdmitted;
+}
+
+void DeliveryEngine::run_late_resets() {
+  std::vector<LateReset> late;
+  std::erase_if(late_resets_, [&](const LateReset& reset) {
+    ConsumerGroup* group = find(reset.group);
+    bool now = group == nullptr || has_room_for_reset(*group);
+    if (now) late.push_back(reset);
+    return now;
+  });
+  for (const LateReset& one : late) {
+    reset(one.group, one.epoch, one.start, one.include_dead, [](const auto&) {});
+  }
+}
+
 void DeliveryEngine::reset(GroupId id, std::uint32_t epoch, const GroupStart& start,
                            bool include_dead, Done<std::vector<ResetPartition>> done) {
   ConsumerGroup* group = find(id);
   Reply<std::vector<ResetPartition>> reply = std::vector<ResetPartition>();
   if (group == nullptr) {
     reply = RequestError(Errc::kUnknownGroup, "the group was deleted");
-  } else if (log_.admit(group->partitions.size() * 256 + 4096, true) != Admission::kAdmitted) {
-    reply = RequestError(Errc::kDiskFull, "no room to record the reset; try again later");
+  } else if (!has_room_for_reset(*group)) {
+    // Its epoch is in the catalog: it will happen.
+    late_resets_.push_back({id, epoch, start, include_dead});
+    reply = RequestError(Errc::kOutcomeUnknown,
+                         "the reset is recorded, but a shard has no room to carry it out yet and "
+                         "does so once it has; describe the group to see");
   } else {
     for (const auto& partition : group->partitions) {
       GroupPartition& p = *partition;

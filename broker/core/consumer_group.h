@@ -13,6 +13,7 @@
 
 #include "broker/core/dead_letters.h"
 #include "broker/core/delivery_state.h"
+#include "broker/core/expiry_index.h"
 #include "broker/core/gateway.h"
 #include "broker/core/key_scheduler.h"
 #include "storage/stream.h"
@@ -35,7 +36,11 @@ struct LeaseWatch {
   bool sent = false;
   RangeSet started = {};  ///< handlers work on these (D6)
   bool orphaned = false;  ///< its connection is gone; it waits for its instance (D5, D10)
+  bool alone = false;     ///< its instance has no other lease (D10)
 };
+
+/// After so many crashes a message is delivered alone: one may have been any message's fault (D10).
+inline constexpr std::uint32_t kSuspectCrashes = 2;
 
 struct GroupPartition {
   GroupPartition(GroupId group_id, PartitionIndex partition, Stream& partition_log,
@@ -64,15 +69,18 @@ struct GroupPartition {
   std::size_t unstaged_size = 0;         ///< about as many bytes
   KeyScheduler scheduler;
   RangeSet leased_before;                   ///< leased when the scan began and not looked at yet
-  std::map<Offset, WallTime> expiries;      ///< of scanned messages that have one
+  ExpiryIndex expiries;                     ///< of scanned messages
   std::optional<WallTime> barrier;          ///< ordering `partition`: the next one's time (D8)
   std::uint32_t scan_number = 0;            ///< of the scan under way; another one makes it stale
   bool reading = false;                     ///< the scan waits for the disk
+  bool unreadable = false;                  ///< it cannot read on and tries again now and then
   std::set<Offset> ready;                   ///< delivered before, without a key, and may go again
   std::map<Offset, MonotonicTime> delayed;  ///< failed, and wait until then
   std::map<LeaseToken, LeaseWatch> watches;
-  std::set<Offset> dying;  ///< on the way to the dead letters: the payload is being read
-  ConsumerId owner;        ///< ordering `partition`: who gets its messages
+  std::set<Offset> suspects = {};    ///< may go, but only alone to an instance (D10)
+  MonotonicTime isolate_after = {};  ///< when an instance may be asked for again
+  std::set<Offset> dying;            ///< on the way to the dead letters: the payload is being read
+  ConsumerId owner;                  ///< ordering `partition`: who gets its messages
   std::optional<MonotonicTime> alarm;  ///< when a timer looks at the scheduler again
   bool exhausted = false;              ///< nothing more to lease in this turn
   std::int64_t share = 1;              ///< single messages of one consumer in this turn
@@ -85,6 +93,15 @@ struct GroupPartition {
     const TrackedMessage* message = delivery.find_tracked(offset);
     return message != nullptr && message->dead_letter != 0;
   }
+  /// It may have killed clients: it was leased when they vanished, more than once (D10).
+  [[nodiscard]] bool is_suspect(Offset offset) const {
+    const TrackedMessage* message = delivery.find_tracked(offset);
+    return message != nullptr && message->crashes >= kSuspectCrashes;
+  }
+  /// The scan goes on when messages have ended (D9).
+  [[nodiscard]] bool index_full() const {
+    return scheduler.full() || expiries.size() >= scheduler.limit();
+  }
   /// Waiting behind a dead letter (D12).
   [[nodiscard]] std::uint64_t held_count() const;
 };
@@ -95,8 +112,11 @@ struct ShardConsumer {
   InstanceId instance;
   Credit credit;
   bool wanting = false;  ///< its session was told that there is work but no credit
+  bool quiet = false;    ///< its instance is to hold nothing but a suspect (D10)
 
-  [[nodiscard]] bool has_credit() const { return credit.messages > 0 && credit.bytes > 0; }
+  [[nodiscard]] bool has_credit() const {
+    return credit.messages > 0 && credit.bytes > 0 && !quiet;
+  }
 };
 
 struct ConsumerGroup {

@@ -245,6 +245,7 @@ void DeliveryEngine::attach(GroupId id, ShardConsumer consumer) {
       }
     }
   }
+  consumer.quiet = hushed_.contains(consumer.instance);
   group->consumers.push_back(consumer);
   mark_dirty(*group);
 }
@@ -258,8 +259,13 @@ void DeliveryEngine::detach(GroupId id, ConsumerId consumer, bool clean) {
   for (const auto& partition : group->partitions) {
     std::vector<LeaseToken> released;
     for (auto& [token, watch] : partition->watches) {
-      // A clean goodbye also gives back what its instance had before and did not claim.
-      if (watch.consumer != consumer || (watch.orphaned && !clean)) continue;
+      if (watch.consumer != consumer) continue;
+      // A clean goodbye also gives back what its instance had before and did not claim. Otherwise
+      // that was not with the client when it vanished.
+      if (watch.orphaned && !clean) {
+        watch.consumer = {};
+        continue;
+      }
       if (clean || !watch.sent) {
         released.push_back(token);
         continue;
@@ -387,6 +393,7 @@ void DeliveryEngine::turn() {
     timers_.erase(timers_.begin());
     run_timer(timer);
   }
+  run_late_resets();
   for (GroupId id : std::exchange(starved_, {})) {
     if (ConsumerGroup* group = find(id)) mark_dirty(*group);
   }
@@ -397,14 +404,16 @@ void DeliveryEngine::turn() {
     group->dirty = false;
     for (const auto& partition : group->partitions) look(*group, *partition);
     grant(*group);
+    ask_for_isolation(*group);
     // What left made room for what the scan did not get to.
     for (const auto& partition : group->partitions) {
       const KeyScheduler& scheduler = partition->scheduler;
       bool scans = !drains(*group, *partition) && !partition->reading && !partition->barrier &&
-                   !scheduler.full();
+                   !partition->index_full();
       if (scans && scheduler.scanned() < partition->log.end()) mark_dirty(*group);
     }
   }
+  run_isolation();
   for (auto [group_id, stream] : std::exchange(unstaged_, {})) {
     ConsumerGroup* group = find(group_id);
     GroupPartition* partition = group == nullptr ? nullptr : group->find(stream);

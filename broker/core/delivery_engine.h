@@ -8,8 +8,9 @@
 //      expiry  waiting ----> dead letter (too many failures, invalid, asked for)
 //
 // Where what is in this class: delivery_engine.cc the fold, consumers, the loop; scan.cc what
-// may go; leasing.cc what goes next and to whom; sending.cc how it leaves; settlement.cc how a
-// lease ends; burial.cc dead letters; accounting.cc describe, check, reset. Rules D1-D15.
+// may go; leasing.cc what goes next and to whom; isolation.cc who may have killed clients;
+// sending.cc how it leaves; settlement.cc how a lease ends; burial.cc dead letters; accounting.cc
+// describe, check, reset. Rules D1-D15.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +25,7 @@
 #include <vector>
 
 #include "broker/core/consumer_group.h"
+#include "broker/core/isolation_desk.h"
 #include "broker/core/partitions.h"
 
 namespace waybill {
@@ -75,7 +77,8 @@ class DeliveryEngine {
                                                        bool include_dead);
   /// Moves each partition of the group here to the start, in one change per partition. Does
   /// nothing, and says so with an empty list, where this epoch or a later one was reached before.
-  /// Answered when durable. Errors: kUnknownGroup, kDiskFull, kOutcomeUnknown.
+  /// Answered when durable. Errors: kUnknownGroup; kOutcomeUnknown, also where the journal has no
+  /// room yet: then it happens later.
   void reset(GroupId group, std::uint32_t epoch, const GroupStart& start, bool include_dead,
              Done<std::vector<ResetPartition>> done);
   /// Counts every message of the group here anew, beside what is kept (D19).
@@ -85,6 +88,14 @@ class DeliveryEngine {
   void on_outcomes(std::move_only_function<void(GroupId, std::vector<DeliveryOutcome>)> callback) {
     outcomes_ = std::move(callback);
   }
+
+  // --- isolation (D10), called by the desk in shard 0 ---
+
+  /// Leases the instance nothing until unhush(), and tells the desk when it holds nothing here.
+  void hush(InstanceId instance, std::uint64_t round);
+  void unhush(InstanceId instance);
+  /// The instance holds nothing anywhere: it may get the suspect that was asked for.
+  void isolate(InstanceId instance, std::uint64_t ask);
 
   /// Something changed that may allow a lease: a redrive, an append.
   void touch(GroupPartition& partition);
@@ -121,6 +132,26 @@ class DeliveryEngine {
     std::optional<Attempt> attempt;  ///< the one that killed it
     bool charged = false;
     std::move_only_function<void(Reply<SettleOutcome>)> done;
+  };
+  /// An instance that is leased nothing for a while.
+  struct Hush {
+    std::uint64_t round = 0;
+    bool told = false;  ///< the desk knows that it holds nothing here
+  };
+  /// An instance that was asked for, for a suspect of that partition.
+  struct Isolation {
+    GroupId group;
+    StreamId stream;
+    IsolationAsk ask;
+    MonotonicTime until;  ///< withdrawn if it has not come by then
+    LeaseToken token;     ///< {0, 0}: it has not come yet
+  };
+  /// A reset that waits for room in the journal.
+  struct LateReset {
+    GroupId group;
+    std::uint32_t epoch = 0;
+    GroupStart start;
+    bool include_dead = false;
   };
   struct SettleCall;
   struct Pick;
@@ -168,6 +199,21 @@ class DeliveryEngine {
   bool drop_next(ConsumerGroup& group, GroupPartition& partition, OffsetRange& range);
   void unpick(GroupPartition& partition, const std::vector<OffsetRange>& ranges, std::size_t from);
   void ask_for_credit(ConsumerGroup& group);
+  LeaseToken lease(ConsumerGroup& group, GroupPartition& partition, ShardConsumer& consumer,
+                   Pick& picked);
+  LeaseToken grant_single(ConsumerGroup& group, GroupPartition& partition, ShardConsumer& consumer,
+                          Offset offset);
+
+  // Suspects.
+  bool may_isolate(ConsumerGroup& group, const GroupPartition& partition);
+  void ask_for_isolation(ConsumerGroup& group);
+  void set_quiet(InstanceId instance, bool quiet);
+  void grant_alone(ConsumerGroup& group, Isolation& isolation, InstanceId instance);
+  void end_isolation(InstanceId instance);
+  [[nodiscard]] bool is_attached(InstanceId instance) const;
+  [[nodiscard]] bool holds_lease(InstanceId instance) const;
+  void run_isolation();
+
   void send(GroupId group, StreamId stream, LeaseToken token, Credit used);
   void read_run(const std::shared_ptr<Sending>& sending, std::size_t first, std::size_t count);
   void read_done(const std::shared_ptr<Sending>& sending);
@@ -204,6 +250,8 @@ class DeliveryEngine {
                     std::move_only_function<void(Result<SharedBytes>)> done);
   Result<void> bury(GroupPartition& partition, const Death& death, const SharedBytes& batch);
 
+  [[nodiscard]] bool has_room_for_reset(const ConsumerGroup& group) const;
+  void run_late_resets();
   [[nodiscard]] ResetPartition plan(const GroupPartition& partition, Offset to,
                                     bool include_dead) const;
   [[nodiscard]] Accounting accounting(const GroupPartition& partition) const;
@@ -217,13 +265,18 @@ class DeliveryEngine {
   std::map<GroupId, std::unique_ptr<ConsumerGroup>> groups_;
   std::unordered_map<StreamId, std::vector<GroupPartition*>> by_stream_;
   std::vector<GroupId> dirty_;
-  std::vector<GroupId> noted_;    ///< with outcomes to tell
+  std::vector<GroupId> noted_;  ///< with outcomes to tell
+  std::vector<LateReset> late_resets_;
   std::vector<GroupId> starved_;  ///< they have work, and the journal had no room for a lease
   std::vector<std::pair<GroupId, StreamId>> unstaged_;
   /// Ordering `partition`: leases whose batches are being read; they leave in this order (D8).
   std::map<std::pair<GroupId, StreamId>, std::deque<std::shared_ptr<Sending>>> leaving_;
   std::multimap<MonotonicTime, Timer> timers_;
   std::uint64_t next_lease_ = 1;
+  std::map<InstanceId, Hush> hushed_;
+  std::map<InstanceId, Isolation> isolations_;
+  std::uint64_t next_ask_ = 1;
+  IsolationDesk desk_;  ///< shard 0's is every shard's
   std::move_only_function<void(GroupId, std::vector<DeliveryOutcome>)> outcomes_;
 };
 

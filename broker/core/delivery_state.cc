@@ -209,11 +209,13 @@ Result<void> DeliveryState::apply(const ReleaseOp& op) {
     if (message.leased) --tracked_leased_;
     message.leased = false;
     message.ready_at = {};
-    bool unexplained = op.kind == ReleaseKind::kUnexplained;
+    bool crashed = op.kind == ReleaseKind::kCrashed;
+    bool unexplained = crashed || op.kind == ReleaseKind::kUnexplained;
     if (unexplained ? mutant("charge_unexplained") : mutant("charge_released")) {
       ++message.failures;
     }
     if (unexplained) ++message.unexplained;
+    if (crashed) ++message.crashes;
     if (op.kind == ReleaseKind::kRevoked) ++message.revoked;
   }
   return {};

@@ -377,7 +377,7 @@ DeliveryOp get_delivery_op(ByteReader& in, bool& known) {
       ReleaseOp op;
       op.token = get_token(in);
       op.range = get_range(in);
-      op.kind = get_enum(in, ReleaseKind::kGivenBack, ReleaseKind::kRevoked);
+      op.kind = get_enum(in, ReleaseKind::kGivenBack, ReleaseKind::kCrashed);
       return op;
     }
     case 5:

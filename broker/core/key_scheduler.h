@@ -44,6 +44,7 @@ class KeyScheduler {
   /// Everything below was seen.
   [[nodiscard]] Offset scanned() const { return scanned_; }
   void scanned_to(Offset offset) { scanned_ = offset; }
+  [[nodiscard]] std::size_t limit() const { return limit_; }
   [[nodiscard]] bool full() const {
     return queued_ >= limit_ || timed_.size() >= limit_ || taken_.size() >= limit_;
   }

@@ -165,7 +165,7 @@ ShardConsumer* DeliveryEngine::choose_owner(ConsumerGroup& group, GroupPartition
 
 void DeliveryEngine::ask_for_credit(ConsumerGroup& group) {
   for (ShardConsumer& consumer : group.consumers) {
-    if (consumer.has_credit() || consumer.wanting) continue;
+    if (consumer.has_credit() || consumer.wanting || consumer.quiet) continue;
     consumer.wanting = true;
     log_.mailbox().post(
         consumer.id.home,
@@ -193,14 +193,10 @@ bool DeliveryEngine::drop_next(ConsumerGroup& group, GroupPartition& partition,
     return true;
   }
   WallTime now = log_.clock().wall();
-  auto expiry = partition.expiries.lower_bound(range.first);
-  while (expiry != partition.expiries.end() && expiry->first <= range.last &&
-         expiry->second > now) {
-    ++expiry;
-  }
-  if (expiry == partition.expiries.end() || expiry->first > range.last) return false;
-  if (expiry->first != range.first) {
-    range.last = expiry->first - 1;
+  std::optional<Offset> expired = partition.expiries.first_expired(range, now);
+  if (!expired) return false;
+  if (*expired != range.first) {
+    range.last = *expired - 1;
     return false;
   }
   if (tracked != nullptr && tracked->dead_letter != 0) return false;  // a person sent it again
@@ -223,11 +219,12 @@ void DeliveryEngine::choose_singles(ConsumerGroup& group, GroupPartition& partit
   KeyScheduler& scheduler = partition.scheduler;
   std::set<Offset>& ready = partition.ready;
   std::vector<Offset>& chosen = partition.chosen;
+  std::vector<Offset> suspects;
   std::size_t count = partition.choose_next;
   partition.choose_next = std::min(count * 2, kMostChosen);
   for (auto it = ready.begin(); it != ready.end() && chosen.size() < count;) {
     bool may = !full || partition.is_redriven(*it);
-    if (may) chosen.push_back(*it);
+    if (may) (partition.is_suspect(*it) ? suspects : chosen).push_back(*it);
     it = may ? ready.erase(it) : std::next(it);
   }
   // The brake probes with what has failed least (D13).
@@ -243,11 +240,12 @@ void DeliveryEngine::choose_singles(ConsumerGroup& group, GroupPartition& partit
     while (chosen.size() < count) {
       std::optional<Offset> next = scheduler.take(full);
       if (!next) break;
-      chosen.push_back(*next);
+      (partition.is_suspect(*next) ? suspects : chosen).push_back(*next);
     }
     if (!chosen.empty()) partition.open_next = true;
   }
   std::ranges::sort(chosen, std::greater());
+  partition.suspects.insert(suspects.begin(), suspects.end());
 }
 
 /// Adds as many single messages as may go to one consumer in this turn.
@@ -285,6 +283,11 @@ bool DeliveryEngine::pick_run(ConsumerGroup& group, GroupPartition& partition, P
   }
   if (!first) return false;
   bool again = partition.ready.contains(*first);
+  if (again && partition.is_suspect(*first)) {
+    partition.ready.erase(*first);
+    partition.suspects.insert(*first);
+    return false;
+  }
 
   const Stream& log = partition.log;
   std::size_t index = log.index_of(*first);
@@ -340,6 +343,20 @@ void DeliveryEngine::unpick(GroupPartition& partition, const std::vector<OffsetR
   }
 }
 
+/// A lease of one message that was taken out; without room in the journal it goes back, and the
+/// answer is no token.
+LeaseToken DeliveryEngine::grant_single(ConsumerGroup& group, GroupPartition& partition,
+                                        ShardConsumer& consumer, Offset offset) {
+  Pick pick;
+  std::size_t index = partition.log.index_of(offset);
+  auto bytes = static_cast<std::int64_t>(partition.log.batch(index).size);
+  if (partition.is_redriven(offset)) bytes = redriven_size(partition, offset);
+  pick.add({offset, offset}, bytes, index);
+  LeaseToken token = lease(group, partition, consumer, pick);
+  if (token == LeaseToken{}) starved_.push_back(group.info.id);
+  return token;
+}
+
 /// False: the journal has no room for a lease. Without anything to lease the partition is
 /// exhausted.
 bool DeliveryEngine::grant_one(ConsumerGroup& group, GroupPartition& partition,
@@ -352,6 +369,12 @@ bool DeliveryEngine::grant_one(ConsumerGroup& group, GroupPartition& partition,
     partition.exhausted = true;
     return true;
   }
+  return lease(group, partition, consumer, picked) != LeaseToken{};
+}
+
+/// Leases what was picked; no token if the journal has no room.
+LeaseToken DeliveryEngine::lease(ConsumerGroup& group, GroupPartition& partition,
+                                 ShardConsumer& consumer, Pick& picked) {
   // A lease may end as a dead letter: it is granted only while that has room (D14). What is too
   // much at once may go one by one.
   auto has_room = [&] {
@@ -368,7 +391,7 @@ bool DeliveryEngine::grant_one(ConsumerGroup& group, GroupPartition& partition,
     picked.bytes = partition.log.batch(partition.log.index_of(first.first)).size;
     if (!has_room()) {
       unpick(partition, picked.ranges, 0);
-      return false;
+      return {};
     }
   }
   // Neighbours that were never delivered are one range.
@@ -402,13 +425,13 @@ bool DeliveryEngine::grant_one(ConsumerGroup& group, GroupPartition& partition,
   metrics_.delivered_messages += static_cast<std::uint64_t>(used.messages);
   if (relaxed || mutant("deliver_before_durable")) {
     send(group.info.id, partition.log.id(), token, used);
-    return true;
+    return token;
   }
   log_.when_durable(
       [this, group_id = group.info.id, stream = partition.log.id(), token, used](bool durable) {
         if (durable) send(group_id, stream, token, used);
       });
-  return true;
+  return token;
 }
 
 }  // namespace waybill

@@ -35,6 +35,7 @@ std::uint64_t GroupPartition::held_count() const {
     from = run.last + 1;
   }
   held += static_cast<std::uint64_t>(std::distance(ready.lower_bound(behind), ready.end()));
+  held += static_cast<std::uint64_t>(std::distance(suspects.lower_bound(behind), suspects.end()));
   return held - (barrier ? 1 : 0);
 }
 
@@ -48,10 +49,12 @@ void DeliveryEngine::rebuild(GroupPartition& partition) {
   const DeliveryState& delivery = partition.delivery;
   ++partition.scan_number;
   partition.reading = false;
+  partition.unreadable = false;
   partition.barrier.reset();
   partition.expiries.clear();
   partition.leased_before.clear();
   partition.ready.clear();
+  partition.suspects.clear();
   partition.scheduler.restart(std::max(delivery.floor(), delivery.start()));
   for (const auto& [token, lease] : delivery.leases()) {
     for (OffsetRange range : lease.open) partition.leased_before.add(range);
@@ -104,7 +107,7 @@ void DeliveryEngine::scan(GroupPartition& partition) {
   if (partition.reading || scheduler.scanned() >= log.end()) return;
   std::size_t index = log.index_of(scheduler.scanned());
   for (; index < log.batch_count(); ++index) {
-    if (partition.reading || partition.barrier || scheduler.full()) return;
+    if (partition.reading || partition.barrier || partition.index_full()) return;
     const StoredBatch& batch = log.batch(index);
     if (partition.ordering != Ordering::kKey && !batch.timed) {
       Offset from = scheduler.scanned();
@@ -142,6 +145,7 @@ void DeliveryEngine::read_for_scan(GroupPartition& partition, std::size_t index)
                 return mark_dirty(*group);
               }
               // Nobody can say what is in it: everything behind it waits, and it is tried again.
+              p->unreadable = true;
               timers_.emplace(log_.clock().monotonic() + kUnreadableWait, Timer{p, {}, {}});
             });
 }
@@ -172,7 +176,9 @@ bool DeliveryEngine::scan_batch(GroupPartition& partition, std::size_t index, By
       return false;
     }
     std::optional<WallTime> expiry = record.expiry();
-    if (expiry && !redriven && !mutant("expiry_is_ignored")) partition.expiries[offset] = *expiry;
+    if (expiry && !redriven && !mutant("expiry_is_ignored")) {
+      partition.expiries.add(offset, *expiry);
+    }
     KeyHash key = by_key ? key_hash(record.key) : 0;
     if (out) {
       if (key != 0) scheduler.add_taken(offset, key);
@@ -186,6 +192,7 @@ bool DeliveryEngine::scan_batch(GroupPartition& partition, std::size_t index, By
     return true;
   });
   if (!read || partition.barrier) return false;
+  partition.unreadable = false;
   scheduler.scanned_to(std::max(scheduler.scanned(), partition.log.batch(index).last() + 1));
   return true;
 }
@@ -210,10 +217,7 @@ void DeliveryEngine::ended(GroupPartition& partition, OffsetRange range) {
   if (partition.ordering == Ordering::kKey) {
     for (Offset o = range.first; o <= range.last; ++o) partition.scheduler.settled(o);
   }
-  if (!partition.expiries.empty()) {
-    partition.expiries.erase(partition.expiries.lower_bound(range.first),
-                             partition.expiries.upper_bound(range.last));
-  }
+  if (partition.expiries.size() > 0) partition.expiries.forget(range);
 }
 
 /// They are in no lease any more.
@@ -240,6 +244,7 @@ std::optional<Offset> DeliveryEngine::next_in_order(const GroupPartition& partit
   const std::set<Offset>& holding = partition.dead_letters.holding();
   bool held = partition.hold && !holding.empty() && *holding.begin() < *next;
   bool waits = !partition.delayed.empty() && partition.delayed.begin()->first < *next;
+  waits = waits || (!partition.suspects.empty() && *partition.suspects.begin() < *next);
   return held || waits ? std::nullopt : next;
 }
 

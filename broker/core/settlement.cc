@@ -252,7 +252,9 @@ void DeliveryEngine::fail(ConsumerGroup& group, GroupPartition& partition, Lease
   std::uint32_t failures = (tracked != nullptr ? tracked->failures : 0) + (charged ? 1 : 0);
   if (mutant("one_attempt_more") && failures > 0) --failures;
   ++metrics_.failed_attempts;
-  if (failure_class != FailureClass::kInvalid) note(group, partition, {offset, offset}, true);
+  bool brakes =
+      failure_class != FailureClass::kInvalid && failure_class != FailureClass::kUnexplained;
+  if (brakes) note(group, partition, {offset, offset}, true);
 
   std::optional<DeadLetterReason> reason;
   if (settlement.verb == SettleVerb::kDeadLetter) {
@@ -420,9 +422,24 @@ void DeliveryEngine::expire(GroupPartition& partition, LeaseToken token) {
 void DeliveryEngine::end_unexplained(GroupPartition& partition, LeaseToken token) {
   const OpenLease* lease = partition.delivery.find_lease(token);
   std::vector<OffsetRange> open = lease->open;
+  ConsumerGroup* group = find(partition.group);
+  const LeaseWatch& watch = partition.watches.at(token);
+  // After a restart of the broker nobody can tell; what a client that is there does not claim never
+  // reached it. But one that stays away has vanished while it held these.
+  bool crashed = watch.consumer != ConsumerId{} && !is_attached(lease->instance);
+  bool guilty = crashed && watch.alone;
+  ReleaseKind kind = crashed ? ReleaseKind::kCrashed : ReleaseKind::kUnexplained;
+  Settlement crash;
+  crash.verb = SettleVerb::kRetry;
+  crash.failure = {FailureClass::kUnexplained, "consumer_crashed",
+                   "the consumer vanished while it held only this message"};
   for (OffsetRange range : open) {
     for (Offset o = range.first; o <= range.last; ++o) {
       if (partition.dying.contains(o)) continue;
+      if (guilty) {
+        fail(*group, partition, token, o, crash, [](auto) {});
+        continue;
+      }
       const TrackedMessage* tracked = partition.delivery.find_tracked(o);
       if (tracked != nullptr && tracked->unexplained + 1 >= limits::kMaxUnexplained) {
         kill(partition, {.token = token,
@@ -432,7 +449,7 @@ void DeliveryEngine::end_unexplained(GroupPartition& partition, LeaseToken token
                          .done = {}});
         continue;
       }
-      record(partition, ReleaseOp{token, {o, o}, ReleaseKind::kUnexplained});
+      record(partition, ReleaseOp{token, {o, o}, kind});
     }
   }
   if (!open.empty()) revoke_after(partition, open.front().first);

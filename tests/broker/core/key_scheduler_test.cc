@@ -2,6 +2,7 @@
 // Method: small sequences by hand; then random ones against a plain list that is searched each
 // time.
 #include "broker/core/key_scheduler.h"
+#include "broker/core/expiry_index.h"
 
 #include <gtest/gtest.h>
 
@@ -114,6 +115,37 @@ TEST(NumberTable, IsAMapWhateverIsErased) {
     ASSERT_EQ(table.size(), model.size());
     ASSERT_TRUE(model.empty() || table.contains(model.begin()->first));
   }
+}
+
+TEST(ExpiryIndex, KnowsWhatHasExpiredWhateverHasEnded) {
+  SeededRandom random{5};
+  ExpiryIndex index;
+  std::map<std::int64_t, std::int64_t> model;
+  std::int64_t end = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    if (random.below(3) > 0) {
+      end += 1 + static_cast<std::int64_t>(random.below(3));
+      auto at = static_cast<std::int64_t>(random.below(100));
+      index.add({end}, {at});
+      model[end] = at;
+    }
+    OffsetRange range{{end - static_cast<std::int64_t>(random.below(300))}, {}};
+    range.last = range.first + static_cast<std::int64_t>(random.below(10));
+    if (random.below(3) == 0) {
+      index.forget(range);
+      model.erase(model.lower_bound(range.first.value), model.upper_bound(range.last.value));
+    }
+    WallTime now{static_cast<std::int64_t>(random.below(100))};
+    std::optional<Offset> expected;
+    for (auto it = model.lower_bound(range.first.value);
+         it != model.end() && it->first <= range.last.value && !expected; ++it) {
+      if (it->second <= now.milliseconds) expected = Offset{it->first};
+    }
+    ASSERT_EQ(index.first_expired(range, now), expected);
+    ASSERT_LE(index.size(), 2 * model.size());
+  }
+  index.forget({{0}, {end}});
+  EXPECT_EQ(index.size(), 0u);
 }
 
 TEST(KeyScheduler, KeysTakeTurnsInTheOrderTheyBecameReady) {

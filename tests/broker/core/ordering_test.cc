@@ -413,6 +413,28 @@ TEST(Times, WhatExpiredBeforeItsDeliveryIsDroppedWithACountD11) {
   }
 }
 
+TEST(Times, TheScanWaitsWhereTooManyHaveAnExpiryTimeD9) {
+  RigOptions options;
+  options.index_limit = 3;
+  Scene s(options);
+  WallTime later{s.rig.clock.wall().milliseconds + 1'000'000};
+  for (int i = 0; i < 7; ++i) {
+    SharedBytes batch = keyed({{"", std::to_string(i), {}, later}});
+    ASSERT_TRUE(s.client->publish_batch(s.topic, 0, batch).ok());
+  }
+  EXPECT_EQ(s.rig.partition_of(s.group, 0).expiries.size(), 3u);
+  s.client->subscribe("billing");
+  std::string seen;
+  for (int i = 0; i < 7 && seen.size() < 7; ++i) {
+    for (const Delivered& message : s.client->take()) {
+      seen += message.value;
+      EXPECT_TRUE(s.client->ack(message).ok());
+      EXPECT_LE(s.rig.partition_of(s.group, 0).expiries.size(), 3u);
+    }
+  }
+  EXPECT_EQ(seen, "0123456");
+}
+
 TEST(Times, WhatExpiredMayBecomeADeadLetterButNeverHoldsD12) {
   GroupPolicy policy = ordered(Ordering::kKey, OnDeadLetter::kHold);
   policy.on_expiry = OnExpiry::kDeadLetter;
@@ -445,6 +467,22 @@ TEST(PolicyChange, AnotherOrderAppliesOnceWhatIsLeasedIsSettledD12) {
   EXPECT_EQ(s.next(), "a3");
   EXPECT_TRUE(s.ack("a3").ok());
   EXPECT_EQ(s.next(), "a4");
+  s.check();
+}
+
+TEST(PolicyChange, InAPartitionNothingGoesAheadOfWhatTheNewScanHasNotReachedD8) {
+  Order s(ordered(Ordering::kKey), {.tail_cache = 1});
+  s.publish({{"k", "a"}});
+  s.publish({{"k", "b", {}, s.in(std::chrono::hours(1))}});
+  s.publish({{"j", "c"}});
+  s.client->subscribe("billing", 2);
+  EXPECT_EQ(s.next(), "a c") << "b waits for its key";
+  AlterGroupRequest order{"billing", ordered(Ordering::kPartition)};
+  ASSERT_TRUE(s.client->call<AlterGroupReply>(order).ok());
+  EXPECT_TRUE(s.client->settle(s.client->settlement(s.held.at("c"), SettleVerb::kRelease)).ok());
+  EXPECT_TRUE(s.ack("a").ok());
+  s.client->credit(10);
+  EXPECT_EQ(s.next(), "b c") << "b's batch has to be read first";
   s.check();
 }
 

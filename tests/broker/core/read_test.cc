@@ -185,5 +185,33 @@ TEST(Read, AMessageThatCannotBeReadBackHoldsUpNobodyAndIsNotLost) {
   EXPECT_TRUE(client.ack(got[0]).ok());
 }
 
+TEST(Read, WhatAGroupByKeyCannotReadHoldsUpWhatIsBehindAndItSaysSoD9) {
+  CoreRig rig({.tail_cache = 1});
+  TestClient& client = rig.connect();
+  TopicId topic = rig.create_topic(client, "orders");
+  for (const char* text : {"one", "needle", "three"}) {
+    ASSERT_TRUE(client.publish(topic, 0, {text}).ok());
+  }
+  auto [path, at] = find_on_disk(*rig.disk, "needle");
+  rig.disk->flip_bit(path, static_cast<std::uint64_t>(at));
+  GroupPolicy policy = CoreRig::policy();
+  policy.ordering = Ordering::kKey;
+  rig.create_group(client, "billing", "orders", policy);
+  client.subscribe("billing");
+  rig.advance(seconds(1));
+  std::vector<Delivered> got = client.take();
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_TRUE(client.ack(got[0]).ok());
+  auto waiting = [&] {
+    auto described = client.call<DescribeGroupReply>(DescribeGroupRequest{"billing"});
+    return described->partitions.at(0).waiting;
+  };
+  EXPECT_EQ(waiting(), Waiting::kDisk);
+  rig.disk->flip_bit(path, static_cast<std::uint64_t>(at));
+  rig.advance(seconds(61));
+  EXPECT_EQ(client.take().size(), 2u);
+  EXPECT_NE(waiting(), Waiting::kDisk);
+}
+
 }  // namespace
 }  // namespace waybill
