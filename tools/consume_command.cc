@@ -189,20 +189,21 @@ class ConsumeRun {
 
   /// With --exit-at-end: nothing is ready, leased or delayed in any partition, and no thread has a
   /// delivery; or what is left comes only once a person does something.
+  /// Who follows a group is told once, if nothing comes at first, what stops it.
   bool ends() {
-    if (!command_.exit_at_end) return false;
+    if (asked_ && !command_.exit_at_end) return false;
     std::uint64_t taken = taken_;
     if (taken != last_taken_) {
       last_taken_ = taken;
       last_change_ = std::chrono::steady_clock::now();
     }
     if (std::chrono::steady_clock::now() - last_change_ < kIdleBeforeAsking) return false;
+    asked_ = true;
     Reply<DescribeGroupReply> group = session_.request(DescribeGroupRequest{command_.group});
-    if (!group) {
-      note_error(group.error());
-      return true;
-    }
+    if (!group && command_.exit_at_end) note_error(group.error());
+    if (!group) return command_.exit_at_end;
     say_what_stops(group->group);
+    if (!command_.exit_at_end) return false;
     std::uint64_t open = 0;
     for (const GroupPartitionStatus& status : group->partitions) open += open_now(status);
     if (open == 0) return taken_ == taken;
@@ -231,6 +232,7 @@ class ConsumeRun {
   std::atomic<bool> stop_{false};
   std::atomic<std::uint64_t> taken_{0};
   std::uint64_t last_taken_ = 0;
+  bool asked_ = false;
   bool said_what_stops_ = false;
   StandstillWatch standstill_watch_;
   std::optional<Standstill> standstill_;  ///< why the run ends although messages are left

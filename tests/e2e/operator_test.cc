@@ -32,6 +32,8 @@ TEST_F(Operator, APausedGroupWaitsUntilItIsResumed_D9) {
   std::unique_ptr<Program> consumer = start({"consume", "billing"});
   EXPECT_TRUE(comes_true(
       [&] { return json_of({"group", "describe", "billing"}).at("consumers").as_int64() == 1; }));
+  EXPECT_TRUE(comes_true([&] { return consumer->errors().contains("PAUSED"); }))
+      << "who sees nothing come is told why";
   EXPECT_EQ(waiting_for(), "paused");
   EXPECT_EQ(count("ready"), 1);
   EXPECT_TRUE(waybill({"group", "list"}).out.contains("paused"));

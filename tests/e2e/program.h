@@ -88,6 +88,8 @@ class Program {
   [[nodiscard]] pid_t pid() const { return pid_; }
   void signal(int number) const { ::kill(pid_, number); }
 
+  /// What it has written to stderr so far.
+  [[nodiscard]] std::string errors() const { return content(errors_); }
   /// The next line of its stdout, without the end of line; nothing when it writes no more.
   std::optional<std::string> read_line() {
     std::size_t end = 0;
