@@ -9,6 +9,7 @@
 #include <fstream>
 #include <future>
 #include <iostream>
+#include <optional>
 #include <thread>
 
 #include "broker/server/build_info.h"
@@ -38,7 +39,7 @@ struct Arguments {
   std::string data;
   std::string listen = "127.0.0.1:7450";
   std::string http = "127.0.0.1:7451";
-  std::uint16_t shards = 0;
+  std::optional<std::uint16_t> shards;
   std::string disk = "auto";
   std::string journal_file_size = "64MiB";
   bool allow_unauthenticated = false;
@@ -91,7 +92,7 @@ Config to_config(const Arguments& arguments) {
   config.listen = usage(parse_listen_address(arguments.listen));
   config.http.reset();
   if (arguments.http != "off") config.http = usage(parse_listen_address(arguments.http));
-  if (arguments.shards != 0) config.shards = arguments.shards;
+  config.shards = arguments.shards;
   config.disk = usage(parse_disk_choice(arguments.disk));
   config.journal_file_size = usage(parse_size(arguments.journal_file_size));
   config.allow_unauthenticated = arguments.allow_unauthenticated;
