@@ -116,6 +116,7 @@ std::variant<CommandLine, CommandLineEnd> parse_command_line(
   add_dead_letter_commands(app, sink);
   add_outbox_commands(app, sink);
   add_storage_commands(app, sink);
+  add_bench_commands(app, sink);
   try {
     std::reverse(words.begin(), words.end());
     app.parse(words);

@@ -15,6 +15,7 @@
 #include "protocol/model/group_policy.h"
 #include "protocol/model/message.h"
 #include "protocol/model/requests.h"
+#include "tools/bench.h"
 #include "tools/exit_code.h"
 
 namespace waybill::cli {
@@ -237,7 +238,7 @@ using Command =
                  GroupPause, GroupBrake, GroupReset, GroupDelete, Consume, Read, DeadLetterList,
                  DeadLetterShow, DeadLetterEdit, DeadLetterRedrive, DeadLetterDiscard, OutboxDdl,
                  OutboxRelayRun, OutboxStatusShow, OutboxLane, StorageInfo, StorageCheck,
-                 StorageDump, StorageProbe>;
+                 StorageDump, StorageProbe, Bench, BenchCompare>;
 
 ExitCode run(const TopicCreate& command, BrokerSession& session);
 ExitCode run(const TopicList& command, BrokerSession& session);
@@ -270,5 +271,7 @@ ExitCode run(const StorageInfo& command, BrokerSession& session);
 ExitCode run(const StorageCheck& command, BrokerSession& session);
 ExitCode run(const StorageDump& command, BrokerSession& session);
 ExitCode run(const StorageProbe& command, BrokerSession& session);
+ExitCode run(const Bench& command, BrokerSession& session);
+ExitCode run(const BenchCompare& command, BrokerSession& session);
 
 }  // namespace waybill::cli

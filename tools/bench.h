@@ -1,0 +1,83 @@
+// A load test: what is asked for, and what came out of it. bench_load.cc runs it, bench_report.cc
+// says it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "protocol/model/group_policy.h"
+#include "protocol/model/reply.h"
+#include "tools/latency_histogram.h"
+
+namespace waybill::cli {
+
+enum class BenchScenario : std::uint8_t { kPublish, kConsume, kEndToEnd };
+enum class KeyDistribution : std::uint8_t { kUniform, kZipf };
+
+struct Bench {
+  BenchScenario scenario = BenchScenario::kPublish;
+  std::uint32_t partitions = 8;
+  std::uint32_t size = 100;  ///< of a value, in bytes; at least 8, which say when it was due
+  std::uint32_t publishers = 1;
+  std::uint32_t consumers = 1;
+  /// Of each publisher, while there is no rate: a new message follows each receipt.
+  std::uint32_t in_flight = 1000;
+  /// Messages per second of all publishers together; 0: as fast as receipts come back.
+  double rate = 0;
+  std::chrono::milliseconds duration{10'000};
+  std::chrono::milliseconds warm_up{2'000};  ///< before it; not measured
+  std::uint64_t messages = 500'000;          ///< kConsume: how many lie there when it begins
+  std::uint64_t keys = 0;                    ///< 0: messages have none
+  KeyDistribution key_distribution = KeyDistribution::kUniform;
+  Ordering ordering = Ordering::kNone;
+  Attempts attempts = Attempts::kExact;
+  double failing = 0;  ///< percent of messages that fail at their first delivery
+  double dying = 0;    ///< percent that become dead letters at their first delivery
+  bool keep = false;   ///< leave topic and group behind
+  std::string result_file;
+};
+
+struct BenchCompare {
+  std::string before;
+  std::string after;
+};
+
+/// What was counted between the end of the warm-up and the end; of kConsume, all of it.
+struct BenchResult {
+  std::chrono::duration<double> measured{};
+  std::uint64_t confirmed = 0;
+  std::uint64_t refused = 0;  ///< publishes that ended with an error, over the whole run
+  std::uint64_t settled = 0;
+  LatencyHistogram publish;     ///< from when a message was due to its receipt
+  LatencyHistogram end_to_end;  ///< from when it was due to its first delivery
+
+  // Over the whole run: whether the broker kept its word.
+  std::uint64_t all_confirmed = 0;
+  std::uint64_t all_ended = 0;    ///< acked or dead
+  std::uint64_t redelivered = 0;  ///< deliveries that were not a message's first
+  std::chrono::duration<double> client_cpu{};
+  std::optional<RequestError> error;  ///< the first; a refused publish or a lost consumer
+};
+
+/// What a person sees meanwhile.
+struct BenchProgress {
+  std::chrono::milliseconds elapsed{};
+  bool warming_up = false;
+  std::uint64_t confirmed = 0;
+  std::uint64_t settled = 0;
+};
+
+/// Runs the load against a topic and a group that exist. Blocking; `progress` is called from this
+/// thread, ten times a second. Ctrl-C ends the run early, with what was measured so far.
+BenchResult run_load(const Bench& bench, const std::string& endpoint, const std::string& topic,
+                     const std::string& group,
+                     const std::function<void(const BenchProgress&)>& progress);
+
+/// As a table for people and as one JSON object for scripts and `bench compare`.
+std::string bench_text(const Bench& bench, const BenchResult& result, const std::string& endpoint);
+std::string bench_json(const Bench& bench, const BenchResult& result, const std::string& endpoint);
+
+}  // namespace waybill::cli

@@ -1,0 +1,223 @@
+// `waybill bench`: a topic and a group of its own, the load, and what came of it.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/json.hpp>
+#include <fstream>
+#include <iterator>
+
+#include "protocol/base/random.h"
+#include "tools/bench.h"
+#include "tools/broker_session.h"
+#include "tools/commands.h"
+#include "tools/escape.h"
+#include "tools/problem.h"
+#include "tools/stop_signal.h"
+#include "tools/text_table.h"
+#include "tools/time_text.h"
+
+namespace waybill::cli {
+namespace {
+
+namespace json = boost::json;
+
+/// Of a failure on purpose; short, so that a run does not wait for it.
+constexpr std::chrono::milliseconds kBackoff{10};
+
+/// The topic and the group of a run; gone with it.
+class BenchPlace {
+ public:
+  BenchPlace(BrokerSession& session, const Bench& bench) : session_(session), bench_(bench) {}
+  BenchPlace(const BenchPlace&) = delete;
+  BenchPlace& operator=(const BenchPlace&) = delete;
+
+  Reply<void> make() {
+    SeededRandom random(system_seed());
+    name_ = fmt::format("bench-{:016x}", random.next());
+    if (auto topic = session_.request(CreateTopicRequest{name_, bench_.partitions}); !topic) {
+      return topic.error();
+    }
+    made_ = true;
+    if (bench_.scenario == BenchScenario::kPublish) return {};
+    CreateGroupRequest group;
+    group.name = name_;
+    group.topic = name_;
+    group.policy.ordering = bench_.ordering;
+    group.policy.attempts = bench_.attempts;
+    group.policy.backoff.kind = BackoffKind::kFixed;
+    group.policy.backoff.base = kBackoff;
+    group.policy.brake.enabled = false;  // what fails here fails on purpose
+    group.start.kind = StartKind::kEarliest;
+    if (auto created = session_.request(std::move(group)); !created) return created.error();
+    grouped_ = true;
+    return {};
+  }
+
+  /// Whether the broker's own books agree with what was counted here; empty if they do.
+  std::string disagreement(const BenchResult& result) {
+    if (!grouped_) return {};
+    Reply<DescribeGroupReply> group = session_.request(DescribeGroupRequest{name_});
+    if (!group) return "the broker could not be asked: " + group.error().explanation;
+    std::uint64_t done = 0;
+    std::uint64_t dead = 0;
+    for (const GroupPartitionStatus& status : group->partitions) {
+      done += status.accounting.done;
+      dead += status.accounting.dead;
+    }
+    if (done + dead == result.all_ended) return {};
+    return fmt::format("the broker counts {} done and {} dead, {} were settled here", done, dead,
+                       result.all_ended);
+  }
+
+  Reply<void> remove() {
+    if (grouped_) {
+      if (auto gone = session_.request(DeleteGroupRequest{name_, true}); !gone) return gone.error();
+    }
+    if (made_) {
+      if (auto gone = session_.request(DeleteTopicRequest{name_}); !gone) return gone.error();
+    }
+    return {};
+  }
+  [[nodiscard]] const std::string& name() const { return name_; }
+
+ private:
+  BrokerSession& session_;
+  const Bench& bench_;
+  std::string name_;
+  bool made_ = false;
+  bool grouped_ = false;
+};
+
+std::string progress_text(const BenchProgress& now, const BenchProgress& before) {
+  double seconds =
+      std::max(std::chrono::duration<double>(now.elapsed - before.elapsed).count(), 0.001);
+  auto rate = [seconds](std::uint64_t later, std::uint64_t earlier) {
+    return static_cast<double>(later - std::min(earlier, later)) / seconds;
+  };
+  return fmt::format("{:>4.0f} s{}  {:.0f} confirmed/s  {:.0f} consumed/s",
+                     std::chrono::duration<double>(now.elapsed).count(),
+                     now.warming_up ? " (warming up)" : "", rate(now.confirmed, before.confirmed),
+                     rate(now.settled, before.settled));
+}
+
+Checked<json::object> read_result(const std::string& file) {
+  std::ifstream in(file);
+  if (!in) return Problem{fmt::format("'{}' cannot be read", escaped_line(file))};
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  boost::system::error_code error;
+  json::value value = json::parse(text, error);
+  const json::object* object = error ? nullptr : value.if_object();
+  if (object == nullptr || !object->contains("parameters") || !object->contains("published")) {
+    return Problem{
+        fmt::format("'{}' is no result of 'waybill bench --result'", escaped_line(file))};
+  }
+  return *object;
+}
+
+/// The number at a path, as "published.latency.p50_us".
+std::optional<double> number_at(const json::object& object, std::string path) {
+  const json::object* at = &object;
+  for (;;) {
+    // Names may hold dots themselves (p99.9_us): the longest that is there wins.
+    if (const json::value* last = at->if_contains(path)) {
+      if (last->is_number()) return last->to_number<double>();
+      return std::nullopt;
+    }
+    std::size_t dot = path.find('.');
+    if (dot == std::string::npos) return std::nullopt;
+    const json::value* inner = at->if_contains(path.substr(0, dot));
+    if (inner == nullptr || !inner->is_object()) return std::nullopt;
+    at = &inner->get_object();
+    path = path.substr(dot + 1);
+  }
+}
+
+constexpr std::array kCompared{
+    "published.per_second",       "published.latency.p50_us",  "published.latency.p99_us",
+    "published.latency.p99.9_us", "consumed.per_second",       "consumed.latency.p50_us",
+    "consumed.latency.p99_us",    "consumed.latency.p99.9_us", "client_cpu_s"};
+
+}  // namespace
+
+ExitCode run(const Bench& command, BrokerSession& session) {
+  StopSignal::install();
+  Console& console = session.console();
+  if (command.failing + command.dying > 100) {
+    return session.usage("--failing and --dying are more than all messages",
+                         "they are percentages of messages; together at most 100");
+  }
+  if (command.ordering == Ordering::kKey && command.keys == 0) {
+    return session.usage("--ordering key needs keys", "say how many with --keys, as 10000");
+  }
+  BenchPlace place(session, command);
+  if (Reply<void> made = place.make(); !made) {
+    ExitCode code = session.report(made.error());
+    if (Reply<void> removed = place.remove(); !removed) session.report(removed.error());
+    return code;
+  }
+  BenchProgress before;
+  BenchResult result = run_load(command, session.endpoint(), place.name(), place.name(),
+                                [&](const BenchProgress& now) {
+                                  if (!console.shows_progress()) return;
+                                  if (now.elapsed - before.elapsed < std::chrono::seconds(1))
+                                    return;
+                                  console.progress(progress_text(now, before));
+                                  before = now;
+                                });
+  console.progress({});
+  console.print_one(bench_text(command, result, session.endpoint()),
+                    bench_json(command, result, session.endpoint()));
+  ExitCode code = ExitCode::kOk;
+  if (std::string disagreement = place.disagreement(result); !disagreement.empty()) {
+    console.complain(disagreement);
+    code = ExitCode::kFailed;
+  }
+  if (!command.keep) {
+    if (Reply<void> removed = place.remove(); !removed) code = session.report(removed.error());
+  } else {
+    console.say(fmt::format("topic and group {} stay", place.name()));
+  }
+  if (!command.result_file.empty()) {
+    std::ofstream out(command.result_file);
+    out << bench_json(command, result, session.endpoint()) << "\n";
+    if (!out.flush()) {
+      console.complain(fmt::format("the result could not be written to '{}'",
+                                   escaped_line(command.result_file)));
+      code = ExitCode::kFailed;
+    }
+  }
+  if (result.error) return session.report(*result.error);
+  bool complete = command.scenario == BenchScenario::kPublish ||
+                  result.all_ended == result.all_confirmed || StopSignal::requested();
+  return complete ? code : ExitCode::kFailed;
+}
+
+ExitCode run(const BenchCompare& command, BrokerSession& session) {
+  Checked<json::object> before = read_result(command.before);
+  if (!before) return session.usage(before.error().text);
+  Checked<json::object> after = read_result(command.after);
+  if (!after) return session.usage(after.error().text);
+  Console& console = session.console();
+  for (const auto& [key, value] : before->at("parameters").as_object()) {
+    const json::value* other = after->at("parameters").as_object().if_contains(key);
+    if (other != nullptr && *other == value) continue;
+    console.say(fmt::format("not the same load: {} is {} and {}", std::string(key),
+                            json::serialize(value),
+                            other == nullptr ? "absent" : json::serialize(*other)));
+  }
+  TextTable table({"figure", ">before", ">after", ">ratio"});
+  json::object ratios;
+  for (const char* path : kCompared) {
+    std::optional<double> a = number_at(*before, path);
+    std::optional<double> b = number_at(*after, path);
+    if (!a || !b || *a == 0) continue;
+    table.add({path, fmt::format("{:.1f}", *a), fmt::format("{:.1f}", *b),
+               fmt::format("{:.2f}", *b / *a)});
+    ratios[path] = *b / *a;
+  }
+  console.print_one(table.render(), json::serialize(ratios));
+  return ExitCode::kOk;
+}
+
+}  // namespace waybill::cli

@@ -1,0 +1,459 @@
+// The load of `waybill bench`: publishers on one thread, consumers on another, each a client with a
+// connection of its own.
+//
+// Latencies count from when a message was due, not from when it could be sent: with a rate, a
+// broker that stands still for a second is charged for every message of that second (no coordinated
+// omission). A value begins with that time, so a consumer knows it too.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <atomic>
+#include <boost/asio.hpp>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "client/client.h"
+#include "tools/bench.h"
+#include "tools/stop_signal.h"
+
+namespace waybill::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Time = Clock::time_point;
+
+constexpr std::chrono::milliseconds kLook{100};
+/// Once publishing has ended, consumers that get nothing for so long are not waited for.
+constexpr std::chrono::seconds kPatience{20};
+constexpr std::chrono::milliseconds kTick{1};
+constexpr std::uint32_t kConsumerCredit = 20'000;
+constexpr std::uint64_t kConsumerCreditBytes = 32 * 1024 * 1024;
+
+/// Numbers that all threads add to and the waiting one looks at.
+struct Counts {
+  std::atomic<std::uint64_t> confirmed{0};
+  std::atomic<std::uint64_t> refused{0};
+  std::atomic<std::uint64_t> ended{0};
+  std::atomic<std::uint64_t> redelivered{0};
+  std::atomic<std::uint64_t> measured_confirmed{0};
+  std::atomic<std::uint64_t> measured_ended{0};
+  std::atomic<bool> stop{false};
+  std::atomic<Time> last_end{Time{}};
+
+  std::mutex mutex;
+  std::optional<RequestError> error;
+
+  void fail(const RequestError& what) {
+    std::lock_guard lock(mutex);
+    if (!error) error = what;
+  }
+};
+
+/// What is measured, set before a load starts.
+struct Window {
+  Time from;
+  Time until;
+  [[nodiscard]] bool holds(Time time) const { return time >= from && time < until; }
+};
+
+/// Keys 0 to n-1; with Zipf, key k is drawn with a weight of 1/(k+1).
+class KeyChoice {
+ public:
+  KeyChoice(std::uint64_t keys, KeyDistribution distribution) : keys_(keys) {
+    if (distribution != KeyDistribution::kZipf) return;
+    double sum = 0;
+    for (std::uint64_t k = 0; k < keys; ++k) {
+      sum += 1.0 / static_cast<double>(k + 1);
+      sums_.push_back(sum);
+    }
+  }
+  template <class Generator>
+  std::uint64_t draw(Generator& random) const {
+    if (sums_.empty()) return std::uniform_int_distribution<std::uint64_t>(0, keys_ - 1)(random);
+    double at = std::uniform_real_distribution<double>(0, sums_.back())(random);
+    auto found = std::ranges::lower_bound(sums_, at);
+    return static_cast<std::uint64_t>(std::min(found, sums_.end() - 1) - sums_.begin());
+  }
+
+ private:
+  std::uint64_t keys_;
+  std::vector<double> sums_;  ///< of weights; empty if all weigh the same
+};
+
+ClientOptions client_options(const std::string& endpoint) {
+  ClientOptions options;
+  options.endpoints = {endpoint};
+  options.client_name = "waybill-bench";
+  options.publish_timeout = std::chrono::seconds(30);
+  return options;
+}
+
+class PublishLoad {
+ public:
+  PublishLoad(boost::asio::io_context& io, const Bench& bench, const KeyChoice& keys,
+              const std::string& endpoint, const std::string& topic, Counts& counts,
+              std::uint32_t number)
+      : bench_(bench),
+        keys_(keys),
+        counts_(counts),
+        client_(io.get_executor(), client_options(endpoint)),
+        target_(topic),
+        timer_(io),
+        random_(number) {
+    // Not compressible, and not made anew for each message.
+    filler_.resize(bench.size);
+    for (std::byte& byte : filler_) byte = static_cast<std::byte>(random_());
+  }
+
+  /// Until `until`, or until so many messages were confirmed or refused. On the io thread.
+  void start(Time begin, Window window, std::uint64_t messages) {
+    begin_ = begin;
+    window_ = window;
+    left_ = messages;
+    if (bench_.rate > 0 && bench_.scenario != BenchScenario::kConsume) return tick();
+    for (std::uint32_t i = 0; i < bench_.in_flight; ++i) publish_next();
+  }
+  /// Nothing is on its way, and nothing will be.
+  [[nodiscard]] bool done() const { return done_; }
+  [[nodiscard]] const LatencyHistogram& latencies() const { return latencies_; }
+
+ private:
+  [[nodiscard]] bool over(Time now) const {
+    return left_ == 0 || now >= window_.until || counts_.stop;
+  }
+
+  void publish_next() {
+    Time now = Clock::now();
+    if (!over(now)) publish(now);
+    done_ = open_ == 0;
+  }
+
+  void tick() {
+    Time now = Clock::now();
+    double rate = bench_.rate / bench_.publishers;
+    for (;;) {
+      Time due = begin_ + std::chrono::duration_cast<Clock::duration>(
+                              std::chrono::duration<double>(static_cast<double>(sent_) / rate));
+      if (due > now || over(due)) break;
+      publish(due);
+    }
+    ticking_ = !over(now);
+    done_ = open_ == 0 && !ticking_;
+    if (!ticking_) return;
+    timer_.expires_after(kTick);
+    timer_.async_wait([this](boost::system::error_code) { tick(); });
+  }
+
+  void publish(Time due) {
+    ++open_;
+    ++sent_;
+    if (left_ != UINT64_MAX) --left_;
+    Message message;
+    message.value = filler_;
+    std::int64_t ticks = due.time_since_epoch().count();
+    std::memcpy(message.value->data(), &ticks, sizeof ticks);
+    if (bench_.keys > 0) {
+      message.key = to_vector(as_bytes("key-" + std::to_string(keys_.draw(random_))));
+    }
+    client_.async_publish(
+        target_, std::move(message),
+        [this, due](const Reply<PublishReceipt>& receipt) { published(due, receipt); });
+  }
+
+  void published(Time due, const Reply<PublishReceipt>& receipt) {
+    --open_;
+    if (receipt) {
+      Time now = Clock::now();
+      ++counts_.confirmed;
+      if (window_.holds(now)) ++counts_.measured_confirmed;
+      if (window_.holds(due)) latencies_.add(now - due);
+    } else {
+      ++counts_.refused;
+      counts_.fail(receipt.error());
+    }
+    // A slot whose message was refused stays empty: a broker that refuses is not stormed.
+    if (bench_.rate > 0 && bench_.scenario != BenchScenario::kConsume) {
+      done_ = open_ == 0 && !ticking_;
+    } else if (receipt) {
+      publish_next();
+    } else {
+      done_ = open_ == 0;
+    }
+  }
+
+  const Bench& bench_;
+  const KeyChoice& keys_;
+  Counts& counts_;
+  Client client_;
+  PublishTarget target_;
+  boost::asio::steady_timer timer_;
+  std::mt19937_64 random_;
+  ByteVector filler_;
+  Time begin_;
+  Window window_;
+  std::uint64_t left_ = 0;
+  std::uint64_t sent_ = 0;
+  std::uint64_t open_ = 0;
+  bool ticking_ = false;
+  std::atomic<bool> done_{false};
+  LatencyHistogram latencies_;
+};
+
+class ConsumeLoad {
+ public:
+  ConsumeLoad(boost::asio::io_context& io, const Bench& bench, const std::string& endpoint,
+              const std::string& group, Counts& counts)
+      : bench_(bench),
+        counts_(counts),
+        group_(group),
+        client_(io.get_executor(), client_options(endpoint)) {}
+
+  /// On the io thread.
+  void start(Window window) {
+    window_ = window;
+    SubscribeOptions options{kConsumerCredit, kConsumerCreditBytes};
+    client_.async_subscribe(group_, options, [this](Reply<Subscription> subscription) {
+      if (!subscription) {
+        counts_.fail(subscription.error());
+        done_ = true;
+        return;
+      }
+      subscription_.emplace(std::move(*subscription));
+      if (closing_) return close();
+      take();
+    });
+  }
+  /// Leaves the group once everything handed out is settled.
+  void close() {
+    closing_ = true;
+    if (!subscription_ || std::exchange(closed_, true)) return;
+    subscription_->async_close([this](const Reply<void>&) { done_ = true; });
+  }
+  [[nodiscard]] bool done() const { return done_; }
+  [[nodiscard]] const LatencyHistogram& latencies() const { return latencies_; }
+
+ private:
+  void take() {
+    subscription_->async_next([this](Reply<Delivery> delivery) {
+      if (!delivery) {
+        if (!closing_) counts_.fail(delivery.error());
+        return;
+      }
+      settle(*delivery);
+      take();
+    });
+  }
+
+  void settle(Delivery& delivery) {
+    Time now = Clock::now();
+    bool first = delivery.number() == 1;
+    const std::optional<ByteVector>& value = delivery.message().value;
+    if (first && value && value->size() >= sizeof(std::int64_t)) {
+      std::int64_t ticks = 0;
+      std::memcpy(&ticks, value->data(), sizeof ticks);
+      Time due{Clock::duration(ticks)};
+      if (window_.holds(due)) latencies_.add(now - due);
+    }
+    if (!first) ++counts_.redelivered;
+    double drawn = std::uniform_real_distribution<double>(0, 100)(random_);
+    if (first && drawn < bench_.failing) {
+      return delivery.retry({FailureClass::kFailed, "bench", "failed on purpose"});
+    }
+    if (first && drawn < bench_.failing + bench_.dying) {
+      delivery.dead_letter({FailureClass::kInvalid, "bench", "died on purpose"});
+    } else {
+      delivery.ack();
+    }
+    ++counts_.ended;
+    if (window_.holds(now)) ++counts_.measured_ended;
+    counts_.last_end = now;
+  }
+
+  const Bench& bench_;
+  Counts& counts_;
+  std::string group_;
+  Client client_;
+  std::optional<Subscription> subscription_;
+  std::mt19937_64 random_{7};
+  Window window_;
+  bool closing_ = false;
+  bool closed_ = false;
+  std::atomic<bool> done_{false};
+  LatencyHistogram latencies_;
+};
+
+/// An io_context and the thread that runs it.
+class LoadThread {
+ public:
+  ~LoadThread() { stop(); }
+  boost::asio::io_context& io() { return io_; }
+  void start() {
+    thread_ = std::thread([this] { io_.run(); });
+  }
+  void stop() {
+    io_.stop();
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  boost::asio::io_context io_{1};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{
+      io_.get_executor()};
+  std::thread thread_;
+};
+
+std::chrono::duration<double> cpu_time() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return std::chrono::duration<double>(seconds(usage.ru_utime) + seconds(usage.ru_stime));
+}
+
+class LoadRun {
+ public:
+  LoadRun(const Bench& bench, const std::string& endpoint, const std::string& topic,
+          const std::string& group, const std::function<void(const BenchProgress&)>& progress)
+      : bench_(bench), keys_(bench.keys, bench.key_distribution), progress_(progress) {
+    for (std::uint32_t i = 0; i < bench.publishers; ++i) {
+      publishers_.push_back(std::make_unique<PublishLoad>(publishing_.io(), bench, keys_, endpoint,
+                                                          topic, counts_, i + 1));
+    }
+    if (bench.scenario == BenchScenario::kPublish) return;
+    for (std::uint32_t i = 0; i < bench.consumers; ++i) {
+      consumers_.push_back(
+          std::make_unique<ConsumeLoad>(consuming_.io(), bench, endpoint, group, counts_));
+    }
+  }
+
+  BenchResult run() {
+    auto cpu_before = cpu_time();
+    publishing_.start();
+    consuming_.start();
+    begin_ = Clock::now();
+    bool consume = bench_.scenario == BenchScenario::kConsume;
+    Window window{begin_ + bench_.warm_up, begin_ + bench_.warm_up + bench_.duration};
+    if (consume) {
+      fill();
+      begin_ = Clock::now();
+      window = {begin_, Time::max()};
+    }
+    start_consumers(window);
+    if (!consume) start_publishers(window, UINT64_MAX);
+    wait([this] { return published(); });
+    drain();
+    Time end = std::min(window.until, consume ? counts_.last_end.load() : Clock::now());
+    publishing_.stop();
+    consuming_.stop();
+    return result(end - window.from, cpu_time() - cpu_before);
+  }
+
+ private:
+  void start_publishers(Window window, std::uint64_t messages) {
+    for (std::size_t i = 0; i < publishers_.size(); ++i) {
+      std::uint64_t share = messages;
+      if (messages != UINT64_MAX) {
+        share = messages / publishers_.size() + (i < messages % publishers_.size() ? 1 : 0);
+      }
+      boost::asio::post(publishing_.io(),
+                        [this, i, window, share] { publishers_[i]->start(begin_, window, share); });
+    }
+    started_ = true;
+  }
+
+  void start_consumers(Window window) {
+    for (auto& consumer : consumers_) {
+      boost::asio::post(consuming_.io(), [&consumer, window] { consumer->start(window); });
+    }
+  }
+
+  void fill() {
+    start_publishers({Time::max(), Time::max()}, bench_.messages);
+    wait([this] { return published(); });
+  }
+
+  /// Everything confirmed is consumed, or no more comes.
+  void drain() {
+    if (consumers_.empty()) return;
+    std::uint64_t seen = 0;
+    Time since = Clock::now();
+    wait([&] {
+      std::uint64_t ended = counts_.ended;
+      if (std::exchange(seen, ended) != ended) since = Clock::now();
+      return ended >= counts_.confirmed || Clock::now() - since > kPatience || counts_.stop;
+    });
+    for (auto& consumer : consumers_) {
+      boost::asio::post(consuming_.io(), [&consumer] { consumer->close(); });
+    }
+    Time closing = Clock::now();
+    wait([&] {
+      return std::ranges::all_of(consumers_, [](auto& c) { return c->done(); }) ||
+             Clock::now() - closing > kPatience;
+    });
+  }
+
+  [[nodiscard]] bool published() const {
+    return started_ && std::ranges::all_of(publishers_, [](auto& p) { return p->done(); });
+  }
+
+  template <class Until>
+  void wait(Until until) {
+    while (!until()) {
+      if (StopSignal::requested()) {
+        counts_.stop = true;
+        std::this_thread::sleep_for(kLook);
+        if (StopSignal::forced()) return;
+      } else {
+        StopSignal::wait_for(kLook);
+      }
+      Time now = Clock::now();
+      progress_({std::chrono::duration_cast<std::chrono::milliseconds>(now - begin_),
+                 bench_.scenario != BenchScenario::kConsume && now < begin_ + bench_.warm_up,
+                 counts_.confirmed, counts_.ended});
+    }
+  }
+
+  BenchResult result(Clock::duration measured, std::chrono::duration<double> cpu) {
+    BenchResult result;
+    result.measured = std::max<std::chrono::duration<double>>(measured, {});
+    result.confirmed = counts_.measured_confirmed;
+    result.refused = counts_.refused;
+    result.settled = counts_.measured_ended;
+    for (auto& publisher : publishers_) result.publish.add(publisher->latencies());
+    for (auto& consumer : consumers_) result.end_to_end.add(consumer->latencies());
+    result.all_confirmed = counts_.confirmed;
+    result.all_ended = counts_.ended;
+    result.redelivered = counts_.redelivered;
+    result.client_cpu = cpu;
+    result.error = counts_.error;
+    return result;
+  }
+
+  const Bench& bench_;
+  KeyChoice keys_;
+  const std::function<void(const BenchProgress&)>& progress_;
+  Counts counts_;
+  // Before those that run on them: threads end first, clients go, contexts go last.
+  LoadThread publishing_;
+  LoadThread consuming_;
+  std::vector<std::unique_ptr<PublishLoad>> publishers_;
+  std::vector<std::unique_ptr<ConsumeLoad>> consumers_;
+  Time begin_;
+  bool started_ = false;
+};
+
+}  // namespace
+
+BenchResult run_load(const Bench& bench, const std::string& endpoint, const std::string& topic,
+                     const std::string& group,
+                     const std::function<void(const BenchProgress&)>& progress) {
+  return LoadRun(bench, endpoint, topic, group, progress).run();
+}
+
+}  // namespace waybill::cli

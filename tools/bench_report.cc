@@ -1,0 +1,191 @@
+// What a load test came to: for a person, and as JSON for scripts and for `bench compare`.
+#include <fmt/format.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/json.hpp>
+#include <fstream>
+#include <thread>
+
+#include "tools/bench.h"
+#include "tools/counted.h"
+#include "tools/time_text.h"
+
+namespace waybill::cli {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::array kPercentiles{50.0, 90.0, 99.0, 99.9, 99.99};
+constexpr double kMega = 1024.0 * 1024.0;
+
+std::string_view scenario_name(BenchScenario scenario) {
+  switch (scenario) {
+    case BenchScenario::kPublish:
+      return "publish";
+    case BenchScenario::kConsume:
+      return "consume";
+    case BenchScenario::kEndToEnd:
+      return "e2e";
+  }
+  return "?";
+}
+
+/// "1.20 ms": three digits that mean something.
+std::string latency_text(std::chrono::nanoseconds time) {
+  double us = static_cast<double>(time.count()) / 1000;
+  if (us < 1000) return fmt::format("{:.0f} us", us);
+  if (us < 1'000'000) return fmt::format("{:.2f} ms", us / 1000);
+  return fmt::format("{:.2f} s", us / 1'000'000);
+}
+
+double per_second(std::uint64_t count, const BenchResult& result) {
+  double seconds = result.measured.count();
+  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
+}
+
+std::string rate_line(std::string_view what, std::uint64_t count, const Bench& bench,
+                      const BenchResult& result) {
+  double rate = per_second(count, result);
+  return fmt::format("{:<11}{:>12.0f} messages/s  {:>9.2f} MiB/s of values\n", what, rate,
+                     rate * bench.size / kMega);
+}
+
+std::string latency_lines(const LatencyHistogram& latencies, std::string_view what) {
+  if (latencies.count() == 0) return {};
+  std::string line = fmt::format("  {:<9}", "latency");
+  for (double percent : kPercentiles) {
+    line += fmt::format("p{} {}  ", percent, latency_text(latencies.percentile(percent)));
+  }
+  return line + fmt::format("max {}\n  {:<9}{}\n", latency_text(latencies.longest()), "", what);
+}
+
+bool on_this_machine(const std::string& endpoint) {
+  return endpoint.starts_with("127.") || endpoint.starts_with("localhost") ||
+         endpoint.starts_with("[::1]");
+}
+
+std::string cpu_model() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (!line.starts_with("model name")) continue;
+    std::size_t colon = line.find(": ");
+    if (colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown";
+}
+
+json::object latency_object(const LatencyHistogram& latencies) {
+  auto us = [](std::chrono::nanoseconds time) { return static_cast<double>(time.count()) / 1000; };
+  json::object object{{"count", latencies.count()}};
+  if (latencies.count() == 0) return object;
+  for (double percent : kPercentiles) {
+    object[fmt::format("p{}_us", percent)] = us(latencies.percentile(percent));
+  }
+  object["mean_us"] = us(latencies.mean());
+  object["max_us"] = us(latencies.longest());
+  return object;
+}
+
+json::object parameters(const Bench& bench) {
+  return {
+      {"scenario", scenario_name(bench.scenario)},
+      {"partitions", bench.partitions},
+      {"size", bench.size},
+      {"publishers", bench.publishers},
+      {"consumers", bench.consumers},
+      {"in_flight", bench.in_flight},
+      {"rate", bench.rate},
+      {"duration_ms", bench.duration.count()},
+      {"warm_up_ms", bench.warm_up.count()},
+      {"messages", bench.messages},
+      {"keys", bench.keys},
+      {"key_distribution", bench.key_distribution == KeyDistribution::kZipf ? "zipf" : "uniform"},
+      {"ordering", name(bench.ordering)},
+      {"attempts", bench.attempts == Attempts::kExact ? "exact" : "relaxed"},
+      {"failing_percent", bench.failing},
+      {"dying_percent", bench.dying}};
+}
+
+json::object environment(const std::string& endpoint) {
+  utsname system{};
+  ::uname(&system);
+  return {{"broker", endpoint},
+          {"client_version", "0.1.0"},
+          {"cores", std::thread::hardware_concurrency()},
+          {"cpu", cpu_model()},
+          {"kernel", system.release},
+          {"shares_cores_with_broker", on_this_machine(endpoint)}};
+}
+
+/// Confirmed messages that were not consumed to their end.
+std::uint64_t missing(const BenchResult& result) {
+  return result.all_confirmed - std::min(result.all_confirmed, result.all_ended);
+}
+
+}  // namespace
+
+std::string bench_text(const Bench& bench, const BenchResult& result, const std::string& endpoint) {
+  bool publishes = bench.scenario != BenchScenario::kConsume;
+  bool consumes = bench.scenario != BenchScenario::kPublish;
+  std::string load = bench.rate > 0 && publishes
+                         ? fmt::format("{:.0f} messages/s due", bench.rate)
+                         : fmt::format("{} in flight each", bench.in_flight);
+  std::string text = fmt::format("{}: {}, values of {} B, {} ({})", scenario_name(bench.scenario),
+                                 counted(bench.partitions, "partition"), bench.size,
+                                 counted(bench.publishers, "publisher"), load);
+  if (consumes) {
+    text += fmt::format(", {}, ordering {}", counted(bench.consumers, "consumer"),
+                        name(bench.ordering));
+  }
+  text += fmt::format("; {:.1f} s measured\n", result.measured.count());
+  if (publishes) {
+    text += rate_line("confirmed", result.confirmed, bench, result);
+    text += latency_lines(result.publish, "from when a message was due until it was durable");
+  }
+  if (consumes) {
+    text += rate_line("consumed", result.settled, bench, result);
+    if (publishes) {
+      text += latency_lines(result.end_to_end, "from when it was due until its first delivery");
+    }
+    text += fmt::format("checked    {} confirmed, {} ended, {} redelivered: {}\n",
+                        result.all_confirmed, result.all_ended, result.redelivered,
+                        missing(result) == 0 ? "nothing is missing"
+                                             : counted(missing(result), "message") + " missing");
+  }
+  if (result.refused > 0) text += fmt::format("refused    {}\n", result.refused);
+  if (result.all_confirmed > 0) {
+    text +=
+        fmt::format("client     {:.2f} s of CPU per million messages\n",
+                    result.client_cpu.count() * 1e6 / static_cast<double>(result.all_confirmed));
+  }
+  if (on_this_machine(endpoint)) {
+    text += fmt::format("note       clients and broker shared the {} of this machine\n",
+                        counted(std::thread::hardware_concurrency(), "core"));
+  }
+  return text;
+}
+
+std::string bench_json(const Bench& bench, const BenchResult& result, const std::string& endpoint) {
+  json::object published{{"per_second", per_second(result.confirmed, result)},
+                         {"confirmed", result.confirmed},
+                         {"refused", result.refused},
+                         {"latency", latency_object(result.publish)}};
+  json::object consumed{{"per_second", per_second(result.settled, result)},
+                        {"settled", result.settled},
+                        {"latency", latency_object(result.end_to_end)}};
+  json::object checked{
+      {"confirmed", result.all_confirmed},
+      {"ended", result.all_ended},
+      {"redelivered", result.redelivered},
+      {"missing", bench.scenario == BenchScenario::kPublish ? 0 : missing(result)}};
+  json::object object{
+      {"parameters", parameters(bench)},          {"environment", environment(endpoint)},
+      {"measured_s", result.measured.count()},    {"published", std::move(published)},
+      {"consumed", std::move(consumed)},          {"checked", std::move(checked)},
+      {"client_cpu_s", result.client_cpu.count()}};
+  return json::serialize(object);
+}
+
+}  // namespace waybill::cli

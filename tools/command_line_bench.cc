@@ -1,0 +1,104 @@
+#include "protocol/base/limits.h"
+#include "tools/bench.h"
+#include "tools/command_options.h"
+#include "tools/time_text.h"
+
+namespace waybill::cli {
+namespace {
+
+constexpr std::uint32_t kSmallestValue = 8;  ///< it says when it was due
+constexpr std::uint32_t kLargestValue = 1024 * 1024;
+constexpr std::uint32_t kMostClients = 1000;
+constexpr std::uint32_t kMostInFlight = 100'000;
+constexpr std::uint64_t kMostKeys = 1'000'000;
+constexpr std::uint64_t kMostMessages = 100'000'000;
+
+void add_load_options(CLI::App* app, Bench& bench) {
+  app->add_option("--partitions", bench.partitions, "Of the topic")
+      ->check(CLI::Range(1U, limits::kMaxPartitions))
+      ->capture_default_str();
+  app->add_option("--size", bench.size, "Of a value, in bytes")
+      ->check(CLI::Range(kSmallestValue, kLargestValue))
+      ->capture_default_str();
+  app->add_option("--publishers", bench.publishers, "Each with a connection of its own")
+      ->check(CLI::Range(1U, kMostClients))
+      ->capture_default_str();
+  app->add_option("--in-flight", bench.in_flight, "Of each publisher, unless there is a rate")
+      ->check(CLI::Range(1U, kMostInFlight))
+      ->capture_default_str();
+  app->add_option("--keys", bench.keys, "So many different keys; 0: messages have none")
+      ->check(CLI::Range(std::uint64_t{0}, kMostKeys))
+      ->capture_default_str();
+  add_choice<KeyDistribution, KeyDistribution>(
+      app, "--key-distribution", bench.key_distribution,
+      {{"uniform", KeyDistribution::kUniform}, {"zipf", KeyDistribution::kZipf}},
+      "All keys alike, or few of them most of the time; uniform");
+  app->add_option("--result", bench.result_file, "Also write the result as JSON to this file")
+      ->type_name("FILE");
+  app->add_flag("--keep", bench.keep, "Leave the topic and the group behind");
+}
+
+void add_time_options(CLI::App* app, Bench& bench) {
+  app->add_option("--rate", bench.rate,
+                  "Messages per second of all publishers; without it, as fast as receipts come")
+      ->check(CLI::Range(0.001, 1e9));
+  add_parsed(app, "--duration", bench.duration, parse_duration, "What is measured; 10s",
+             "DURATION");
+  add_parsed(app, "--warm-up", bench.warm_up, parse_duration, "Before it; 2s", "DURATION");
+}
+
+void add_group_options(CLI::App* app, Bench& bench) {
+  app->add_option("--consumers", bench.consumers, "Each with a connection of its own")
+      ->check(CLI::Range(1U, kMostClients))
+      ->capture_default_str();
+  add_choice<Ordering, Ordering>(
+      app, "--ordering", bench.ordering,
+      {{"none", Ordering::kNone}, {"key", Ordering::kKey}, {"partition", Ordering::kPartition}},
+      "Of the group; none");
+  add_choice<Attempts, Attempts>(app, "--attempts", bench.attempts,
+                                 {{"exact", Attempts::kExact}, {"relaxed", Attempts::kRelaxed}},
+                                 "Of the group; exact");
+  app->add_option("--failing", bench.failing, "Percent of messages that fail once")
+      ->check(CLI::Range(0.0, 100.0));
+  app->add_option("--dying", bench.dying, "Percent of messages that become dead letters")
+      ->check(CLI::Range(0.0, 100.0));
+}
+
+}  // namespace
+
+void add_bench_commands(CLI::App& app, CommandSink& sink) {
+  CLI::App* family =
+      add_family(app, "bench", "Load the broker in a topic of its own and say what it can do");
+  auto [publish, published] =
+      add_command<Bench>(*family, "publish", "How many messages a second become durable", sink);
+  add_load_options(publish, *published);
+  add_time_options(publish, *published);
+  publish->footer(
+      "A latency counts from when a message was due, so a broker that stands still is charged for\n"
+      "everything that should have been published meanwhile. What was published stays in the\n"
+      "broker's journal until it is trimmed, also when the topic is deleted.");
+
+  auto [both, ended] = add_command<Bench>(
+      *family, "e2e", "Publish and consume at a time: rates, and the time from one to the other",
+      sink);
+  ended->scenario = BenchScenario::kEndToEnd;
+  add_load_options(both, *ended);
+  add_time_options(both, *ended);
+  add_group_options(both, *ended);
+
+  auto [consume, consumed] =
+      add_command<Bench>(*family, "consume", "How quickly a group works off what lies there", sink);
+  consumed->scenario = BenchScenario::kConsume;
+  add_load_options(consume, *consumed);
+  add_group_options(consume, *consumed);
+  consume->add_option("--messages", consumed->messages, "So many lie there when it begins")
+      ->check(CLI::Range(std::uint64_t{1}, kMostMessages))
+      ->capture_default_str();
+
+  auto [compare, compared] =
+      add_command<BenchCompare>(*family, "compare", "Two results as ratios", sink);
+  compare->add_option("before", compared->before, "A file of --result")->required();
+  compare->add_option("after", compared->after, "Another one")->required();
+}
+
+}  // namespace waybill::cli
