@@ -1,0 +1,77 @@
+// Goal: `waybill bench` says what happened, keeps no topic behind, and notices a broker that does
+// not keep its word in numbers that scripts can read.
+// Method: small loads on a real broker; what is compared are counts, never times.
+#include <boost/json.hpp>
+#include <fstream>
+
+#include "tests/e2e/waybill_run.h"
+
+namespace waybill {
+namespace {
+
+namespace json = boost::json;
+
+class BenchRun : public WaybillRun {
+ protected:
+  /// A short load, with what stays of it.
+  json::value bench(const Words& line, const Words& more = {}) {
+    Words all{"bench"};
+    all.insert(all.end(), line.begin(), line.end());
+    all.insert(all.end(), {"--partitions", "3", "--in-flight", "50"});
+    all.insert(all.end(), more.begin(), more.end());
+    return json_of(all);
+  }
+  static std::int64_t number(const json::value& result, const char* part, const char* field) {
+    return result.at(part).at(field).to_number<std::int64_t>();
+  }
+  std::size_t topics() { return json_of({"topic", "list"}).as_array().size(); }
+};
+
+TEST_F(BenchRun, EveryConfirmedMessageIsConsumedAndTheTopicIsGone) {
+  json::value result = bench({"e2e", "--duration", "200ms", "--warm-up", "0ms"},
+                             {"--size", "16", "--ordering", "key", "--keys", "10"});
+  EXPECT_GT(number(result, "checked", "confirmed"), 0);
+  EXPECT_EQ(number(result, "checked", "confirmed"), number(result, "checked", "ended"));
+  EXPECT_EQ(number(result, "checked", "missing"), 0);
+  EXPECT_EQ(number(result, "checked", "redelivered"), 0);
+  EXPECT_EQ(number(result, "published", "refused"), 0);
+  EXPECT_EQ(topics(), 1u) << "orders";
+}
+
+TEST_F(BenchRun, WhatFailsOnPurposeComesAgainAndWhatDiesIsCountedAsEnded) {
+  json::value result =
+      bench({"consume", "--messages", "300"}, {"--failing", "50", "--dying", "25"});
+  EXPECT_EQ(number(result, "checked", "confirmed"), 300);
+  EXPECT_EQ(number(result, "checked", "ended"), 300);
+  EXPECT_GT(number(result, "checked", "redelivered"), 0);
+  EXPECT_LT(number(result, "checked", "redelivered"), 300);
+}
+
+TEST_F(BenchRun, ARateIsKeptAndResultsAreCompared) {
+  Words load{"publish", "--duration", "300ms", "--warm-up", "0ms", "--rate", "1000"};
+  std::string file = (directory_.path() / "result.json").string();
+  json::value result = bench(load, {"--result", file, "--keep"});
+  // 1000 a second for 0.3 s are due; what is due is published, however late.
+  EXPECT_EQ(number(result, "checked", "confirmed"), 300);
+  EXPECT_EQ(topics(), 2u);
+  std::ifstream in(file);
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  EXPECT_EQ(json::parse(text).at("checked"), result.at("checked"));
+  json::value ratios = json_of({"bench", "compare", file, file});
+  EXPECT_EQ(ratios.at("published.per_second").to_number<double>(), 1.0);
+}
+
+TEST_F(BenchRun, MistakesAreSaidBeforeAnythingIsDone) {
+  Finished none = waybill({"bench", "e2e", "--ordering", "key"});
+  EXPECT_EQ(none.exit_code, 2) << none;
+  EXPECT_NE(none.err.find("--keys"), std::string::npos) << none;
+  Finished much = waybill({"bench", "e2e", "--failing", "60", "--dying", "60"});
+  EXPECT_EQ(much.exit_code, 2) << much;
+  Finished foreign = waybill({"bench", "compare", "/dev/null", "/dev/null"});
+  EXPECT_EQ(foreign.exit_code, 2) << foreign;
+  EXPECT_NE(foreign.err.find("no result"), std::string::npos) << foreign;
+  EXPECT_EQ(topics(), 1u);
+}
+
+}  // namespace
+}  // namespace waybill
