@@ -314,9 +314,14 @@ std::string fixed(double value, const char* format = "%.2f") {
 void run_all(int rounds) {
   GroupPolicy key = policy_of(Ordering::kKey);
   std::printf("Settled deliveries per second of one core\n");
-  double exact = settle_rate(rounds, policy_of(Ordering::kNone), kMessages, Law::kNone);
-  double relaxed =
-      settle_rate(rounds, policy_of(Ordering::kNone, Attempts::kRelaxed), kMessages, Law::kNone);
+  double exact = 0;
+  double relaxed = 0;
+  // In turns, and more often than the slower ones: a round takes some milliseconds.
+  for (int i = 0; i < 5 * rounds; ++i) {
+    exact = std::max(exact, settle_rate(1, policy_of(Ordering::kNone), kMessages, Law::kNone));
+    relaxed = std::max(relaxed, settle_rate(1, policy_of(Ordering::kNone, Attempts::kRelaxed),
+                                            kMessages, Law::kNone));
+  }
   row("ordering none, attempts exact", thousands(exact));
   row("ordering none, attempts relaxed", thousands(relaxed));
   row("  cost of exact: relaxed / exact", fixed(relaxed / exact));

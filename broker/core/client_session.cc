@@ -487,8 +487,10 @@ void ClientSession::handle(SettleRequest request, Done<SettleReply> done) {
   ask_shards<Reply<SettleReply>>(
       gateway_.mailbox_, gateway_.home_.index(), shards,
       [owned, group = consumer->group.id, instance = hello_.instance](Shard& shard, auto answered) {
+        const auto& items = owned->at(shard.index());
         std::vector<Settlement> mine;
-        for (const auto& [index, settlement] : owned->at(shard.index())) mine.push_back(settlement);
+        mine.reserve(items.size());
+        for (const auto& [index, settlement] : items) mine.push_back(settlement);
         shard.delivery().settle(group, instance, std::move(mine), std::move(answered));
       },
       [reply = std::move(reply), shards, owned,
