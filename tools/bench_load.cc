@@ -407,8 +407,9 @@ class LoadRun {
     while (!until()) {
       if (StopSignal::requested()) {
         counts_.stop = true;
-        std::this_thread::sleep_for(kLook);
         if (StopSignal::forced()) return;
+        look_.expires_after(kLook);
+        look_.wait();
       } else {
         StopSignal::wait_for(kLook);
       }
@@ -444,6 +445,7 @@ class LoadRun {
   LoadThread consuming_;
   std::vector<std::unique_ptr<PublishLoad>> publishers_;
   std::vector<std::unique_ptr<ConsumeLoad>> consumers_;
+  boost::asio::steady_timer look_{publishing_.io()};  ///< only waited for, here
   Time begin_;
   bool started_ = false;
 };

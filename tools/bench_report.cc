@@ -1,12 +1,12 @@
 // What a load test came to: for a person, and as JSON for scripts and for `bench compare`.
 #include <fmt/format.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <boost/json.hpp>
 #include <fstream>
-#include <thread>
 
 #include "tools/bench.h"
 #include "tools/counted.h"
@@ -66,6 +66,10 @@ bool on_this_machine(const std::string& endpoint) {
          endpoint.starts_with("[::1]");
 }
 
+std::uint64_t cores() {
+  return static_cast<std::uint64_t>(std::max(::sysconf(_SC_NPROCESSORS_ONLN), 1L));
+}
+
 std::string cpu_model() {
   std::ifstream info("/proc/cpuinfo");
   for (std::string line; std::getline(info, line);) {
@@ -111,12 +115,9 @@ json::object parameters(const Bench& bench) {
 json::object environment(const std::string& endpoint) {
   utsname system{};
   ::uname(&system);
-  return {{"broker", endpoint},
-          {"client_version", "0.1.0"},
-          {"cores", std::thread::hardware_concurrency()},
-          {"cpu", cpu_model()},
-          {"kernel", system.release},
-          {"shares_cores_with_broker", on_this_machine(endpoint)}};
+  return {{"broker", endpoint},       {"client_version", "0.1.0"},
+          {"cores", cores()},         {"cpu", cpu_model()},
+          {"kernel", system.release}, {"shares_cores_with_broker", on_this_machine(endpoint)}};
 }
 
 /// Confirmed messages that were not consumed to their end.
@@ -162,7 +163,7 @@ std::string bench_text(const Bench& bench, const BenchResult& result, const std:
   }
   if (on_this_machine(endpoint)) {
     text += fmt::format("note       clients and broker shared the {} of this machine\n",
-                        counted(std::thread::hardware_concurrency(), "core"));
+                        counted(cores(), "core"));
   }
   return text;
 }
