@@ -10,10 +10,13 @@ namespace waybill {
 
 /// Whether a suspect of the partition may go, if an instance is there for it alone.
 bool DeliveryEngine::may_isolate(ConsumerGroup& group, const GroupPartition& partition) {
+  if (partition.suspects.empty() || !may_grant(group) || drains(group, partition)) return false;
+  // Too many wait behind dead letters: only what resolves one may go (D12).
+  bool redriven = partition.is_redriven(*partition.suspects.begin());
+  if (!redriven && held_full(group, partition)) return false;
   bool in_order = partition.ordering == Ordering::kPartition;
   std::uint64_t leased = partition.delivery.leased_count();
-  return !partition.suspects.empty() && may_grant(group) && !drains(group, partition) &&
-         leased < group.info.policy.window && !(in_order && leased > 0);
+  return leased < group.info.policy.window && !(in_order && leased > 0);
 }
 
 /// Asks for an instance for each suspect of the group, as far as consumers have credit.
