@@ -53,6 +53,7 @@ constexpr std::string_view kStates[] = {
     "extended",
     "claimed after a restart",
     "consumer crashed holding leases",
+    "crash of one held alone charged",
     "consumer left cleanly",
     "settlement repeated on a new connection",
     "settlement of a lost lease refused",

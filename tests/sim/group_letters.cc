@@ -57,7 +57,7 @@ void GroupModel::check_reason(const DeadLetterSummary& letter, const Message& kn
   bool fits = true;
   switch (letter.reason) {
     case DeadLetterReason::kMaxFailures:
-      fits = asked([&](const Lease& l) { return may_die(l); });
+      fits = may_have_died(known.leases);
       coverage_.count("dead: max_failures");
       break;
     case DeadLetterReason::kInvalid:

@@ -67,6 +67,14 @@ GroupModel::Lease* GroupModel::find(const HandedOut& message) {
 
 // --- deliveries ---
 
+void GroupModel::event(Place place) {
+  auto& events = events_[place.partition];
+  MonotonicTime& last = messages_[place].last_event;
+  events.erase({last, place.offset});
+  last = now();
+  events.insert({last, place.offset});
+}
+
 void GroupModel::pushed(std::uint64_t holder, const DeliverPush& push,
                         const std::vector<HandedOut>& messages) {
   if (messages.size() > 1) coverage_.count("delivered in a range");
@@ -166,11 +174,15 @@ void GroupModel::check_counts(const HandedOut& message, const Message& known) {
     }
     return;
   }
-  const auto& [number, lease] = *std::prev(later);
+  auto before = std::prev(later);
+  const auto& [number, lease] = *before;
   if (lease.life != life_ && message.failures > 0) {
     coverage_.count("delivered after a restart with failures kept");
   }
-  bool may_charge = may_be_charged(lease);
+  bool may_charge = may_be_charged(known.leases, before);
+  if (message.failures > lease.failures && !lease.failure && !lease.started) {
+    coverage_.count("crash of one held alone charged");
+  }
   std::uint32_t least = lease.failures + (lease.charged ? 1 : 0);
   std::uint32_t most = lease.failures + (may_charge ? 1 : 0);
   if (message.failures < least || message.failures > most) {
@@ -191,6 +203,7 @@ void GroupModel::holder_gone(std::uint64_t holder) {
     for (auto& [number, lease] : message.leases) {
       if (lease.holder != holder) continue;
       lease.lost = now();
+      lease.crashed = true;
       if (!lease.ended) event(place);
     }
   }
@@ -221,8 +234,17 @@ bool GroupModel::is_stale(const HandedOut& message) const {
          });
 }
 
+/// Its holder vanished, and others had vanished with it before (D10).
+bool GroupModel::may_be_blamed(const Leases& leases, Leases::const_iterator lease) {
+  if (!lease->second.crashed) return false;
+  return std::count_if(leases.begin(), lease, [&](const auto& l) {
+           return l.first.redrive == lease->first.redrive && l.second.crashed;
+         }) >= 2;
+}
+
 /// Its end may have been charged as a failure.
-bool GroupModel::may_be_charged(const Lease& lease) const {
+bool GroupModel::may_be_charged(const Leases& leases, Leases::const_iterator at) const {
+  const Lease& lease = at->second;
   auto charges = [&](FailureClass failure_class) {
     return policy_.ever(
         [&](const GroupPolicy& p) {
@@ -232,24 +254,34 @@ bool GroupModel::may_be_charged(const Lease& lease) const {
         lease.pushed);
   };
   return (lease.failure && charges(*lease.failure)) ||
-         (lease.started && charges(FailureClass::kTimeout));
+         (lease.started && charges(FailureClass::kTimeout)) || may_be_blamed(leases, at);
 }
 
 /// Its end may have made its message a dead letter.
-bool GroupModel::may_die(const Lease& lease) const {
+bool GroupModel::may_die(const Leases& leases, Leases::const_iterator at) const {
+  const Lease& lease = at->second;
   if (lease.asked_dead) return true;
+  auto last = [&](const GroupPolicy& p) { return lease.failures + 1 >= p.max_failures; };
   auto kills = [&](FailureClass failure_class) {
     return policy_.ever(
         [&](const GroupPolicy& p) {
           FailureAction action = action_of(p.failures, failure_class);
           if (action == FailureAction::kDeadLetter) return true;
           bool free = action == FailureAction::kFree && p.failures.free_for >= kForEver;
-          return !free && lease.failures + 1 >= p.max_failures;
+          return !free && last(p);
         },
         lease.pushed);
   };
   return (lease.failure && kills(*lease.failure)) ||
-         (lease.started && kills(FailureClass::kTimeout));
+         (lease.started && kills(FailureClass::kTimeout)) ||
+         (may_be_blamed(leases, at) && policy_.ever(last, lease.pushed));
+}
+
+bool GroupModel::may_have_died(const Leases& leases) const {
+  for (auto lease = leases.begin(); lease != leases.end(); ++lease) {
+    if (may_die(leases, lease)) return true;
+  }
+  return false;
 }
 
 /// What fails while the brake is not closed is not charged (D13).
@@ -395,7 +427,8 @@ void GroupModel::told_dead(const HandedOut& message, Lease& lease,
     dead_[{message.place.partition, std::nullopt}].insert(message.place.offset);
   }
   if (message.number.redrive > 0) coverage_.count("redriven and died again");
-  if (settlement.verb == SettleVerb::kRetry && !may_die(lease)) {
+  if (settlement.verb == SettleVerb::kRetry &&
+      !may_die(known.leases, known.leases.find(message.number))) {
     report(
         "N failures, then a dead letter",
         text(message.number) + " died with " + std::to_string(lease.failures) + " failures before",

@@ -160,6 +160,7 @@ class GroupModel {
     std::optional<FailureClass> failure;    ///< of what was sent last
     bool in_partition = false;              ///< leased while the order was `partition`
     bool started = false;                   ///< was sent: its running out is a failure (D6)
+    bool crashed = false;                   ///< its holder vanished (D10)
     bool charged = false;                   ///< confirmed
     bool asked_dead = false;                ///< dead_letter was sent
 
@@ -179,11 +180,12 @@ class GroupModel {
     std::optional<DeliveryNumber> acked;
     std::optional<DeliveryNumber> died;       ///< the last confirmed
     std::map<std::uint64_t, Letter> letters;  ///< by number; several after a reset
+    MonotonicTime last_event;                 ///< see events_
     std::uint64_t changed = 0;                ///< the moment something of it was told last
     std::uint64_t died_in = 0;                ///< life of the broker
     std::uint32_t resets = 0;                 ///< that may have begun it anew
     bool vague = false;    ///< delivered while a reset was under way: its numbers mean nothing
-    bool skipped = false;  ///< a reset may have passed over it
+    bool skipped = false;  ///< a reset may have passed over it, or left it dead
 
     [[nodiscard]] bool discard_sent() const;
   };
@@ -205,7 +207,7 @@ class GroupModel {
   void forget_unrecorded(const HandedOut& message, Message& known);
   [[nodiscard]] bool taken_back(Place place, const Lease& lease) const;
   [[nodiscard]] bool may_have_taken_back(Place before, const Lease& lease) const;
-  void event(Place place) { events_[place.partition].insert({now(), place.offset}); }
+  void event(Place place);
 
   // Order.
   [[nodiscard]] bool ordered(Ordering ordering) const;
@@ -219,8 +221,11 @@ class GroupModel {
 
   // Settlements.
   [[nodiscard]] bool is_stale(const HandedOut& message) const;
-  [[nodiscard]] bool may_be_charged(const Lease& lease) const;
-  [[nodiscard]] bool may_die(const Lease& lease) const;
+  using Leases = std::map<DeliveryNumber, Lease>;
+  [[nodiscard]] bool may_be_charged(const Leases& leases, Leases::const_iterator lease) const;
+  [[nodiscard]] static bool may_be_blamed(const Leases& leases, Leases::const_iterator lease);
+  [[nodiscard]] bool may_die(const Leases& leases, Leases::const_iterator lease) const;
+  [[nodiscard]] bool may_have_died(const Leases& leases) const;
   [[nodiscard]] bool brake_may_forgive(MonotonicTime from) const;
   [[nodiscard]] Duration least_lease(MonotonicTime from) const;
   void check_behind_failure(const HandedOut& message, const Lease& lease,
@@ -269,7 +274,8 @@ class GroupModel {
     MonotonicTime sent;
   };
   std::map<std::pair<std::uint32_t, MonotonicTime>, FailureTold> failures_told_;
-  // By partition: messages without a confirmed end, and what happened to messages but acks.
+  // By partition: messages without a confirmed end, and when something but an ack happened to each
+  // last.
   std::map<std::uint32_t, std::set<std::int64_t>> open_;
   std::map<std::uint32_t, std::set<std::pair<MonotonicTime, std::int64_t>>> events_;
   /// Partitions that were told to stand still for all that is held, and when.

@@ -26,9 +26,9 @@ bool GroupModel::may_be_over(Place place) const {
   }
   // So many unexplained ends make a dead letter (D10).
   if (known.leases.size() >= 20) return true;
-  return std::ranges::any_of(known.leases, [&](const auto& entry) {
-    return entry.first.delivery >= max_deliveries_ || may_die(entry.second);
-  });
+  bool worn_out = std::ranges::any_of(
+      known.leases, [&](const auto& l) { return l.first.delivery >= max_deliveries_; });
+  return worn_out || may_have_died(known.leases);
 }
 
 /// After a restart, what a relaxed group handed out and had not recorded never happened.
@@ -89,13 +89,14 @@ bool GroupModel::taken_back(Place place, const Lease& lease) const {
 bool GroupModel::may_have_taken_back(Place before, const Lease& lease) const {
   const Message& known = messages_.at(before);
   if (known.vague) return true;
-  for (auto entry = known.leases.begin(); entry != known.leases.end(); ++entry) {
+  // The newest first: one before which another began was over then, and all before it.
+  bool over = false;
+  for (auto entry = known.leases.rbegin(); entry != known.leases.rend() && !over; ++entry) {
     const Lease& earlier = entry->second;
-    if (!earlier.may_end() && now() < earlier.until) continue;
-    auto next = std::next(entry);
-    bool over = (earlier.ended && *earlier.ended < lease.pushed) ||
-                (next != known.leases.end() && next->second.pushed < lease.pushed);
-    if (!over) return true;
+    bool ended = earlier.ended && *earlier.ended < lease.pushed;
+    bool may_end = earlier.may_end() || now() >= earlier.until;
+    if (may_end && !ended) return true;
+    over = earlier.pushed < lease.pushed;
   }
   return false;
 }

@@ -84,6 +84,11 @@ void GroupModel::check_brake(const Brake& brake, const Asked& asked) {
 void GroupModel::begin_anew(Place place, Message& message, std::int64_t to, bool include_dead) {
   ++message.resets;
   message.changed = ++moment_;
+  bool may_be_dead = message.died || !message.letters.empty() || may_have_expired(place) ||
+                     may_have_died(message.leases) ||
+                     std::ranges::any_of(message.leases, [&](const auto& l) {
+                       return l.first.delivery >= max_deliveries_;
+                     });
   std::erase_if(message.leases, [&](const auto& l) { return l.second.pushed < *resetting_; });
   message.vague = !message.leases.empty();  // before or after, who knows
   for (auto& [number, letter] : message.letters) {
@@ -93,7 +98,7 @@ void GroupModel::begin_anew(Place place, Message& message, std::int64_t to, bool
     message.skipped = true;
     return;
   }
-  message.skipped = false;
+  message.skipped = may_be_dead && !include_dead;  // it stays where it is then
   message.acked.reset();
   if (!message.vague) message.ack_sent = false;
   bool stays_dead = message.died && !include_dead && !message.discard_sent() &&
@@ -177,17 +182,20 @@ void GroupModel::check_accounting(const GroupPartitionStatus& status, const Aske
   }
   if (status.waiting == Waiting::kIndexFull) coverage_.count("index full");
   if (status.waiting == Waiting::kWindowFull) coverage_.count("window full");
+  // A policy that does not hold any more is in force once all leases have ended (D12).
+  bool stays = policy_.always([](const GroupPolicy& p) {
+    return p.on_dead_letter == OnDeadLetter::kHold && p.ordering != Ordering::kNone;
+  });
+  bool full = policy_.always([&](const GroupPolicy& p) { return a.held >= p.max_held; }, asked.at);
+  if (stays && full && status.waiting != Waiting::kHeldFull) {
+    report("what is held is bounded", "it holds " + std::to_string(a.held) + " and goes on", begin);
+  }
   if (status.waiting != Waiting::kHeldFull) return;
   coverage_.count("held full");
   world_.trace.note("held full", begin, 1, {{"held", static_cast<std::int64_t>(a.held)}});
-  // A policy that does not hold any more is in force once all leases have ended (D12).
-  bool stays = policy_.always(
-      [](const GroupPolicy& p) { return p.on_dead_letter == OnDeadLetter::kHold; }, asked.at);
-  if (stays && asked.at > full_resolved_) full_since_[begin.partition] = now();
-  if (policy_.always([&](const GroupPolicy& p) { return a.held < p.max_held; })) {
-    report("what is held is bounded", "it stands still, and holds " + std::to_string(a.held),
-           begin);
-  }
+  // In a partition's order what is before the head may still go.
+  bool by_key = policy_.always([](const GroupPolicy& p) { return p.ordering == Ordering::kKey; });
+  if (stays && by_key && asked.at > full_resolved_) full_since_[begin.partition] = now();
 }
 
 void GroupModel::status_told(const DescribeGroupReply& reply, const Asked& asked) {

@@ -104,12 +104,12 @@ void SimConsumer::on_lost() {
 }
 
 void SimConsumer::crash() {
-  if (!connection_) return;
   if (!items_.empty()) world_.coverage.count("consumer crashed holding leases");
   world_.trace.note("consumer crashes", {{"consumer", static_cast<std::int64_t>(number_)}});
-  world_.abandon(*connection_, some(seconds(3)));
   items_.clear();
   instance_.uuid = random_.uuid();
+  if (!connection_) return;  // another one is on its way already
+  world_.abandon(*connection_, some(seconds(3)));
   on_lost();
 }
 
@@ -215,6 +215,11 @@ void SimConsumer::take(Item item) {
 void SimConsumer::handle(std::uint64_t key) {
   auto found = items_.find(key);
   if (found == items_.end() || found->second.settling) return;
+  const HandedOut& message = found->second.messages.front();
+  std::uint32_t killer = plan_.handler.killer_every;
+  if (killer > 0 && message.number.redrive == 0 && message.place.offset % killer == 3) {
+    return crash();
+  }
   if (chance(plan_.handler.extend)) {
     extend(key, false);
     world_.after(some(plan_.handler.time * 3), [this, key] { handle(key); });
@@ -357,10 +362,9 @@ void SimConsumer::settled(std::uint64_t key, const Reply<SettleReply>& reply,
   });
 }
 
-void SimConsumer::steal_from(const SimConsumer& other) {
-  if (!connection_ || !subscribed_ || &other == this || other.items_.empty() ||
-      other.plan_.name != plan_.name)
-    return;
+bool SimConsumer::steal_from(const SimConsumer& other) {
+  bool possible = connection_ && subscribed_ && &other != this && other.plan_.name == plan_.name;
+  if (!possible || other.items_.empty()) return false;
   const HandedOut message = other.items_.begin()->second.messages.front();
   Settlement settlement;
   settlement.partition = group_.partition_of(message.place);
@@ -372,6 +376,7 @@ void SimConsumer::steal_from(const SimConsumer& other) {
                                group_.stolen_settle_told(message, reply->outcomes.front());
                              }
                            });
+  return true;
 }
 
 }  // namespace waybill

@@ -23,8 +23,8 @@ class SimConsumer final : public ClientEnd {
   void crash();
   /// It says goodbye and comes back later, as another instance.
   void leave();
-  /// Tries to settle what another consumer holds.
-  void steal_from(const SimConsumer& other);
+  /// Tries to settle what another consumer of its group holds, if there is anything.
+  bool steal_from(const SimConsumer& other);
 
   void on_push(DeliverPush push) override;
   void on_revoke(RevokePush push) override;

@@ -88,13 +88,19 @@ struct Totals {
   }
 };
 
-void print(const Totals& totals) {
+void print(const Totals& totals, double minutes) {
   std::printf("%s", totals.coverage.table().c_str());
   std::printf("%llu seeds, %llu messages, %llu faults, %llu events, %.1f virtual hours\n",
               static_cast<unsigned long long>(totals.seeds),
               static_cast<unsigned long long>(totals.messages),
               static_cast<unsigned long long>(totals.faults),
               static_cast<unsigned long long>(totals.events), totals.virtual_hours);
+  double hours = minutes / 60;
+  std::printf(
+      "an hour of such a run: %.0f seeds, each twice; %.0f messages, %.0f faults, %.0f "
+      "virtual hours\n",
+      static_cast<double>(totals.seeds) / hours, static_cast<double>(totals.messages) / hours,
+      static_cast<double>(totals.faults) / hours, totals.virtual_hours / hours);
 }
 
 int run_traced(std::uint64_t seed) {
@@ -120,7 +126,9 @@ int run_seeds(const Options& options) {
     std::printf("%s", report(result).c_str());
     return 1;
   }
-  print(totals);
+  std::printf("seeds %llu to %llu\n", static_cast<unsigned long long>(options.first),
+              static_cast<unsigned long long>(options.first + totals.seeds - 1));
+  print(totals, passed());
   std::vector<std::string_view> missing = totals.coverage.missing();
   for (std::string_view state : missing) {
     std::printf("never reached: %s\n", std::string(state).c_str());

@@ -21,7 +21,15 @@ SimOperator::SimOperator(SimWorld& world, LogModel& log, const std::vector<Group
 void SimOperator::start() {
   connect();
   tick();
+  watch();
   repeat_resets();
+}
+
+/// A monitor looks at each group now and then.
+void SimOperator::watch() {
+  if (calm_) return;
+  world_.after(milliseconds(300 + random_.below(600)), [this] { watch(); });
+  if (connection_) describe(random_.below(groups_.size()));
 }
 
 bool SimOperator::quiet() const {
@@ -110,7 +118,8 @@ void SimOperator::check(std::size_t group) {
 // --- what it sets ---
 
 void SimOperator::alter(std::size_t group) {
-  AlterGroupRequest request{groups_[group]->name(), draw_change(groups_[group]->policy(), random_)};
+  AlterGroupRequest request{groups_[group]->name(),
+                            draw_change(plan_, groups_[group]->policy(), random_)};
   std::uint64_t id = groups_[group]->policy_sent(request.policy);
   world_.send<AlterGroupReply>(
       *connection_, request, [this, group, id](const Reply<AlterGroupReply>& reply) {
@@ -298,9 +307,17 @@ void SimOperator::fix(std::size_t group, const DeadLetterSummary& letter,
   std::string value = "fix " + std::to_string(next_fix_++) + " of " +
                       std::string(as_text(*shown.versions.front().message.value));
   request.message.value = to_vector(as_bytes(value));
+  Place place = groups_[group]->place(letter.id.partition, letter.offset);
+  auto base = static_cast<std::int64_t>(request.base_version);
+  world_.trace.note("fix", place, 1, {{"group", static_cast<std::int64_t>(group)}, {"base", base}});
   groups_[group]->fix_sent(letter, value);
   world_.send<EditDeadLetterReply>(
-      *connection_, request, [this, group, letter, value](const Reply<EditDeadLetterReply>& reply) {
+      *connection_, request,
+      [this, group, letter, value, place](const Reply<EditDeadLetterReply>& reply) {
+        world_.trace.note("fixed", place, 1,
+                          {{"group", static_cast<std::int64_t>(group)},
+                           {"version", reply ? static_cast<std::int64_t>(reply->version)
+                                             : -static_cast<std::int64_t>(reply.error().code)}});
         groups_[group]->fix_told(letter, value, reply);
       });
 }

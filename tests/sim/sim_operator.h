@@ -32,6 +32,7 @@ class SimOperator final : public ClientEnd {
 
   void connect();
   void tick();
+  void watch();
   void change(std::size_t group);
   void read_log();
   void list(std::size_t group);

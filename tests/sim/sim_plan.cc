@@ -1,5 +1,6 @@
 #include "tests/sim/sim_plan.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace waybill {
@@ -74,6 +75,7 @@ HandlerPlan draw_handler(Draw& draw) {
   handler.extend = draw.some(20);
   handler.retry_now = draw.some(80);
   handler.retry_later = draw.some(50);
+  if (draw.chance(20)) handler.killer_every = static_cast<std::uint32_t>(draw.between(10, 60));
   if (draw.chance(20)) handler.outage = seconds(draw.between(1, 5));
   handler.poison_every = draw.chance(40) ? static_cast<std::uint32_t>(draw.between(3, 30)) : 0;
   handler.time =
@@ -129,7 +131,7 @@ FaultPlan draw_faults(Draw& draw) {
   faults.clean_stop = draw.chance(20);
   faults.cut = draw.chance(40);
   faults.write_error = draw.chance(20);
-  faults.short_write = draw.chance(15);
+  faults.short_write = draw.chance(25);
   faults.full_disk = draw.chance(15);
   faults.slow_disk = draw.chance(20);
   faults.broker_pause = draw.chance(20);
@@ -149,9 +151,9 @@ OperatorPlan draw_operations(Draw& draw) {
   operations.fix = draw.chance(40);
   operations.policy = draw.chance(25);
   operations.pause_groups = draw.chance(20);
-  operations.brake = draw.chance(15);
+  operations.brake = draw.chance(25);
   operations.reset = draw.chance(20);
-  operations.thief = draw.chance(30);
+  operations.thief = draw.chance(40);
   return operations;
 }
 
@@ -164,6 +166,7 @@ SimPlan draw_plan(std::uint64_t seed) {
   plan.seed = seed;
   plan.length = seconds(draw.between(5, 40));
   plan.world = draw_world(draw);
+  plan.least_lease = std::chrono::duration_cast<milliseconds>(plan.world.network_delay * 5);
   for (std::uint64_t i = draw.chance(70) ? 1 : 2; i > 0; --i) {
     plan.topics.push_back(static_cast<std::uint32_t>(draw.between(1, 4)));
   }
@@ -176,9 +179,13 @@ SimPlan draw_plan(std::uint64_t seed) {
     // Where somebody publishes.
     group.topic = plan.publishers[draw.between(0, plan.publishers.size() - 1)].topic;
     group.policy = draw_policy(draw);
+    group.policy.lease = std::max(group.policy.lease, plan.least_lease);
     group.consumers = static_cast<std::uint32_t>(draw.between(1, 3));
     group.credit = draw.one_of<std::uint32_t>({1, 5, 50});
     group.handler = draw_handler(draw);
+    if (group.policy.brake.enabled && draw.chance(60)) {
+      group.handler.outage = seconds(draw.between(2, 5));
+    }
     plan.groups.push_back(std::move(group));
   }
   plan.faults = draw_faults(draw);
@@ -186,7 +193,7 @@ SimPlan draw_plan(std::uint64_t seed) {
   return plan;
 }
 
-GroupPolicy draw_change(const GroupPolicy& policy, Random& random) {
+GroupPolicy draw_change(const SimPlan& plan, const GroupPolicy& policy, Random& random) {
   Draw draw(random);
   GroupPolicy drawn = draw_policy(draw);
   GroupPolicy change = policy;
@@ -195,7 +202,7 @@ GroupPolicy draw_change(const GroupPolicy& policy, Random& random) {
   if (change.ordering == Ordering::kNone) change.on_dead_letter = OnDeadLetter::kSkip;
   if (draw.chance(20)) change.attempts = drawn.attempts;
   if (draw.chance(40)) change.max_failures = drawn.max_failures;
-  if (draw.chance(30)) change.lease = drawn.lease;
+  if (draw.chance(30)) change.lease = std::max(drawn.lease, plan.least_lease);
   if (draw.chance(40)) change.backoff = drawn.backoff;
   if (draw.chance(40)) change.window = drawn.window;
   if (draw.chance(30)) change.failures = drawn.failures;

@@ -56,7 +56,8 @@ struct HandlerPlan {
   unsigned retry_later = 0;  ///< of the other retries: with a longer retry_after
   /// What handlers need is down every third period of this length: all fail then. 0: never
   Duration outage{};
-  std::uint32_t poison_every = 0;                ///< each so manieth message fails always; 0: none
+  std::uint32_t killer_every = 0;  ///< each so manieth message kills its consumer; 0: none
+  std::uint32_t poison_every = 0;  ///< each so manieth message fails always; 0: none
   Duration time = std::chrono::milliseconds(5);  ///< at most
 };
 
@@ -113,6 +114,8 @@ struct SimPlan {
   Duration length = std::chrono::seconds(30);  ///< of the trouble; then everything heals
   WorldPlan world;
   std::vector<std::uint32_t> topics;  ///< how many partitions each has
+  /// Of leases: a settlement takes its way, or a partition in order would hardly ever advance.
+  std::chrono::milliseconds least_lease{0};
   std::vector<PublisherPlan> publishers;
   std::vector<GroupPlan> groups;
   FaultPlan faults;
@@ -121,6 +124,6 @@ struct SimPlan {
 
 SimPlan draw_plan(std::uint64_t seed);
 /// Another policy than the group has, as an operator would set it.
-GroupPolicy draw_change(const GroupPolicy& policy, Random& random);
+GroupPolicy draw_change(const SimPlan& plan, const GroupPolicy& policy, Random& random);
 
 }  // namespace waybill

@@ -56,6 +56,17 @@ class Simulation {
   void fault();
   void disk_fault();
   void client_fault();
+  void cut();
+  void write_error();
+  void short_write();
+  void full_disk();
+  void slow_disk();
+  void take_over();
+  void break_connection();
+  void crash_consumer();
+  void leave_consumer();
+  void steal();
+  SimConsumer& any_consumer();
   void heal();
   void settle_down();
   void release_held(GroupModel& group);
@@ -225,58 +236,83 @@ void Simulation::fault() {
 
 void Simulation::disk_fault() {
   const FaultPlan& plan = plan_.faults;
-  switch (random_.below(5)) {
-    case 0:
-      if (!plan.cut) return;
-      world_.coverage.count("cut inside a disk call");
-      return world_.disk().crash_after(random_.below(60));
-    case 1:
-      if (!plan.write_error) return;
-      world_.coverage.count("write error");
-      return world_.disk().fail_after(random_.below(60), Errc::kIo);
-    case 2:
-      if (!plan.short_write) return;
-      world_.coverage.count("short write");
-      return world_.disk().short_write_after(random_.below(60), 512 * random_.below(16));
-    case 3: {
-      if (!plan.full_disk || !world_.up()) return;
-      world_.coverage.count("full disk");
-      world_.set_capacity(world_.bytes_on_disk() + random_.below(300'000));
-      world_.after(some(seconds(20)),
-                   [this] { world_.set_capacity(std::numeric_limits<std::uint64_t>::max()); });
-      return;
-    }
-    default:
-      if (!plan.slow_disk) return;
-      world_.coverage.count("slow disk");
-      world_.set_disk_latency(plan_.world.disk_latency * 100);
-      world_.after(some(seconds(3)), [this] { world_.set_disk_latency(plan_.world.disk_latency); });
-  }
+  std::vector<void (Simulation::*)()> kinds;
+  if (plan.cut) kinds.push_back(&Simulation::cut);
+  if (plan.write_error) kinds.push_back(&Simulation::write_error);
+  if (plan.short_write) kinds.push_back(&Simulation::short_write);
+  if (plan.full_disk && world_.up()) kinds.push_back(&Simulation::full_disk);
+  if (plan.slow_disk) kinds.push_back(&Simulation::slow_disk);
+  if (!kinds.empty()) (this->*kinds[random_.below(kinds.size())])();
+}
+
+void Simulation::cut() {
+  world_.coverage.count("cut inside a disk call");
+  world_.disk().crash_after(random_.below(60));
+}
+
+void Simulation::write_error() {
+  world_.coverage.count("write error");
+  world_.disk().fail_after(random_.below(60), Errc::kIo);
+}
+
+void Simulation::short_write() {
+  world_.coverage.count("short write");
+  world_.disk().short_write_after(random_.below(60), 512 * random_.below(16));
+}
+
+void Simulation::full_disk() {
+  world_.coverage.count("full disk");
+  world_.set_capacity(world_.bytes_on_disk() + random_.below(300'000));
+  world_.after(some(seconds(20)),
+               [this] { world_.set_capacity(std::numeric_limits<std::uint64_t>::max()); });
+}
+
+void Simulation::slow_disk() {
+  world_.coverage.count("slow disk");
+  world_.set_disk_latency(plan_.world.disk_latency * 100);
+  world_.after(some(seconds(3)), [this] { world_.set_disk_latency(plan_.world.disk_latency); });
 }
 
 void Simulation::client_fault() {
   const FaultPlan& plan = plan_.faults;
-  SimConsumer& consumer = *consumers_[random_.below(consumers_.size())];
-  switch (random_.below(5)) {
-    case 0: {
-      std::vector<ConnectionId> open = world_.connections();
-      if (!plan.network || open.empty()) return;
-      world_.coverage.count("connection lost");
-      Duration late = plan.half_open && chance(50) ? some(seconds(10)) : milliseconds(1);
-      if (late > milliseconds(1)) world_.coverage.count("connection half open");
-      return world_.cut(open[random_.below(open.size())], some(milliseconds(100)), late);
-    }
-    case 1:
-      if (plan.client_crash) consumer.crash();
-      return;
-    case 2:
-      if (plan.client_leave) consumer.leave();
-      return;
-    case 3:
-      return publishers_[random_.below(publishers_.size())]->take_over();
-    default:
-      if (!plan_.operations.thief) return;
-      return consumer.steal_from(*consumers_[random_.below(consumers_.size())]);
+  std::vector<void (Simulation::*)()> kinds{&Simulation::take_over};
+  if (plan.network) kinds.push_back(&Simulation::break_connection);
+  if (plan.client_crash) kinds.push_back(&Simulation::crash_consumer);
+  if (plan.client_leave) kinds.push_back(&Simulation::leave_consumer);
+  if (plan_.operations.thief) kinds.push_back(&Simulation::steal);
+  (this->*kinds[random_.below(kinds.size())])();
+}
+
+void Simulation::take_over() {
+  publishers_[random_.below(publishers_.size())]->take_over();
+}
+
+void Simulation::break_connection() {
+  std::vector<ConnectionId> open = world_.connections();
+  if (open.empty()) return;
+  world_.coverage.count("connection lost");
+  Duration late = plan_.faults.half_open && chance(50) ? some(seconds(10)) : milliseconds(1);
+  if (late > milliseconds(1)) world_.coverage.count("connection half open");
+  world_.cut(open[random_.below(open.size())], some(milliseconds(100)), late);
+}
+
+SimConsumer& Simulation::any_consumer() {
+  return *consumers_[random_.below(consumers_.size())];
+}
+
+void Simulation::crash_consumer() {
+  any_consumer().crash();
+}
+
+void Simulation::leave_consumer() {
+  any_consumer().leave();
+}
+
+void Simulation::steal() {
+  // Often there is nothing to steal, or only from another group.
+  SimConsumer& thief = any_consumer();
+  for (int tries = 0; tries < 10; ++tries) {
+    if (thief.steal_from(any_consumer())) return;
   }
 }
 

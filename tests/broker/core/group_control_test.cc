@@ -327,6 +327,16 @@ TEST(GroupControl, AResetIsEverywhereOrNowhereAfterACutAtAnyMomentD15) {
   EXPECT_EQ(epochs, (std::set<std::uint32_t>{0, 1}));
 }
 
+TEST(GroupControl, WhatIsAskedForAgainIsAdoptedOnlyOnceItIsDurableS13) {
+  Reset scene;
+  auto reset =
+      scene.client->begin<ResetGroupReply>(ResetGroupRequest{"billing", kEarliest, false, false});
+  auto again = scene.client->begin<PauseGroupReply>(PauseGroupRequest{"billing", false});
+  scene.rig.run();
+  ASSERT_TRUE(reset->has_value() && (*reset)->ok() && again->has_value() && (*again)->ok());
+  EXPECT_EQ((**reset)->partitions.size(), 3u) << "nobody had adopted the reset before";
+}
+
 TEST(GroupControl, AResetKeepsOpenDeadLettersUnlessTheyAreIncludedD15) {
   Reset scene;
   scene.client->subscribe("billing");
