@@ -9,7 +9,8 @@ namespace waybill {
 
 bool GroupModel::may_have_expired(Place place) const {
   const SimMessage* message = log_.find(place);
-  return message != nullptr && message->expiry != 0 &&
+  if (message == nullptr) return true;  // nobody knows yet what lies there
+  return message->expiry != 0 &&
          (!steady_clock_ || message->expiry <= world_.clock().wall().milliseconds);
 }
 
@@ -233,7 +234,8 @@ void GroupModel::check_stopped(const HandedOut& message) {
     report("a group whose brake is forced open stands still", "delivered", message.place);
   }
   auto full = full_since_.find(message.place.partition);
-  if (full != full_since_.end() && full->second < rest && message.number.redrive == 0) {
+  bool is_full = full != full_since_.end() && full->second < rest && !resetting_;
+  if (is_full && message.number.redrive == 0) {
     report("what is held is bounded", "delivered while too many are held", message.place);
   }
 }

@@ -195,7 +195,8 @@ void GroupModel::check_accounting(const GroupPartitionStatus& status, const Aske
   world_.trace.note("held full", begin, 1, {{"held", static_cast<std::int64_t>(a.held)}});
   // In a partition's order what is before the head may still go.
   bool by_key = policy_.always([](const GroupPolicy& p) { return p.ordering == Ordering::kKey; });
-  if (stays && by_key && asked.at > full_resolved_) full_since_[begin.partition] = now();
+  bool known = asked.at > full_resolved_ && !resetting_;
+  if (stays && by_key && known) full_since_[begin.partition] = now();
 }
 
 void GroupModel::status_told(const DescribeGroupReply& reply, const Asked& asked) {
