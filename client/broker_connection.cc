@@ -1,9 +1,7 @@
 #include "client/broker_connection.h"
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ip/address.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <charconv>
 
@@ -16,8 +14,6 @@ namespace {
 
 using asio::ip::tcp;
 using ErrorCode = boost::system::error_code;
-
-constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
 
 /// Gathered into one write: enough to fill the socket's buffer, small enough to stay fair.
 constexpr std::size_t kMaxFramesPerWrite = 64;

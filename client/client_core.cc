@@ -1,8 +1,6 @@
 #include "client/client_core.h"
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/strand.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <functional>
 
 #include "client/subscription_state.h"
@@ -10,8 +8,6 @@
 
 namespace waybill {
 namespace {
-
-constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
 
 std::uint64_t wall_milliseconds() {
   return static_cast<std::uint64_t>(SystemClock().wall().milliseconds);

@@ -14,7 +14,7 @@ namespace waybill::cli {
 namespace {
 
 constexpr std::uint32_t kPage = 500;
-constexpr std::size_t kDetailColumns = 100;
+constexpr std::size_t kExampleColumns = 100;
 
 }  // namespace
 
@@ -106,7 +106,7 @@ std::string fingerprint_table(const std::vector<FingerprintCount>& fingerprints)
   for (const FingerprintCount& one : fingerprints) {
     table.add({fmt::to_string(one.count), fingerprint_text(one.fingerprint),
                std::string(name(one.example.failure_class)), escaped_line(one.example.code),
-               shortened(one.example.detail, kDetailColumns)});
+               shortened(one.example.detail, kExampleColumns)});
   }
   return table.render();
 }

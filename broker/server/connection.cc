@@ -2,10 +2,8 @@
 
 #include <netinet/tcp.h>
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 
 #include "broker/server/build_info.h"
@@ -16,8 +14,6 @@ namespace waybill {
 namespace {
 
 using boost::system::error_code;
-
-constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
 
 /// Buffers of one gathered write: what the kernel takes at once (UIO_FASTIOV is 8, IOV_MAX 1024);
 /// beyond about 64 nothing is gained.

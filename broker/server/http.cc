@@ -1,11 +1,9 @@
 #include "broker/server/http.h"
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <chrono>
@@ -16,6 +14,7 @@
 #include "broker/server/log.h"
 #include "broker/server/start_error.h"
 #include "protocol/async/spawn.h"
+#include "protocol/async/task.h"
 
 namespace waybill {
 namespace {
@@ -27,7 +26,6 @@ using boost::system::error_code;
 using Request = http::request<http::empty_body>;
 using Response = http::response<http::string_body>;
 
-constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kMaxRequest = 8 * 1024;
 /// For one request and its answer; also how long an idle kept connection lives.
 constexpr std::chrono::seconds kPatience{10};

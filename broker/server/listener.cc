@@ -3,14 +3,13 @@
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 #include <cstring>
 
 #include "broker/server/log.h"
 #include "broker/server/start_error.h"
 #include "protocol/async/spawn.h"
+#include "protocol/async/task.h"
 
 namespace waybill {
 namespace {
@@ -18,7 +17,6 @@ namespace {
 using asio::ip::tcp;
 using boost::system::error_code;
 
-constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
 /// Without descriptors nothing can be accepted until some are closed; asking again sooner than this
 /// only burns the processor.
 constexpr std::chrono::milliseconds kAcceptPause{100};
