@@ -284,6 +284,14 @@ bool GroupModel::may_have_died(const Leases& leases) const {
   return false;
 }
 
+/// It may have been delivered as often as it can be (D3). A broker that ends between a durable
+/// lease and its push counts a delivery that nobody has seen.
+bool GroupModel::may_be_worn_out(const Leases& leases) const {
+  return std::ranges::any_of(leases, [&](const auto& lease) {
+    return lease.first.delivery + (life_ - lease.second.life) >= max_deliveries_;
+  });
+}
+
 /// What fails while the brake is not closed is not charged (D13).
 bool GroupModel::brake_may_forgive(MonotonicTime from) const {
   // One that tripped before the policy lost its brake is closed a while later.

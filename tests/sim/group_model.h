@@ -226,6 +226,7 @@ class GroupModel {
   [[nodiscard]] static bool may_be_blamed(const Leases& leases, Leases::const_iterator lease);
   [[nodiscard]] bool may_die(const Leases& leases, Leases::const_iterator lease) const;
   [[nodiscard]] bool may_have_died(const Leases& leases) const;
+  [[nodiscard]] bool may_be_worn_out(const Leases& leases) const;
   [[nodiscard]] bool brake_may_forgive(MonotonicTime from) const;
   [[nodiscard]] Duration least_lease(MonotonicTime from) const;
   void check_behind_failure(const HandedOut& message, const Lease& lease,

@@ -27,9 +27,7 @@ bool GroupModel::may_be_over(Place place) const {
   }
   // So many unexplained ends make a dead letter (D10).
   if (known.leases.size() >= 20) return true;
-  bool worn_out = std::ranges::any_of(
-      known.leases, [&](const auto& l) { return l.first.delivery >= max_deliveries_; });
-  return worn_out || may_have_died(known.leases);
+  return may_be_worn_out(known.leases) || may_have_died(known.leases);
 }
 
 /// After a restart, what a relaxed group handed out and had not recorded never happened.

@@ -85,10 +85,7 @@ void GroupModel::begin_anew(Place place, Message& message, std::int64_t to, bool
   ++message.resets;
   message.changed = ++moment_;
   bool may_be_dead = message.died || !message.letters.empty() || may_have_expired(place) ||
-                     may_have_died(message.leases) ||
-                     std::ranges::any_of(message.leases, [&](const auto& l) {
-                       return l.first.delivery >= max_deliveries_;
-                     });
+                     may_have_died(message.leases) || may_be_worn_out(message.leases);
   std::erase_if(message.leases, [&](const auto& l) { return l.second.pushed < *resetting_; });
   message.vague = !message.leases.empty();  // before or after, who knows
   for (auto& [number, letter] : message.letters) {
