@@ -199,6 +199,8 @@ class DeliveryEngine {
   bool drop_next(ConsumerGroup& group, GroupPartition& partition, OffsetRange& range);
   void unpick(GroupPartition& partition, const std::vector<OffsetRange>& ranges, std::size_t from);
   void ask_for_credit(ConsumerGroup& group);
+  void want_credit(ShardConsumer& consumer);
+  void refund(ConsumerGroup& group, ConsumerId consumer, Credit credit);
   LeaseToken lease(ConsumerGroup& group, GroupPartition& partition, ShardConsumer& consumer,
                    Pick& picked);
   LeaseToken grant_single(ConsumerGroup& group, GroupPartition& partition, ShardConsumer& consumer,
@@ -214,7 +216,7 @@ class DeliveryEngine {
   [[nodiscard]] bool holds_lease(InstanceId instance) const;
   void run_isolation();
 
-  void send(GroupId group, StreamId stream, LeaseToken token, Credit used);
+  void send(GroupId group, StreamId stream, LeaseToken token, ConsumerId consumer, Credit used);
   void read_run(const std::shared_ptr<Sending>& sending, std::size_t first, std::size_t count);
   void read_done(const std::shared_ptr<Sending>& sending);
   void leave(Sending& sending);

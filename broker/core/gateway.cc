@@ -38,7 +38,12 @@ void Gateway::distribute(Consumer& consumer) {
   if (targets.empty()) {
     for (const auto& [shard, lent] : consumer.shards) targets.push_back(shard);
   }
-  // The remainder of a division goes to the first; whoever lacks it says so and gets it back.
+  if (targets.empty() || consumer.pool.messages <= 0 || consumer.pool.bytes <= 0) return;
+  // The remainder of a division goes to another one each time, so that a pool of one message
+  // serves them in turn; whoever lacks it says so and gets it back.
+  auto next = std::ranges::upper_bound(targets, consumer.served_first);
+  std::ranges::rotate(targets, next == targets.end() ? targets.begin() : next);
+  consumer.served_first = targets.front();
   for (std::size_t left = targets.size(); left > 0; --left) {
     if (consumer.pool.messages <= 0 || consumer.pool.bytes <= 0) return;
     auto parts = static_cast<std::int64_t>(left);
@@ -48,9 +53,12 @@ void Gateway::distribute(Consumer& consumer) {
   }
 }
 
+/// Takes back what shards hold, for one that wants some: messages without bytes and bytes without
+/// messages are of use only together. One that wants some itself holds nothing.
 void Gateway::recall(Consumer& consumer) {
   for (auto& [shard, lent] : consumer.shards) {
-    if (lent.wanting || lent.recalling || lent.credit.messages <= 0) continue;
+    bool holds = lent.credit.messages > 0 || lent.credit.bytes > 0;
+    if (!holds || lent.recalling) continue;
     lent.recalling = true;
     mailbox_.post(
         shard,
@@ -76,10 +84,11 @@ void Gateway::on_revoked(ConsumerId id, RevokePush push) {
   consumer->sink->revoke(push);
 }
 
-void Gateway::on_wanting(ConsumerId id, ShardIndex from) {
+void Gateway::on_wanting(ConsumerId id, ShardIndex from, Credit rest) {
   Consumer* consumer = find(id);
   if (consumer == nullptr) return;
   consumer->shards[from].wanting = true;
+  take_back(*consumer, from, rest);
   if (consumer->pool.messages > 0 && consumer->pool.bytes > 0) {
     distribute(*consumer);
   } else {
@@ -87,15 +96,19 @@ void Gateway::on_wanting(ConsumerId id, ShardIndex from) {
   }
 }
 
+void Gateway::take_back(Consumer& consumer, ShardIndex from, Credit credit) {
+  Credit& lent = consumer.shards[from].credit;
+  lent.messages -= credit.messages;
+  lent.bytes -= credit.bytes;
+  consumer.pool.messages += credit.messages;
+  consumer.pool.bytes += credit.bytes;
+}
+
 void Gateway::on_returned(ConsumerId id, ShardIndex from, Credit unused) {
   Consumer* consumer = find(id);
   if (consumer == nullptr) return;
-  Consumer::Lent& lent = consumer->shards[from];
-  lent.recalling = false;
-  lent.credit.messages -= unused.messages;
-  lent.credit.bytes -= unused.bytes;
-  consumer->pool.messages += unused.messages;
-  consumer->pool.bytes += unused.bytes;
+  consumer->shards[from].recalling = false;
+  take_back(*consumer, from, unused);
   distribute(*consumer);
 }
 

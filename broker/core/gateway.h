@@ -63,7 +63,8 @@ class Gateway {
 
   // Called by shards, through the mailbox, for a consumer of this gateway; ignored if it is gone.
   void on_delivery(ConsumerId consumer, ShardIndex from, DeliverPush push, Credit used);
-  void on_wanting(ConsumerId consumer, ShardIndex from);
+  /// The shard has work and gives back what it could not use: it may be a debt.
+  void on_wanting(ConsumerId consumer, ShardIndex from, Credit rest);
   void on_revoked(ConsumerId consumer, RevokePush push);
   void on_returned(ConsumerId consumer, ShardIndex from, Credit unused);
 
@@ -75,8 +76,8 @@ class Gateway {
   /// Lends what is in the pool: to the shards that have work if any said so, else to all alike.
   void distribute(Consumer& consumer);
   void lend(Consumer& consumer, ShardIndex shard, Credit credit);
-  /// Takes back what idle shards hold, for those that have work.
   void recall(Consumer& consumer);
+  void take_back(Consumer& consumer, ShardIndex from, Credit credit);
   Consumer* find(ConsumerId consumer);
 
   Shard& home_;

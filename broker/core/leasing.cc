@@ -165,15 +165,29 @@ ShardConsumer* DeliveryEngine::choose_owner(ConsumerGroup& group, GroupPartition
 
 void DeliveryEngine::ask_for_credit(ConsumerGroup& group) {
   for (ShardConsumer& consumer : group.consumers) {
-    if (consumer.has_credit() || consumer.wanting || consumer.quiet) continue;
-    consumer.wanting = true;
-    log_.mailbox().post(
-        consumer.id.home,
-        [gateway = consumer.gateway, id = consumer.id, from = log_.options().shard](Shard&) {
-          gateway->on_wanting(id, from);
-        },
-        Mailbox::Kind::kAnswer);
+    if (!consumer.has_credit() && !consumer.wanting && !consumer.quiet) want_credit(consumer);
   }
+}
+
+/// Says that there is work, and gives back the rest: messages without bytes, bytes without
+/// messages, or what was used beyond what there was.
+void DeliveryEngine::want_credit(ShardConsumer& consumer) {
+  consumer.wanting = true;
+  log_.mailbox().post(
+      consumer.id.home,
+      [gateway = consumer.gateway, id = consumer.id, from = log_.options().shard,
+       rest = std::exchange(consumer.credit, {})](Shard&) { gateway->on_wanting(id, from, rest); },
+      Mailbox::Kind::kAnswer);
+}
+
+/// Credit that a lease did not use after all.
+void DeliveryEngine::refund(ConsumerGroup& group, ConsumerId id, Credit credit) {
+  ShardConsumer* consumer = group.find_consumer(id);
+  if (consumer == nullptr || (credit.messages == 0 && credit.bytes == 0)) return;
+  consumer->credit.messages += credit.messages;
+  consumer->credit.bytes += credit.bytes;
+  mark_dirty(group);
+  if (consumer->wanting) want_credit(*consumer);  // who wants some holds none
 }
 
 // --- what ---
@@ -424,13 +438,13 @@ LeaseToken DeliveryEngine::lease(ConsumerGroup& group, GroupPartition& partition
   consumer.credit.bytes -= used.bytes;
   metrics_.delivered_messages += static_cast<std::uint64_t>(used.messages);
   if (relaxed || mutant("deliver_before_durable")) {
-    send(group.info.id, partition.log.id(), token, used);
+    send(group.info.id, partition.log.id(), token, consumer.id, used);
     return token;
   }
-  log_.when_durable(
-      [this, group_id = group.info.id, stream = partition.log.id(), token, used](bool durable) {
-        if (durable) send(group_id, stream, token, used);
-      });
+  log_.when_durable([this, group_id = group.info.id, stream = partition.log.id(), token,
+                     to = consumer.id, used](bool durable) {
+    if (durable) send(group_id, stream, token, to, used);
+  });
   return token;
 }
 

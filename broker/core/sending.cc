@@ -77,6 +77,7 @@ struct DeliveryEngine::Sending {
   GroupId group;
   StreamId stream;
   LeaseToken token;
+  ConsumerId consumer;
   Credit used;
   std::vector<Item> items;
   std::vector<OffsetRange> ranges;  ///< of the items, one's after the other's
@@ -88,15 +89,20 @@ struct DeliveryEngine::Sending {
   }
 };
 
-void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, Credit used) {
+void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, ConsumerId consumer,
+                          Credit used) {
   ConsumerGroup* group = find(group_id);
   GroupPartition* partition = group == nullptr ? nullptr : group->find(stream);
   const OpenLease* lease = partition == nullptr ? nullptr : partition->delivery.find_lease(token);
-  if (lease == nullptr) return;  // its consumer went meanwhile
+  if (lease == nullptr) {  // its consumer went meanwhile, or it was taken back
+    if (group != nullptr) refund(*group, consumer, used);
+    return;
+  }
   auto sending = std::make_shared<Sending>();
   sending->group = group_id;
   sending->stream = stream;
   sending->token = token;
+  sending->consumer = consumer;
   sending->used = used;
   bool in_order = partition->ordering == Ordering::kPartition && !mutant("leave_in_any_order");
   if (in_order) leaving_[{group_id, stream}].push_back(sending);
@@ -187,8 +193,11 @@ void DeliveryEngine::read_done(const std::shared_ptr<Sending>& sending) {
 void DeliveryEngine::leave(Sending& sending) {
   ConsumerGroup* group = find(sending.group);
   GroupPartition* partition = group == nullptr ? nullptr : group->find(sending.stream);
-  if (partition == nullptr || partition->delivery.find_lease(sending.token) == nullptr) return;
-  push(*group, *partition, sending);
+  if (partition != nullptr && partition->delivery.find_lease(sending.token) != nullptr) {
+    push(*group, *partition, sending);
+  } else if (group != nullptr) {
+    refund(*group, sending.consumer, sending.used);
+  }
 }
 
 /// What was read, ready to be sent, by offset; what could not be read is left out and told apart.
@@ -228,7 +237,9 @@ std::vector<std::pair<Offset, SharedBytes>> DeliveryEngine::gather(
 }
 
 void DeliveryEngine::push(ConsumerGroup& group, GroupPartition& partition, Sending& sending) {
-  if (!partition.watches.contains(sending.token)) return;
+  if (!partition.watches.contains(sending.token)) {
+    return refund(group, sending.consumer, sending.used);
+  }
   std::vector<OffsetRange> unreadable;
   std::vector<std::pair<Offset, SharedBytes>> batches = gather(partition, sending, unreadable);
   for (OffsetRange range : unreadable) end_unreadable(partition, sending.token, range);
@@ -254,16 +265,13 @@ void DeliveryEngine::push(ConsumerGroup& group, GroupPartition& partition, Sendi
     sent.messages += range.count();
     deliver.ranges.push_back(granted);
   }
+  // A single record is smaller than the batch that was reckoned with; a fixed one may be larger.
+  refund(group, sending.consumer,
+         {sending.used.messages - sent.messages,
+          sending.used.bytes - (lease == nullptr ? 0 : sent.bytes)});
   auto watch = partition.watches.find(sending.token);
   ShardConsumer* consumer =
       watch == partition.watches.end() ? nullptr : group.find_consumer(watch->second.consumer);
-  if (consumer != nullptr) {
-    // A single record is smaller than the batch that was reckoned with; a fixed one may be larger.
-    consumer->credit.messages += sending.used.messages - sent.messages;
-    consumer->credit.bytes += sending.used.bytes - (lease == nullptr ? 0 : sent.bytes);
-    bool differs = sending.used.messages != sent.messages || sending.used.bytes != sent.bytes;
-    if (differs) mark_dirty(group);
-  }
   if (lease == nullptr) partition.watches.erase(sending.token);
   if (lease == nullptr || consumer == nullptr) return;
   LeaseWatch& sent_watch = watch->second;

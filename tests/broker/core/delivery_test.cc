@@ -105,6 +105,61 @@ TEST(Delivery, CreditGoesToTheShardThatHasMessagesD2) {
   }
 }
 
+/// A consumer that gives back the credit of what it settles.
+struct HonestConsumer {
+  TestClient& client;
+  std::set<std::string> got = {};
+
+  void settle_all() {
+    std::uint64_t bytes = 0;
+    for (const DeliverPush& push : client.pushes) {
+      for (const SharedBytes& batch : push.batches) bytes += batch.size();
+    }
+    std::vector<Delivered> all = client.take();
+    for (const Delivered& message : all) {
+      got.insert(message.value);
+      ASSERT_TRUE(client.ack(message).ok());
+    }
+    if (!all.empty()) client.credit(static_cast<std::uint32_t>(all.size()), bytes);
+  }
+};
+
+TEST(Delivery, MessagesWithoutBytesAndBytesWithoutMessagesComeTogetherD2) {
+  // Large messages leave a shard in debt, small ones leave the other with bytes and no message;
+  // whatever is left in pieces must serve whoever has work.
+  for (std::uint32_t large : {0U, 1U}) {
+    for (std::uint32_t credit : {1U, 2U, 3U, 5U}) {
+      Scene s({.shards = 2}, 2);
+      HonestConsumer consumer{*s.client};
+      s.client->subscribe("billing", credit, 1000);
+      for (int i = 0; i < 12; ++i) {
+        s.publish(large, {std::to_string(i) + std::string(900, 'x')});
+        s.publish(1 - large, {std::to_string(i)});
+      }
+      for (int round = 0; round < 100 && consumer.got.size() < 24; ++round) consumer.settle_all();
+      EXPECT_EQ(consumer.got.size(), 24u) << large << " with " << credit;
+    }
+  }
+}
+
+TEST(Delivery, AMessageOfCreditServesShardsInTurnD2) {
+  Scene s({.shards = 2}, 2);
+  s.client->subscribe("billing", 1, 100'000);
+  for (int i = 0; i < 10; ++i) {
+    s.publish(0, {std::to_string(i)});
+    s.publish(1, {std::to_string(i)});
+  }
+  std::map<std::uint32_t, int> from;
+  for (int i = 0; i < 10; ++i) {
+    Delivered message = s.client->take().at(0);
+    ++from[message.partition.value];
+    ASSERT_TRUE(s.client->ack(message).ok());
+    s.client->credit(1, 1000);
+  }
+  EXPECT_GE(from[0], 3);
+  EXPECT_GE(from[1], 3);
+}
+
 TEST(Delivery, ConsumersShareAndEachMessageGoesToOne) {
   Scene s({.shards = 2}, 4);
   TestClient& other = s.rig.connect(2, 1);
