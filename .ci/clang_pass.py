@@ -42,11 +42,12 @@ def project_entries(build, root):
         entries = json.load(file)
     seen = set()
     for entry in entries:
+        arguments = [word for word in clang_arguments(entry) if word != entry["file"]]
         for file in compiled_files(os.path.join(entry["directory"], entry["file"])):
             path = os.path.relpath(file, root)
             if not path.startswith(("..", "build/")) and path not in seen:
                 seen.add(path)
-                yield path, {**entry, "arguments": clang_arguments(entry)}
+                yield path, {**entry, "arguments": [*arguments, file]}
 
 
 def compiled_files(file):
