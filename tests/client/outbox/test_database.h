@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -19,7 +20,7 @@ class TestDatabase {
   enum class Tables : bool { kNone, kOutbox };
 
   explicit TestDatabase(Tables tables = Tables::kOutbox) {
-    std::filesystem::path root = std::filesystem::exists("/dev/shm")
+    std::filesystem::path root = ::access("/dev/shm", W_OK) == 0
                                      ? std::filesystem::path("/dev/shm")
                                      : std::filesystem::temp_directory_path();
     std::string pattern = (root / "waybill-outbox-XXXXXX").string();
