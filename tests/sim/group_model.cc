@@ -151,8 +151,8 @@ void GroupModel::check_pushed(const HandedOut& message, Message& known) {
 void GroupModel::check_payload(const HandedOut& message, const Message& known) {
   if (message.number.redrive == 0) return;  // LogModel looked
   const SimMessage* original = log_.find(message.place);
-  static const Letter kNoLetter;
-  const Letter& letter = known.letters.empty() ? kNoLetter : known.letters.rbegin()->second;
+  static const Letter none_yet;
+  const Letter& letter = known.letters.empty() ? none_yet : known.letters.rbegin()->second;
   // Nobody knows yet what was published there if its publisher never heard (a dead letter that
   // nobody was handed before).
   bool fits = letter.last_fix ? message.value == *letter.last_fix
