@@ -36,6 +36,7 @@ enum class Errc : std::uint16_t {
   kNotSupported = 15,
   kCancelled = 16,
   kCannotConnect = 17,
+  kUnauthenticated = 18,
   // 20-29: topics
   kUnknownTopic = 20,
   kTopicExists = 21,

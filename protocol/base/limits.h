@@ -20,6 +20,8 @@ inline constexpr std::size_t kMaxFrameMeta = 4 * 1024 * 1024;
 inline constexpr std::size_t kMaxPendingRequests = 1024;
 /// Bytes waiting to be sent to one connection before the broker stops reading from it.
 inline constexpr std::size_t kMaxOutputBuffer = 64 * 1024 * 1024;
+/// A user's token: room for any generator's, little enough to be hashed at once.
+inline constexpr std::size_t kMaxToken = 256;
 /// How long a new connection may take to say hello.
 inline constexpr std::chrono::seconds kHelloTimeout{10};
 /// Connections of one broker.

@@ -29,6 +29,8 @@ struct HelloRequest {
   InstanceId instance;               ///< nil: this connection never consumes
   std::uint64_t instance_start = 0;  ///< rises with each run of the process
   std::string client_name;           ///< for logs and `describe`: "waybill-cli/0.1"
+  std::string user;                  ///< who asks; empty where the broker has no users
+  std::string token;                 ///< the user's secret: never logged, never stored
 };
 struct HelloReply {
   std::uint8_t version = 1;

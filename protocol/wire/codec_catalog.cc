@@ -15,6 +15,8 @@ void encode(const HelloRequest& value, ByteVector& meta, std::vector<SharedBytes
   set_uuid(value.instance.uuid, *message.mutable_instance());
   message.set_instance_start(value.instance_start);
   message.set_client_name(value.client_name);
+  message.set_user(value.user);
+  message.set_token(value.token);
   append_meta(message, meta);
 }
 
@@ -28,6 +30,8 @@ Reply<void> decode(Bytes meta, const SharedBytes& body, HelloRequest& out) {
   out.instance = {in.uuid("instance", message.instance())};
   out.instance_start = message.instance_start();
   out.client_name = in.text("client_name", message.client_name());
+  out.user = in.text("user", message.user(), limits::kMaxNameLength);
+  out.token = in.text("token", message.token(), limits::kMaxToken);
   return in.finish();
 }
 

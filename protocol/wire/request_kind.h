@@ -9,6 +9,8 @@
 #include <span>
 #include <string_view>
 
+#include "protocol/model/right.h"
+
 namespace waybill {
 
 enum class RequestKind : std::uint16_t {
@@ -59,6 +61,7 @@ struct RequestKindFacts {
   bool answered;
   bool pushed;  ///< sent by the broker, never by a client
   bool idempotent;
+  Right right;  ///< what a user needs for it (D18); see right_beyond() in the server for more
 };
 
 /// Every kind but kNone, ordered by number.

@@ -70,9 +70,10 @@ TEST(Page, KindsAreThoseOfTheCode) {
   std::vector<Row> expected;
   for (const RequestKindFacts& facts : all_request_kinds()) {
     expected.push_back({std::to_string(static_cast<unsigned>(facts.kind)), std::string(facts.name),
-                        yes(facts.answered), yes(facts.pushed), yes(facts.idempotent)});
+                        yes(facts.answered), yes(facts.pushed), yes(facts.idempotent),
+                        std::string(name(facts.right))});
   }
-  EXPECT_EQ(tables("| number | name | answered | pushed | idempotent |"), expected);
+  EXPECT_EQ(tables("| number | name | answered | pushed | idempotent | right |"), expected);
 }
 
 TEST(Page, EveryKindHasAStructAndTheEnumHasNoOther) {
