@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "protocol/record/record_batch.h"
+#include "storage/segment_files.h"
 
 namespace waybill {
 
@@ -10,6 +11,7 @@ void Stream::append(StoredBatch batch) {
   WB_ASSERT(batch.base == end_ && batch.count > 0, "batches are appended without gaps");
   end_ = batch.base + batch.count;
   bytes_ += batch.size;
+  unflushed_bytes_ += batch.size;
   batches_.push_back(std::move(batch));
 }
 
@@ -21,10 +23,11 @@ void Stream::reveal(EntrySeq durable) {
   if (it != batches_.rend()) visible_end_ = std::max(visible_end_, it->last() + 1);
 }
 
-std::size_t Stream::index_of(Offset offset) const {
-  WB_ASSERT(start() <= offset && offset < end_, "the offset is in the stream");
+/// Requires that the batch is in batches_.
+std::size_t Stream::batch_index(Offset offset) const {
   // Most look for one offset after the other: the next batch is near the last one found.
-  std::size_t first = hint_ < batches_.size() && batches_[hint_].base <= offset ? hint_ : 0;
+  const std::size_t hint = hint_ >= dropped_ ? hint_ - dropped_ : 0;
+  std::size_t first = hint < batches_.size() && batches_[hint].base <= offset ? hint : 0;
   std::size_t end = first + 1;
   for (std::size_t step = 1; end < batches_.size() && batches_[end].base <= offset; step *= 2) {
     first = end;
@@ -35,26 +38,137 @@ std::size_t Stream::index_of(Offset offset) const {
     return batches_.begin() + static_cast<std::ptrdiff_t>(index);
   };
   auto after = std::ranges::upper_bound(at(first), at(end), offset, {}, &StoredBatch::base);
-  hint_ = static_cast<std::size_t>(after - batches_.begin()) - 1;
-  return hint_;
+  const auto index = static_cast<std::size_t>(after - batches_.begin()) - 1;
+  hint_ = dropped_ + index;
+  return index;
 }
 
-std::size_t Stream::index_of_time(WallTime time) const {
-  // Producers' clocks differ, so timestamps are not sorted: the first match is found by walking.
-  auto found = std::ranges::find_if(
-      batches_, [&](const StoredBatch& batch) { return batch.max_timestamp >= time; });
-  return static_cast<std::size_t>(found - batches_.begin());
+const StreamSegment& Stream::segment_of(Offset offset) const {
+  auto after = std::ranges::upper_bound(segments_, offset, {},
+                                        [](const StreamSegment& s) { return s.id.base; });
+  return *std::prev(after);
 }
+
+Stretch Stream::at(Offset offset) const {
+  WB_ASSERT(start() <= offset && offset < end_, "the offset is in the stream");
+  if (!batches_.empty() && batches_.front().base <= offset) {
+    const StoredBatch& batch = batches_[batch_index(offset)];
+    Stretch stretch{.base = batch.base,
+                    .end = batch.base + batch.count,
+                    .size = batch.size,
+                    .max_timestamp = batch.max_timestamp,
+                    .timed = batch.timed};
+    if (batch.frame) {
+      stretch.batch = batch.frame->bytes().subspan(batch.frame_offset, batch.size);
+      stretch.frame = &batch.frame;
+    }
+    return stretch;
+  }
+  const StreamSegment& segment = segment_of(offset);
+  const std::vector<SegmentIndexEntry>& index = segment.contents.index;
+  auto next = std::ranges::upper_bound(index, offset, {}, &SegmentIndexEntry::base);
+  const SegmentIndexEntry& entry = *std::prev(next);
+  const bool last = next == index.end();
+  const auto times = static_cast<unsigned>(SegmentFacts::kNotBefore | SegmentFacts::kExpiry);
+  return {.base = entry.base,
+          .end = last ? segment.contents.end : next->base,
+          .size = (last ? segment.size : next->position) - entry.position,
+          .max_timestamp = last ? segment.contents.max_timestamp : next->max_before,
+          .timed = (static_cast<unsigned>(segment.contents.facts) & times) != 0,
+          .together = true};
+}
+
+Offset Stream::find_time(WallTime time) const {
+  // Producers' clocks differ, so timestamps are not sorted: the first match is found by walking,
+  // over segments by their totals.
+  for (const StreamSegment& segment : segments_) {
+    if (segment.contents.max_timestamp < time) continue;
+    const std::vector<SegmentIndexEntry>& index = segment.contents.index;
+    // An entry says how late everything before it is.
+    auto after = std::ranges::lower_bound(index, time, {}, &SegmentIndexEntry::max_before);
+    return std::max(start_, std::prev(after)->base);
+  }
+  for (const StoredBatch& batch : batches_) {
+    if (batch.base >= flushed_end() && batch.max_timestamp >= time) return batch.base;
+  }
+  return end_;
+}
+
+// --- segments ---
+
+Offset Stream::flushed_end() const {
+  return segments_.empty() ? start_ : segments_.back().contents.end;
+}
+
+/// Of the first batch that is in no segment.
+std::size_t Stream::unflushed_index() const {
+  auto first = std::ranges::lower_bound(batches_, flushed_end(), {}, &StoredBatch::base);
+  return static_cast<std::size_t>(first - batches_.begin());
+}
+
+std::vector<const StoredBatch*> Stream::unflushed(EntrySeq durable, std::uint64_t max_bytes) const {
+  std::vector<const StoredBatch*> found;
+  std::uint64_t bytes = 0;
+  for (std::size_t i = unflushed_index(); i < batches_.size(); ++i) {
+    const StoredBatch& batch = batches_[i];
+    if (batch.seq > durable || (bytes > 0 && bytes + batch.size > max_bytes)) break;
+    bytes += batch.size;
+    found.push_back(&batch);
+  }
+  return found;
+}
+
+const StoredBatch* Stream::first_unflushed() const {
+  const std::size_t index = unflushed_index();
+  return index < batches_.size() ? &batches_[index] : nullptr;
+}
+
+void Stream::flushed(StreamSegment segment) {
+  const std::uint64_t before =
+      !segments_.empty() && segments_.back().id == segment.id ? segments_.back().payload : 0;
+  WB_ASSERT(segment.contents.end >= flushed_end() && segment.payload >= before,
+            "a segment continues the stream");
+  unflushed_bytes_ -= segment.payload - before;
+  if (!segments_.empty() && segments_.back().id == segment.id) {
+    segments_.back() = std::move(segment);
+  } else {
+    segments_.push_back(std::move(segment));
+  }
+  drop_flushed();
+}
+
+/// What is in a segment needs no place in the journal.
+void Stream::drop_flushed() {
+  const Offset flushed = flushed_end();
+  while (!batches_.empty() && !batches_.front().frame && batches_.front().base < flushed) {
+    batches_.pop_front();
+    ++dropped_;
+  }
+}
+
+void Stream::restore(Offset start, std::deque<StreamSegment> segments) {
+  WB_ASSERT(batches_.empty() && segments_.empty(), "only a new stream is restored");
+  start_ = start;
+  segments_ = std::move(segments);
+  for (const StreamSegment& segment : segments_) bytes_ += segment.payload;
+  end_ = visible_end_ = flushed_end();
+}
+
+void Stream::read_contents(std::size_t segment, SegmentFooter contents) {
+  segments_[segment].contents = std::move(contents);
+}
+
+// --- the cache ---
 
 void TailCache::added(Stream& stream) {
   bytes_ += stream.batches_.back().size;
-  oldest_first_.push_back({&stream, stream.batches_.size() - 1});
+  oldest_first_.push_back({&stream, stream.dropped_ + stream.batches_.size() - 1});
 }
 
 void TailCache::trim(EntrySeq durable) {
   while (bytes_ > budget_ && !oldest_first_.empty()) {
     Cached oldest = oldest_first_.front();
-    StoredBatch& batch = oldest.stream->batches_[oldest.index];
+    StoredBatch& batch = oldest.stream->batches_[oldest.number - oldest.stream->dropped_];
     if (batch.seq > durable) return;
     JournalPlace place = batch.frame->place();
     batch.file_number = place.file_number;
@@ -62,34 +176,21 @@ void TailCache::trim(EntrySeq durable) {
     batch.frame.reset();
     bytes_ -= batch.size;
     oldest_first_.pop_front();
+    oldest.stream->drop_flushed();
   }
 }
 
 void TailCache::forget(const Stream& stream) {
   std::erase_if(oldest_first_, [&](const Cached& cached) {
     if (cached.stream != &stream) return false;
-    bytes_ -= stream.batches_[cached.index].size;
+    bytes_ -= stream.batches_[cached.number - stream.dropped_].size;
     return true;
   });
 }
 
+// --- reading ---
+
 namespace {
-
-/// One read_batches() call while parts of it are still on the device.
-struct PendingRead {
-  std::vector<SharedBytes> batches;
-  std::size_t missing = 0;
-  std::optional<Error> error;
-  BatchesRead done;
-
-  void finish() {
-    if (error) {
-      done(*error);
-    } else {
-      done(std::move(batches));
-    }
-  }
-};
 
 Result<void> check_read_back(const SharedBytes& bytes, Offset base) {
   Result<BatchHeader> header = parse_batch_header(bytes.view());
@@ -102,33 +203,106 @@ Result<void> check_read_back(const SharedBytes& bytes, Offset base) {
 
 }  // namespace
 
-void read_batches(Journal& journal, const Stream& stream, std::size_t first, std::size_t count,
-                  BatchesRead done) {
-  auto pending = std::make_shared<PendingRead>();
-  pending->batches.resize(count);
-  pending->missing = 1;  // this call itself, so that a quick answer cannot finish it early
-  pending->done = std::move(done);
-  for (std::size_t i = 0; i < count; ++i) {
-    const StoredBatch& batch = stream.batch(first + i);
-    if (batch.frame) {
-      pending->batches[i] =
-          SharedBytes(batch.frame, batch.frame->bytes().subspan(batch.frame_offset, batch.size));
-      continue;
+/// One read_batches() call while parts of it are still on the device.
+class StreamRead : public std::enable_shared_from_this<StreamRead> {
+ public:
+  StreamRead(Offset from, Offset end, BatchesRead done)
+      : from_(from), end_(end), done_(std::move(done)) {}
+
+  void start(Journal& journal, SegmentFiles& files, const Stream& stream) {
+    ++missing_;  // this call itself, so that a quick answer cannot finish it early
+    const std::deque<StoredBatch>& batches = stream.batches_;
+    Offset next = from_;
+    while (next < end_ && (batches.empty() || next < batches.front().base)) {
+      const Stretch stretch = stream.at(next);
+      read_segment(files, stream.segment_of(next), stretch);
+      next = stretch.end;
     }
-    ++pending->missing;
-    JournalPlace place{batch.file_number, batch.position, batch.size};
-    journal.read(place, [pending, i, base = batch.base](Result<SharedBytes> bytes) {
-      if (!bytes) {
-        pending->error = bytes.error();
-      } else if (Result<void> checked = check_read_back(*bytes, base); !checked) {
-        pending->error = checked.error();
-      } else {
-        pending->batches[i] = std::move(*bytes);
+    if (next < end_) {
+      for (std::size_t i = stream.batch_index(next); i < batches.size(); ++i) {
+        if (batches[i].base >= end_) break;
+        read_batch(journal, batches[i]);
       }
-      if (--pending->missing == 0) pending->finish();
-    });
+    }
+    finish_part();
   }
-  if (--pending->missing == 0) pending->finish();
+
+ private:
+  void read_batch(Journal& journal, const StoredBatch& batch) {
+    parts_.emplace_back();
+    if (batch.frame) {
+      parts_.back().emplace_back(batch.frame,
+                                 batch.frame->bytes().subspan(batch.frame_offset, batch.size));
+      return;
+    }
+    ++missing_;
+    journal.read({batch.file_number, batch.position, batch.size},
+                 [self = shared_from_this(), part = parts_.size() - 1,
+                  base = batch.base](Result<SharedBytes> bytes) {
+                   Result<void> checked =
+                       bytes ? check_read_back(*bytes, base) : Result<void>(bytes.error());
+                   if (checked) {
+                     self->parts_[part].push_back(std::move(*bytes));
+                   } else {
+                     self->error_ = checked.error();
+                   }
+                   self->finish_part();
+                 });
+  }
+
+  void read_segment(SegmentFiles& files, const StreamSegment& segment, const Stretch& stretch) {
+    parts_.emplace_back();
+    ++missing_;
+    auto at = std::ranges::lower_bound(segment.contents.index, stretch.base, {},
+                                       &SegmentIndexEntry::base);
+    files.read(segment.id,
+               {.position = at->position,
+                .size = stretch.size,
+                .offsets = {stretch.base, stretch.end - 1}},
+               [self = shared_from_this(),
+                part = parts_.size() - 1](const Result<std::vector<SharedBytes>>& batches) {
+                 if (batches) {
+                   self->take(part, *batches);
+                 } else {
+                   self->error_ = batches.error();
+                 }
+                 self->finish_part();
+               });
+  }
+
+  /// Those that were asked for.
+  void take(std::size_t part, const std::vector<SharedBytes>& batches) {
+    for (const SharedBytes& batch : batches) {
+      Result<BatchHeader> header = parse_batch_header(batch.view());
+      if (!header) {
+        error_ = header.error();
+      } else if (header->base_offset < end_ && header->last_offset() >= from_) {
+        parts_[part].push_back(batch);
+      }
+    }
+  }
+
+  void finish_part() {
+    if (--missing_ > 0) return;
+    if (error_) return done_(*error_);
+    std::vector<SharedBytes> all;
+    for (std::vector<SharedBytes>& part : parts_) {
+      for (SharedBytes& batch : part) all.push_back(std::move(batch));
+    }
+    done_(std::move(all));
+  }
+
+  Offset from_;
+  Offset end_;
+  BatchesRead done_;
+  std::vector<std::vector<SharedBytes>> parts_;
+  std::size_t missing_ = 0;
+  std::optional<Error> error_;
+};
+
+void read_batches(Journal& journal, SegmentFiles& segments, const Stream& stream, Offset from,
+                  Offset end, BatchesRead done) {
+  std::make_shared<StreamRead>(from, end, std::move(done))->start(journal, segments, stream);
 }
 
 }  // namespace waybill

@@ -2,10 +2,14 @@
 // the dead-letter payloads of a group. TailCache: how much of the streams' newest bytes stay in
 // memory.
 //
-// Every batch has exactly one location (S16): the memory of the journal frame it was staged in, or,
-// once evicted, its place in a journal file. Reading works from either. A batch is visible to
-// readers outside the shard only when it is durable: reveal() follows the journal's durable prefix
-// (S12).
+// Every batch has exactly one location (S16): the memory of the journal frame it was staged in;
+// once evicted, a segment, if it was flushed, else its place in a journal file. Reading works from
+// each. A batch is visible to readers outside the shard only when it is durable: reveal() follows
+// the journal's durable prefix (S12).
+//
+//   | segments ....................... |  batches not flushed: journal |
+//                        | batches still in memory ................... |
+//   start            (memory first)   flushed_end                     end
 //
 // Both belong to the shard's thread; neither does I/O by itself.
 #pragma once
@@ -15,14 +19,19 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "protocol/base/ids.h"
 #include "protocol/base/shared_bytes.h"
 #include "storage/journal.h"
+#include "storage/segment_format.h"
 
 namespace waybill {
 
+class SegmentFiles;
+
+/// A batch that is in memory or in the journal.
 struct StoredBatch {
   Offset base;
   std::uint32_t count = 0;
@@ -38,6 +47,37 @@ struct StoredBatch {
   [[nodiscard]] Offset last() const { return base + (count - 1); }
 };
 
+/// A segment of the stream, as far as it is durable.
+struct StreamSegment {
+  SegmentId id;
+  SegmentFooter contents;     ///< with the index: one entry for each stretch
+  std::uint64_t size = 0;     ///< bytes of its blocks
+  std::uint64_t payload = 0;  ///< bytes of its batches
+  bool sealed = false;        ///< its footer is durable
+};
+
+/// A part of a stream that is read as a whole: one batch, or those that stand together in a
+/// segment (at least 64 KiB of them, if there are so many).
+struct Stretch {
+  Offset base;
+  Offset end;              ///< one after the last record
+  std::uint64_t size = 0;  ///< bytes of its batches; in a segment, at most that
+  WallTime max_timestamp;  ///< over its records; in a segment, over those before them too
+  bool timed = false;      ///< a record may have a not-before or an expiry time
+  bool together = false;   ///< some batches in a segment, of which those that are wanted are sent
+  Bytes batch = {};        ///< if it is in memory; until the shard's turn ends
+  const std::shared_ptr<const JournalFrame>* frame = nullptr;  ///< of that batch; as long
+
+  /// The batch, to be kept. Requires !batch.empty().
+  [[nodiscard]] SharedBytes in_memory() const { return {*frame, batch}; }
+  /// What is sent for `count` of its records, about, after some of `before` were reckoned with.
+  [[nodiscard]] std::int64_t cost(std::int64_t count, std::optional<Offset> before) const {
+    if (together) return static_cast<std::int64_t>(size) * count / (end - base) + 1;
+    return before == base ? 0 : static_cast<std::int64_t>(size);
+  }
+  [[nodiscard]] Offset last() const { return end - 1; }
+};
+
 class Stream {
  public:
   explicit Stream(StreamId id) : id_(id) {}
@@ -45,7 +85,7 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   [[nodiscard]] StreamId id() const { return id_; }
-  [[nodiscard]] Offset start() const { return {0}; }
+  [[nodiscard]] Offset start() const { return start_; }
   /// One after the last staged record: where the next batch goes.
   [[nodiscard]] Offset end() const { return end_; }
   /// One after the last record that may be shown: durable.
@@ -57,23 +97,52 @@ class Stream {
   /// Shows everything whose append is durable.
   void reveal(EntrySeq durable);
 
-  /// Index of the batch that holds the offset; requires start() <= offset < end(). Quick for
-  /// offsets that rise.
-  [[nodiscard]] std::size_t index_of(Offset offset) const;
-  /// Index of the first batch with a record of that timestamp or later; batch_count() if none.
-  [[nodiscard]] std::size_t index_of_time(WallTime time) const;
-  [[nodiscard]] const StoredBatch& batch(std::size_t index) const { return batches_[index]; }
-  [[nodiscard]] std::size_t batch_count() const { return batches_.size(); }
+  /// The stretch that holds the offset; requires start() <= offset < end(). One after the other is
+  /// quick, anything else a search.
+  [[nodiscard]] Stretch at(Offset offset) const;
+  /// Where the first stretch begins that may have a record of that time or later; end() if there is
+  /// none.
+  [[nodiscard]] Offset find_time(WallTime time) const;
+
+  // --- segments ---
+
+  [[nodiscard]] const std::deque<StreamSegment>& segments() const { return segments_; }
+  /// Everything below it is in segments.
+  [[nodiscard]] Offset flushed_end() const;
+  /// Bytes of the batches behind it.
+  [[nodiscard]] std::uint64_t unflushed_bytes() const { return unflushed_bytes_; }
+  /// The batches that are durable and not in segments, oldest first, until they are `max_bytes`; at
+  /// least one if there is one.
+  [[nodiscard]] std::vector<const StoredBatch*> unflushed(EntrySeq durable,
+                                                          std::uint64_t max_bytes) const;
+  /// The entry that appended the first batch that is not in a segment; nothing if all are.
+  [[nodiscard]] const StoredBatch* first_unflushed() const;
+  /// More is durable in the last segment, or in a new one behind it.
+  void flushed(StreamSegment segment);
+  /// Puts back what a checkpoint says; the rest is appended again. Requires that it is new.
+  void restore(Offset start, std::deque<StreamSegment> segments);
+  /// The index of a segment that restore() was given without.
+  void read_contents(std::size_t segment, SegmentFooter contents);
 
  private:
   friend class TailCache;
+  friend class StreamRead;
+
+  [[nodiscard]] std::size_t batch_index(Offset offset) const;
+  [[nodiscard]] std::size_t unflushed_index() const;
+  [[nodiscard]] const StreamSegment& segment_of(Offset offset) const;
+  void drop_flushed();
 
   StreamId id_;
+  Offset start_;
   Offset end_;
   Offset visible_end_;
   std::uint64_t bytes_ = 0;
+  std::uint64_t unflushed_bytes_ = 0;
+  std::deque<StreamSegment> segments_;
   std::deque<StoredBatch> batches_;
-  mutable std::size_t hint_ = 0;  ///< where the last one looked for was
+  std::uint64_t dropped_ = 0;       ///< batches that were in front of batches_ once
+  mutable std::uint64_t hint_ = 0;  ///< number of the batch found last, counting dropped ones
 };
 
 /// Keeps the newest batches of all streams of a shard in memory, up to a budget; the oldest go
@@ -94,7 +163,7 @@ class TailCache {
  private:
   struct Cached {
     Stream* stream;
-    std::size_t index;
+    std::uint64_t number;  ///< of the batch in its stream, counting dropped ones
   };
 
   std::size_t budget_;
@@ -104,10 +173,11 @@ class TailCache {
 
 using BatchesRead = std::move_only_function<void(Result<std::vector<SharedBytes>>)>;
 
-/// Fetches the batches [first, first + count) of the stream, from memory or by reading the journal,
-/// and calls `done` with them in order: at once if all are in memory, else from Disk::reap(). A
-/// batch read back is checked against its CRC. Requires that they are durable.
-void read_batches(Journal& journal, const Stream& stream, std::size_t first, std::size_t count,
-                  BatchesRead done);
+/// Fetches the batches that hold records of [from, end), in order, from memory, journal or
+/// segments, and calls `done` with them: at once if all are in memory, else from Disk::reap(). What
+/// is read back is checked. Requires start() <= from <= end <= the stream's end, and that they are
+/// durable.
+void read_batches(Journal& journal, SegmentFiles& segments, const Stream& stream, Offset from,
+                  Offset end, BatchesRead done);
 
 }  // namespace waybill

@@ -68,7 +68,7 @@ void DeliveryEngine::read_payload(GroupPartition& partition, Offset offset,
   }
   std::uint32_t redrive = redriven ? tracked->redrive : 0;
   log_.read(
-      stream, stream.index_of(at), 1,
+      stream, at, at + 1,
       [offset, redrive, done = std::move(done)](Result<std::vector<SharedBytes>> batches) mutable {
         if (!batches) return done(batches.error());
         Bytes batch = batches->front().view();

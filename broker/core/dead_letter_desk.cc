@@ -98,7 +98,7 @@ struct ShowCall : std::enable_shared_from_this<ShowCall> {
     auto self = shared_from_this();
     const Stream* stream = log.find_stream(stream_id);
     if (stream == nullptr) return done(RequestError(Errc::kUnknownGroup, "the group was deleted"));
-    log.read(*stream, stream->index_of(records[next]), 1,
+    log.read(*stream, records[next], records[next] + 1,
              [self](Result<std::vector<SharedBytes>> batches) {
                if (!batches) return self->done(RequestError(batches.error()));
                Result<void> added = add_record(batches->front(), self->next == 0, self->reply);
@@ -232,7 +232,7 @@ void DeadLetterDesk::list(GroupId group, ListDeadLettersRequest request,
       const Stream* stream = log_.find_stream(newest[i].first);
       if (stream == nullptr) continue;  // the group was deleted meanwhile
       ++call->missing;
-      log_.read(*stream, stream->index_of(newest[i].second), 1,
+      log_.read(*stream, newest[i].second, newest[i].second + 1,
                 [call, i](Result<std::vector<SharedBytes>> batches) {
                   if (!batches) {
                     call->error = batches.error();

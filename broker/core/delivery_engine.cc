@@ -152,10 +152,7 @@ Offset DeliveryEngine::resolve(const GroupStart& start, const Stream& log) {
   Offset offset = log.start();
   if (start.kind == StartKind::kLatest) offset = log.end();
   if (start.kind == StartKind::kOffset) offset = start.offset;
-  if (start.kind == StartKind::kTime) {
-    std::size_t index = log.index_of_time(start.time);
-    offset = index < log.batch_count() ? log.batch(index).base : log.end();
-  }
+  if (start.kind == StartKind::kTime) offset = log.find_time(start.time);
   return std::clamp(offset, log.start(), log.end());
 }
 

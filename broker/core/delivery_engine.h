@@ -174,8 +174,8 @@ class DeliveryEngine {
   void rebuild(GroupPartition& partition);
   void look(ConsumerGroup& group, GroupPartition& partition);
   void scan(GroupPartition& partition);
-  bool scan_batch(GroupPartition& partition, std::size_t index, Bytes batch);
-  void read_for_scan(GroupPartition& partition, std::size_t index);
+  bool scan_batch(GroupPartition& partition, Bytes batch);
+  void read_for_scan(GroupPartition& partition, const Stretch& stretch);
   void set_alarm(GroupPartition& partition);
   void available(GroupPartition& partition, Offset offset);
   void ended(GroupPartition& partition, OffsetRange range);
@@ -220,9 +220,12 @@ class DeliveryEngine {
   void read_run(const std::shared_ptr<Sending>& sending, std::size_t first, std::size_t count);
   void read_done(const std::shared_ptr<Sending>& sending);
   void leave(Sending& sending);
-  static std::vector<std::pair<Offset, SharedBytes>> gather(const GroupPartition& partition,
-                                                            Sending& sending,
+  static std::vector<std::pair<Offset, SharedBytes>> gather(Sending& sending,
                                                             std::vector<OffsetRange>& unreadable);
+  static void gather_batch(const Sending& sending, const std::vector<OffsetRange>& ranges,
+                           bool apart, SharedBytes batch,
+                           std::vector<std::pair<Offset, SharedBytes>>& batches,
+                           std::vector<OffsetRange>& unreadable);
   void push(ConsumerGroup& group, GroupPartition& partition, Sending& sending);
   void end_unreadable(GroupPartition& partition, LeaseToken token, OffsetRange range);
 

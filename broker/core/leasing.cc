@@ -35,7 +35,7 @@ std::int64_t redriven_size(const GroupPartition& partition, Offset offset) {
   std::uint64_t number = partition.delivery.find_tracked(offset)->dead_letter;
   const Stream& stream = partition.dead_stream;
   Offset record = partition.dead_letters.find(number)->records.back();
-  return stream.batch(stream.index_of(record)).size;
+  return stream.at(record).cost(1, std::nullopt);
 }
 
 }  // namespace
@@ -47,18 +47,18 @@ struct DeliveryEngine::Pick {
   bool runs = false;  ///< not single messages
   std::vector<OffsetRange> ranges;
   std::int64_t messages = 0;
-  std::int64_t bytes = 0;            ///< of the batches they are in
-  std::optional<std::size_t> batch;  ///< of the last one
+  std::int64_t bytes = 0;         ///< of the batches they are in
+  std::optional<Offset> stretch;  ///< of the log, that the last one is in: where it begins
   int drops = 0;
 
   [[nodiscard]] bool full() const {
     return messages >= max_messages || (messages > 0 && bytes >= max_bytes);
   }
-  void add(OffsetRange range, std::int64_t more_bytes, std::size_t in_batch) {
+  void add(OffsetRange range, std::int64_t more_bytes, Offset in_stretch) {
     ranges.push_back(range);
     messages += range.count();
     bytes += more_bytes;
-    batch = in_batch;
+    stretch = in_stretch;
   }
 };
 
@@ -270,8 +270,8 @@ void DeliveryEngine::pick_singles(ConsumerGroup& group, GroupPartition& partitio
     if (chosen.empty()) choose_singles(group, partition);
     if (chosen.empty()) return;
     Offset offset = chosen.back();
-    std::size_t index = log.index_of(offset);
-    std::int64_t more = pick.batch == index ? 0 : static_cast<std::int64_t>(log.batch(index).size);
+    Stretch stretch = log.at(offset);
+    std::int64_t more = stretch.cost(1, pick.stretch);
     if (partition.is_redriven(offset)) more = redriven_size(partition, offset);
     if (pick.messages > 0 && pick.bytes + more > pick.max_bytes) return;
     chosen.pop_back();
@@ -279,7 +279,7 @@ void DeliveryEngine::pick_singles(ConsumerGroup& group, GroupPartition& partitio
     if (drop_next(group, partition, range)) {
       ++pick.drops;
     } else {
-      pick.add(range, more, index);
+      pick.add(range, more, stretch.base);
     }
   }
 }
@@ -304,22 +304,22 @@ bool DeliveryEngine::pick_run(ConsumerGroup& group, GroupPartition& partition, P
   }
 
   const Stream& log = partition.log;
-  std::size_t index = log.index_of(*first);
-  const StoredBatch& batch = log.batch(index);
-  std::int64_t more = pick.batch == index ? 0 : static_cast<std::int64_t>(batch.size);
+  Stretch stretch = log.at(*first);
+  std::int64_t more = stretch.cost(1, pick.stretch);
   if (partition.is_redriven(*first)) more = redriven_size(partition, *first);
   if (pick.messages > 0 && pick.bytes + more > pick.max_bytes) return false;
   OffsetRange range{*first, *first};
   if (!again) {
     range.last = std::min(
-        {open.front().last, batch.last(), *first + (pick.max_messages - pick.messages - 1)});
+        {open.front().last, stretch.last(), *first + (pick.max_messages - pick.messages - 1)});
   }
   bool dropped = drop_next(group, partition, range);
   if (dropped) {
     range.last = range.first;
     ++pick.drops;
   } else {
-    pick.add(range, more, index);
+    more = std::max(more, stretch.cost(range.count(), pick.stretch));
+    pick.add(range, more, stretch.base);
   }
   if (again) {
     partition.ready.erase(range.first);
@@ -402,7 +402,7 @@ LeaseToken DeliveryEngine::lease(ConsumerGroup& group, GroupPartition& partition
     if (all.count() > 1) partition.scheduler.open({all.first + 1, all.last});
     picked.ranges.assign(1, first);
     picked.messages = 1;
-    picked.bytes = partition.log.batch(partition.log.index_of(first.first)).size;
+    picked.bytes = partition.log.at(first.first).cost(1, std::nullopt);
     if (!has_room()) {
       unpick(partition, picked.ranges, 0);
       return {};

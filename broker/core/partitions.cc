@@ -276,9 +276,7 @@ void Partitions::read(ReadRequest request, Done<ReadReply> done) {
   const Stream& log = *partition->log;
   Offset from = request.from;
   if (request.from_time) {
-    std::size_t index = log.index_of_time(*request.from_time);
-    from = index < log.batch_count() ? log.batch(index).base : log.visible_end();
-    from = std::min(from, log.visible_end());
+    from = std::min(log.find_time(*request.from_time), log.visible_end());
     request.from_time.reset();
     request.from = from;
   }
@@ -309,21 +307,24 @@ void Partitions::answer(Partition& partition, const ReadRequest& request, Offset
   reply.first = from;
   reply.start = log.start();
   reply.end = mutant("read_before_durable") ? log.end() : log.visible_end();
-  std::size_t count = 0;
-  std::size_t bytes = 0;
-  std::size_t first = from < reply.end ? log.index_of(from) : log.batch_count();
-  while (first + count < log.batch_count()) {
-    const StoredBatch& batch = log.batch(first + count);
-    if (batch.base >= reply.end) break;
-    if (count > 0 && bytes + batch.size > request.max_bytes) break;
-    bytes += batch.size;
-    ++count;
+  Offset end = from;
+  for (std::uint64_t bytes = 0; end < reply.end;) {
+    Stretch stretch = log.at(end);
+    if (bytes > 0 && bytes + stretch.size > request.max_bytes) break;
+    bytes += stretch.size;
+    end = stretch.end;
   }
-  log_.read(log, first, count,
-            [reply = std::move(reply),
+  log_.read(log, from, end,
+            [reply = std::move(reply), max_bytes = request.max_bytes,
              done = std::move(done)](Result<std::vector<SharedBytes>> batches) mutable {
               if (!batches) return done(RequestError(batches.error()));
-              reply.batches = std::move(*batches);
+              // A stretch of a segment may hold more than was asked for.
+              std::size_t bytes = 0;
+              for (SharedBytes& batch : *batches) {
+                if (bytes > 0 && bytes + batch.size() > max_bytes) break;
+                bytes += batch.size();
+                reply.batches.push_back(std::move(batch));
+              }
               done(std::move(reply));
             });
 }

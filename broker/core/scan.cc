@@ -105,42 +105,38 @@ void DeliveryEngine::scan(GroupPartition& partition) {
   KeyScheduler& scheduler = partition.scheduler;
   const Stream& log = partition.log;
   if (partition.reading || scheduler.scanned() >= log.end()) return;
-  std::size_t index = log.index_of(scheduler.scanned());
-  for (; index < log.batch_count(); ++index) {
+  while (scheduler.scanned() < log.end()) {
     if (partition.reading || partition.barrier || partition.index_full()) return;
-    const StoredBatch& batch = log.batch(index);
-    if (partition.ordering != Ordering::kKey && !batch.timed) {
+    Stretch stretch = log.at(scheduler.scanned());
+    if (partition.ordering != Ordering::kKey && !stretch.timed) {
       Offset from = scheduler.scanned();
       for (;;) {
-        OffsetRange run = partition.delivery.undelivered_from(from, batch.last() + 1);
-        if (run.count() <= 0 || run.first > batch.last()) break;
+        OffsetRange run = partition.delivery.undelivered_from(from, stretch.end);
+        if (run.count() <= 0 || run.first > stretch.last()) break;
         scheduler.open(run);
         from = run.last + 1;
       }
-      scheduler.scanned_to(batch.last() + 1);
+      scheduler.scanned_to(stretch.end);
       continue;
     }
-    if (batch.frame == nullptr) return read_for_scan(partition, index);
-    if (!scan_batch(partition, index,
-                    batch.frame->bytes().subspan(batch.frame_offset, batch.size))) {
-      return;
-    }
+    if (stretch.batch.empty()) return read_for_scan(partition, stretch);
+    if (!scan_batch(partition, stretch.batch)) return;
   }
 }
 
-void DeliveryEngine::read_for_scan(GroupPartition& partition, std::size_t index) {
+void DeliveryEngine::read_for_scan(GroupPartition& partition, const Stretch& stretch) {
   partition.reading = true;
-  log_.read(partition.log, index, 1,
-            [this, group_id = partition.group, stream = partition.log.id(), index,
+  log_.read(partition.log, stretch.base, stretch.end,
+            [this, group_id = partition.group, stream = partition.log.id(),
              number = partition.scan_number](Result<std::vector<SharedBytes>> batches) {
               ConsumerGroup* group = find(group_id);
               GroupPartition* p = group == nullptr ? nullptr : group->find(stream);
               if (p == nullptr || p->scan_number != number) return;
-              if (batches && scan_batch(*p, index, batches->front().view())) {
-                p->reading = false;
-                return mark_dirty(*group);
+              bool whole = batches.ok();
+              for (std::size_t i = 0; whole && i < batches->size(); ++i) {
+                whole = scan_batch(*p, (*batches)[i].view());
               }
-              if (p->barrier) {
+              if (whole || p->barrier) {
                 p->reading = false;
                 return mark_dirty(*group);
               }
@@ -150,9 +146,9 @@ void DeliveryEngine::read_for_scan(GroupPartition& partition, std::size_t index)
             });
 }
 
-/// Sorts the records of the batch at `index` into the scheduler. False if the scan has to stop
+/// Sorts the records of the batch into the scheduler. False if the scan has to stop
 /// before its end.
-bool DeliveryEngine::scan_batch(GroupPartition& partition, std::size_t index, Bytes batch) {
+bool DeliveryEngine::scan_batch(GroupPartition& partition, Bytes batch) {
   KeyScheduler& scheduler = partition.scheduler;
   const DeliveryState& delivery = partition.delivery;
   WallTime now = log_.clock().wall();
@@ -193,7 +189,7 @@ bool DeliveryEngine::scan_batch(GroupPartition& partition, std::size_t index, By
   });
   if (!read || partition.barrier) return false;
   partition.unreadable = false;
-  scheduler.scanned_to(std::max(scheduler.scanned(), partition.log.batch(index).last() + 1));
+  scheduler.scanned_to(std::max(scheduler.scanned(), reader->header().last_offset() + 1));
   return true;
 }
 

@@ -9,6 +9,7 @@
 #include "broker/core/shard.h"
 #include "protocol/base/mutant.h"
 #include "protocol/record/batch_builder.h"
+#include "protocol/record/record_batch.h"
 
 namespace waybill {
 namespace {
@@ -24,10 +25,36 @@ class Outgoing {
   /// `alone`: nothing is joined to what stands before or behind it.
   explicit Outgoing(bool alone) : alone_(alone) {}
 
-  void add_whole(Offset first, SharedBytes batch) {
-    finish_selection();
-    batches_.emplace_back(first, std::move(batch));
+  /// What is leased of the batch: all of it, or the records that are. `apart`: all of it only if
+  /// all is leased.
+  void add(SharedBytes batch, std::span<const OffsetRange> leased, bool apart,
+           std::vector<OffsetRange>& unreadable) {
+    Result<BatchHeader> header = parse_batch_header(batch.view());
+    if (!header) return;  // it was read, so it was checked
+    std::int64_t count = 0;
+    here_.clear();
+    for (OffsetRange range : leased) {
+      OffsetRange both{std::max(range.first, header->base_offset),
+                       std::min(range.last, header->last_offset())};
+      if (both.count() <= 0) continue;
+      count += both.count();
+      here_.push_back(both);
+    }
+    if (here_.empty()) return;
+    std::int64_t all = header->last_offset() - header->base_offset + 1;
+    if (count == all || (!apart && count * kWholeFraction >= all)) {
+      finish_selection();
+      batches_.emplace_back(here_.front().first, std::move(batch));
+    } else {
+      add_records(batch.view(), here_, unreadable);
+    }
   }
+  std::vector<std::pair<Offset, SharedBytes>> take() {
+    finish_selection();
+    return std::move(batches_);
+  }
+
+ private:
   void add_records(Bytes batch, std::span<const OffsetRange> ranges,
                    std::vector<OffsetRange>& unreadable) {
     std::size_t count = alone_ ? 1 : ranges.size();
@@ -39,12 +66,6 @@ class Outgoing {
       if (alone_) finish_selection();
     }
   }
-  std::vector<std::pair<Offset, SharedBytes>> take() {
-    finish_selection();
-    return std::move(batches_);
-  }
-
- private:
   void finish_selection() {
     if (selection_.empty()) return;
     for (auto& [first, batch] : selection_.take()) {
@@ -53,6 +74,7 @@ class Outgoing {
   }
 
   bool alone_;
+  std::vector<OffsetRange> here_;
   RecordSelection selection_;
   std::vector<std::pair<Offset, SharedBytes>> batches_;
 };
@@ -61,13 +83,14 @@ class Outgoing {
 
 /// A lease on its way out.
 struct DeliveryEngine::Sending {
-  /// One batch of the log, and what of it is leased.
+  /// One stretch of the log, and what of it is leased.
   struct Item {
-    std::size_t index = 0;
+    Offset base;
+    Offset end;
     std::size_t first_range = 0;
     std::size_t range_count = 0;
     bool apart = false;  ///< some of it was delivered before: only the leased records are sent
-    Result<SharedBytes> batch = Error{Errc::kDamaged, 0, "not read"};
+    Result<std::vector<SharedBytes>> batches = Error{Errc::kDamaged, 0, "not read"};
   };
   struct Redriven {
     Offset offset;
@@ -86,6 +109,19 @@ struct DeliveryEngine::Sending {
 
   [[nodiscard]] std::span<const OffsetRange> ranges_of(const Item& item) const {
     return std::span(ranges).subspan(item.first_range, item.range_count);
+  }
+  /// The batches of these items, in order.
+  void take(std::size_t first, std::size_t count, std::vector<SharedBytes> batches) {
+    std::size_t next = 0;
+    for (std::size_t i = first; i < first + count; ++i) {
+      std::vector<SharedBytes> own;
+      for (; next < batches.size(); ++next) {
+        Result<BatchHeader> header = parse_batch_header(batches[next].view());
+        if (!header || header->base_offset >= items[i].end) break;
+        own.push_back(std::move(batches[next]));
+      }
+      items[i].batches = std::move(own);
+    }
   }
 };
 
@@ -113,13 +149,17 @@ void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, C
       sending->redriven.push_back({range.first});
       continue;
     }
-    std::size_t index = log.index_of(range.first);
-    for (Offset next = range.first; next <= range.last; ++index) {
-      const StoredBatch& batch = log.batch(index);
-      Offset last = std::min(range.last, batch.last());
-      if (sending->items.empty() || sending->items.back().index != index) {
-        sending->items.push_back({.index = index, .first_range = sending->ranges.size()});
+    for (Offset next = range.first; next <= range.last;) {
+      if (sending->items.empty() || sending->items.back().end <= next) {
+        Stretch stretch = log.at(next);
+        sending->items.push_back(
+            {.base = stretch.base, .end = stretch.end, .first_range = sending->ranges.size()});
+        // At once: a request for each would cost more than all the rest.
+        if (!stretch.batch.empty()) {
+          sending->items.back().batches = std::vector<SharedBytes>(1, stretch.in_memory());
+        }
       }
+      Offset last = std::min(range.last, sending->items.back().end - 1);
       ++sending->items.back().range_count;
       sending->ranges.push_back({next, last});
       if (tracked != nullptr) sending->items.back().apart = true;
@@ -136,15 +176,12 @@ void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, C
   }
   for (std::size_t first = 0; first < sending->items.size();) {
     std::size_t count = 1;
-    const StoredBatch& batch = log.batch(sending->items[first].index);
-    if (batch.frame) {  // at once: a request for each would cost more than all the rest
-      sending->items[first++].batch =
-          SharedBytes(batch.frame, batch.frame->bytes().subspan(batch.frame_offset, batch.size));
+    if (sending->items[first].batches) {
+      ++first;
       continue;
     }
-    while (first + count < sending->items.size() &&
-           sending->items[first + count].index == sending->items[first].index + count &&
-           log.batch(sending->items[first + count].index).frame == nullptr) {
+    while (first + count < sending->items.size() && !sending->items[first + count].batches &&
+           sending->items[first + count].base == sending->items[first + count - 1].end) {
       ++count;
     }
     read_run(sending, first, count);
@@ -153,7 +190,7 @@ void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, C
   read_done(sending);
 }
 
-/// Reads the batches of `count` items that stand side by side; one that cannot be read does not
+/// Reads the stretches of `count` items that stand side by side; one that cannot be read does not
 /// take its neighbours with it.
 void DeliveryEngine::read_run(const std::shared_ptr<Sending>& sending, std::size_t first,
                               std::size_t count) {
@@ -161,16 +198,14 @@ void DeliveryEngine::read_run(const std::shared_ptr<Sending>& sending, std::size
   GroupPartition* partition = group == nullptr ? nullptr : group->find(sending->stream);
   if (partition == nullptr) return;
   ++sending->missing;
-  log_.read(partition->log, sending->items[first].index, count,
+  log_.read(partition->log, sending->items[first].base, sending->items[first + count - 1].end,
             [this, sending, first, count](Result<std::vector<SharedBytes>> batches) {
               if (batches) {
-                for (std::size_t i = 0; i < count; ++i) {
-                  sending->items[first + i].batch = std::move((*batches)[i]);
-                }
+                sending->take(first, count, std::move(*batches));
               } else if (count > 1) {
                 for (std::size_t i = 0; i < count; ++i) read_run(sending, first + i, 1);
               } else {
-                sending->items[first].batch = batches.error();
+                sending->items[first].batches = batches.error();
               }
               read_done(sending);
             });
@@ -202,26 +237,20 @@ void DeliveryEngine::leave(Sending& sending) {
 
 /// What was read, ready to be sent, by offset; what could not be read is left out and told apart.
 std::vector<std::pair<Offset, SharedBytes>> DeliveryEngine::gather(
-    const GroupPartition& partition, Sending& sending, std::vector<OffsetRange>& unreadable) {
+    Sending& sending, std::vector<OffsetRange>& unreadable) {
   // Redriven messages are batches of their own, which belong between the others by their offset.
   Outgoing outgoing(!sending.redriven.empty());
   for (Sending::Item& item : sending.items) {
     std::span<const OffsetRange> ranges = sending.ranges_of(item);
-    if (!item.batch) {
+    if (!item.batches) {
       unreadable.insert(unreadable.end(), ranges.begin(), ranges.end());
       continue;
     }
-    std::int64_t leased = 0;
-    for (OffsetRange range : ranges) leased += range.count();
-    const StoredBatch& stored = partition.log.batch(item.index);
-    bool whole = leased == stored.count || (!item.apart && leased * kWholeFraction >= stored.count);
-    bool redriven = std::ranges::any_of(sending.redriven, [&](const Sending::Redriven& other) {
-      return stored.base <= other.offset && other.offset <= stored.last();
-    });
-    if (whole && !redriven) {
-      outgoing.add_whole(ranges.front().first, std::move(*item.batch));
-    } else {
-      outgoing.add_records(item.batch->view(), ranges, unreadable);
+    for (SharedBytes& batch : *item.batches) {
+      bool redriven = std::ranges::any_of(sending.redriven, [&](const Sending::Redriven& other) {
+        return item.base <= other.offset && other.offset < item.end;
+      });
+      outgoing.add(std::move(batch), ranges, item.apart || redriven, unreadable);
     }
   }
   std::vector<std::pair<Offset, SharedBytes>> batches = outgoing.take();
@@ -241,7 +270,7 @@ void DeliveryEngine::push(ConsumerGroup& group, GroupPartition& partition, Sendi
     return refund(group, sending.consumer, sending.used);
   }
   std::vector<OffsetRange> unreadable;
-  std::vector<std::pair<Offset, SharedBytes>> batches = gather(partition, sending, unreadable);
+  std::vector<std::pair<Offset, SharedBytes>> batches = gather(sending, unreadable);
   for (OffsetRange range : unreadable) end_unreadable(partition, sending.token, range);
 
   DeliverPush deliver;

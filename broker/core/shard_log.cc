@@ -1,5 +1,6 @@
 #include "broker/core/shard_log.h"
 #include "protocol/base/mutant.h"
+#include "storage/superblock.h"
 
 #include <string>
 #include <utility>
@@ -7,12 +8,25 @@
 namespace waybill {
 
 ShardLog::ShardLog(ShardEnvironment environment, ShardOptions options)
-    : environment_(environment), options_(options), cache_(options.tail_cache_bytes) {}
+    : environment_(environment),
+      options_(options),
+      cache_(options.tail_cache_bytes),
+      segments_(environment.disk, shard_directory(options.shard) + "/streams",
+                options.catch_up_cache_bytes) {}
+
+ShardLog::~ShardLog() {
+  journal_.reset();
+  segments_.silence();
+  while (segments_.pending() > 0 && environment_.disk.pending() > 0) {
+    environment_.disk.submit();
+    environment_.disk.wait();
+  }
+}
 
 Result<void> ShardLog::open(Journal::Replay replay, RecoveryReport* report,
                             std::string* explanation) {
   JournalOptions options;
-  options.directory = "shard-" + std::to_string(options_.shard.value) + "/journal";
+  options.directory = shard_directory(options_.shard) + "/journal";
   options.shard = options_.shard;
   options.file_size = options_.journal_file_size;
   options.reserve = options_.journal_file_size / 4;
@@ -73,8 +87,8 @@ void ShardLog::append(Stream& stream, const AppendedBatch& batch, const StagedEn
   }
 }
 
-void ShardLog::read(const Stream& stream, std::size_t first, std::size_t count, BatchesRead done) {
-  read_batches(*journal_, stream, first, count,
+void ShardLog::read(const Stream& stream, Offset from, Offset end, BatchesRead done) {
+  read_batches(*journal_, segments_, stream, from, end,
                [this, done = std::move(done)](Result<std::vector<SharedBytes>> batches) mutable {
                  done(std::move(batches));
                  if (touched_) touched_();

@@ -14,6 +14,7 @@
 
 #include "broker/core/shard_runtime.h"
 #include "storage/journal.h"
+#include "storage/segment_files.h"
 #include "storage/stream.h"
 
 namespace waybill {
@@ -34,6 +35,8 @@ class ShardLog {
   using Waiter = std::move_only_function<void(bool durable)>;
 
   ShardLog(ShardEnvironment environment, ShardOptions options);
+  /// Waits for its own operations in flight; nobody is told of them.
+  ~ShardLog();
 
   /// Recovers the journal; `replay` gets every entry. Blocking.
   Result<void> open(Journal::Replay replay, RecoveryReport* report, std::string* explanation);
@@ -68,7 +71,7 @@ class ShardLog {
   /// Indexes a batch that was just staged or replayed as (part of) the entry's body.
   void append(Stream& stream, const AppendedBatch& batch, const StagedEntry& entry);
   /// As read_batches() in storage/stream.h.
-  void read(const Stream& stream, std::size_t first, std::size_t count, BatchesRead done);
+  void read(const Stream& stream, Offset from, Offset end, BatchesRead done);
   /// Called when more of a stream became visible.
   void on_revealed(std::move_only_function<void(Stream&)> callback) {
     revealed_ = std::move(callback);
@@ -99,6 +102,7 @@ class ShardLog {
   ShardOptions options_;
   std::unordered_map<StreamId, std::unique_ptr<Stream>> streams_;
   TailCache cache_;
+  SegmentFiles segments_;
   std::deque<Unrevealed> unrevealed_;
   std::vector<Waiter> turn_waiters_;
   std::deque<Waiting> waiting_;  ///< by seq

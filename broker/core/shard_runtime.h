@@ -32,6 +32,8 @@ struct ShardOptions {
   std::uint16_t shard_count = 1;
   std::size_t journal_file_size = limits::kJournalFile;
   std::size_t tail_cache_bytes = 64 * 1024 * 1024;
+  /// What was read from segments lately, for those who are behind.
+  std::size_t catch_up_cache_bytes = 16 * 1024 * 1024;
   std::uint32_t max_deliveries = limits::kMaxDeliveries;
   /// Messages that a group keeps in mind per partition: behind a busy key, and for their time (D9).
   std::size_t index_limit = 1'000'000;

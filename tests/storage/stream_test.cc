@@ -3,6 +3,8 @@
 // cache of a few bytes.
 #include "storage/stream.h"
 
+#include "storage/segment_files.h"
+
 #include <gtest/gtest.h>
 
 #include "protocol/record/batch_builder.h"
@@ -39,9 +41,10 @@ class StreamTest : public testing::Test {
     if (tail != nullptr) tail->added(target);
     return batch;
   }
-  Result<std::vector<SharedBytes>> read(std::size_t first, std::size_t count) {
+  Result<std::vector<SharedBytes>> read(std::int64_t from, std::int64_t end) {
     std::optional<Result<std::vector<SharedBytes>>> result;
-    read_batches(*rig.journal, stream, first, count, [&](auto batches) { result = batches; });
+    read_batches(*rig.journal, files, stream, {from}, {end},
+                 [&](auto batches) { result = batches; });
     while (!result && disk.pending() > 0) {
       disk.submit();
       disk.wait();
@@ -52,6 +55,7 @@ class StreamTest : public testing::Test {
 
   SimDisk disk;
   JournalRig rig{disk};
+  SegmentFiles files{disk, "shard-0/streams", 1024 * 1024};
   Stream stream{StreamId{7}};
 };
 
@@ -60,16 +64,18 @@ TEST_F(StreamTest, FindsTheBatchOfEveryOffset) {
   append(stream, 1, 0);
   append(stream, 5, 0);
   EXPECT_EQ(stream.end(), Offset{9});
-  const std::size_t expected[] = {0, 0, 0, 1, 2, 2, 2, 2, 2};
-  for (std::int64_t i = 0; i < 9; ++i) EXPECT_EQ(stream.index_of({i}), expected[i]) << i;
+  const std::int64_t expected[] = {0, 0, 0, 3, 4, 4, 4, 4, 4};
+  for (std::int64_t i = 0; i < 9; ++i) EXPECT_EQ(stream.at({i}).base, Offset{expected[i]}) << i;
+  for (std::int64_t i = 9; i-- > 0;) EXPECT_EQ(stream.at({i}).base, Offset{expected[i]}) << i;
+  EXPECT_EQ(stream.at({5}).end, Offset{9});
 }
 
 TEST_F(StreamTest, FindsTheFirstBatchThatIsNotOlderThoughClocksDiffer) {
   for (std::int64_t time : {10, 30, 20, 40}) append(stream, 1, time);
-  EXPECT_EQ(stream.index_of_time({5}), 0u);
-  EXPECT_EQ(stream.index_of_time({11}), 1u);
-  EXPECT_EQ(stream.index_of_time({31}), 3u);
-  EXPECT_EQ(stream.index_of_time({41}), 4u);
+  EXPECT_EQ(stream.find_time({5}), Offset{0});
+  EXPECT_EQ(stream.find_time({11}), Offset{1});
+  EXPECT_EQ(stream.find_time({31}), Offset{3});
+  EXPECT_EQ(stream.find_time({41}), Offset{4});
 }
 
 TEST_F(StreamTest, ShowsOnlyWhatIsDurableS12) {
@@ -90,19 +96,19 @@ TEST_F(StreamTest, TheCacheKeepsTheNewestAndNeverDropsWhatIsNotDurable) {
   ByteVector batch = append(stream, 1, 0, &cache);
   append(stream, 1, 0, &cache);
   cache.trim(rig.journal->durable());
-  EXPECT_TRUE(stream.batch(0).frame) << "its place is not final yet";
+  EXPECT_FALSE(stream.at({0}).batch.empty()) << "its place is not final yet";
   EXPECT_GT(cache.bytes(), batch.size());
   rig.settle();
   cache.trim(rig.journal->durable());
-  EXPECT_FALSE(stream.batch(0).frame);
+  EXPECT_TRUE(stream.at({0}).batch.empty());
   EXPECT_EQ(cache.bytes(), 0u);
   TailCache large(batch.size() * 2);
   for (int i = 0; i < 4; ++i) append(stream, 1, 0, &large);
   rig.settle();
   large.trim(rig.journal->durable());
-  EXPECT_FALSE(stream.batch(3).frame);
-  EXPECT_TRUE(stream.batch(4).frame);
-  EXPECT_TRUE(stream.batch(5).frame);
+  EXPECT_TRUE(stream.at({3}).batch.empty());
+  EXPECT_FALSE(stream.at({4}).batch.empty());
+  EXPECT_FALSE(stream.at({5}).batch.empty());
 }
 
 TEST_F(StreamTest, AStreamThatIsForgottenLeavesTheCache) {
@@ -126,9 +132,10 @@ TEST_F(StreamTest, GivesTheSameBytesFromMemoryAndFromTheJournalS16) {
   for (std::uint32_t i = 1; i <= 20; ++i) sent.push_back(append(stream, i, 0, &cache));
   rig.settle();
   cache.trim(rig.journal->durable());
-  ASSERT_FALSE(stream.batch(0).frame);
+  ASSERT_TRUE(stream.at({0}).batch.empty());
   for (std::size_t first = 0; first < 20; ++first) {
-    Result<std::vector<SharedBytes>> got = read(first, 20 - first);
+    auto base = static_cast<std::int64_t>(first * (first + 1) / 2);
+    Result<std::vector<SharedBytes>> got = read(base, 210);
     ASSERT_TRUE(got.ok());
     for (std::size_t i = first; i < 20; ++i) EXPECT_TRUE(equal((*got)[i - first].view(), sent[i]));
   }
@@ -141,17 +148,17 @@ TEST_F(StreamTest, AnyFlippedBitOfAReadBackBatchIsAnErrorNotWrongBytes) {
   ByteVector batch = append(stream, 2, 0, &cache);
   rig.settle();
   cache.trim(rig.journal->durable());
-  const StoredBatch& stored = stream.batch(1);
+  const StoredBatch& stored = *stream.unflushed(rig.journal->durable(), UINT64_MAX)[1];
   // Outside the CRC stand the base offset, which is compared, and the leader epoch, which is not.
   for (std::size_t at = 0; at < batch.size(); ++at) {
     if (at >= 12 && at < 16) continue;
     disk.flip_bit(journal_path(stored.file_number), stored.position + at, at % 8);
-    EXPECT_FALSE(read(1, 1).ok()) << at;
+    EXPECT_FALSE(read(2, 3).ok()) << at;
     EXPECT_FALSE(read(0, 2).ok()) << at;
     EXPECT_TRUE(read(0, 1).ok()) << at;
     disk.flip_bit(journal_path(stored.file_number), stored.position + at, at % 8);
   }
-  EXPECT_TRUE(read(1, 1).ok());
+  EXPECT_TRUE(read(1, 3).ok());
 }
 
 TEST_F(StreamTest, AFailedReadIsAnErrorForTheWholeRequestOnce) {

@@ -1,0 +1,103 @@
+#include "storage/segment_files.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "storage/aligned_memory.h"
+
+namespace waybill {
+namespace {
+
+/// The batches of all blocks, which must fill the place and hold exactly its offsets.
+Result<std::vector<SharedBytes>> batches_in(const SegmentId& id, const SegmentPlace& place,
+                                            const std::shared_ptr<AlignedMemory>& memory) {
+  std::vector<SharedBytes> all;
+  Offset next = place.offsets.first;
+  for (std::uint64_t done = 0; done < place.size;) {
+    const Bytes rest = memory->bytes().subspan(done, place.size - done);
+    const std::optional<SegmentBlock> header = peek_block(rest, id, rest.size());
+    if (!header || header->base != next || header->end <= next ||
+        !block_intact(rest.first(header->block_size), id, place.position + done))
+      return {Errc::kDamaged, "segment block"};
+    if (header->version != kSegmentVersion)
+      return {Errc::kUnsupportedFormat, "segment block: version"};
+    Result<std::vector<Bytes>> batches = block_batches(*header, rest.first(header->block_size));
+    if (!batches) return batches.error();
+    for (const Bytes batch : *batches) all.emplace_back(memory, batch);
+    done += header->block_size;
+    next = header->end;
+  }
+  if (next != place.offsets.last + 1) return {Errc::kDamaged, "segment block"};
+  return all;
+}
+
+}  // namespace
+
+std::string SegmentFiles::directory_of(StreamId stream) const {
+  return directory_ + "/" + stream_directory_name(stream);
+}
+
+Result<OpenFilePointer> SegmentFiles::open(const SegmentId& id) {
+  auto found = std::ranges::find(files_, id, &Entry::id);
+  if (found != files_.end()) {
+    std::rotate(found, found + 1, files_.end());
+    return files_.back().file;
+  }
+  Result<FileHandle> handle =
+      disk_.open(directory_of(id.stream) + "/" + segment_name(id), OpenMode::kRead);
+  if (!handle) return handle.error();
+  if (files_.size() == kMaxOpenFiles) files_.erase(files_.begin());
+  files_.push_back({.id = id, .file = std::make_shared<OpenFile>(disk_, *handle)});
+  return files_.back().file;
+}
+
+void SegmentFiles::read(const SegmentId& id, const SegmentPlace& place, Done done) {
+  auto known = std::ranges::find_if(cache_, [&](const Cached& cached) {
+    return cached.id == id && cached.place.position == place.position &&
+           cached.place.size == place.size;
+  });
+  if (known != cache_.end()) {
+    cache_.splice(cache_.begin(), cache_, known);
+    const std::vector<SharedBytes> batches = known->batches;
+    return done(batches);
+  }
+  Result<OpenFilePointer> file = open(id);
+  if (!file) return done(file.error());
+  auto memory = std::make_shared<AlignedMemory>(place.size);
+  const MutableBytes buffer = memory->bytes().first(place.size);
+  ++pending_;
+  // The file is captured so that it stays open even if it is dropped from the list meanwhile.
+  auto finish = [this, id, place, memory = std::move(memory), keep_open = *file,
+                 done = std::move(done)](const Result<std::size_t>& result) mutable {
+    --pending_;
+    keep_open.reset();
+    if (silent_) return;
+    if (!result) return done(result.error());
+    if (*result < place.size) return done(Error{Errc::kDamaged, 0, "segment: cut short"});
+    Result<std::vector<SharedBytes>> batches = batches_in(id, place, memory);
+    if (batches) keep({id, place, *batches});
+    done(batches);
+  };
+  disk_.read((*file)->handle(), place.position, buffer, std::move(finish));
+}
+
+void SegmentFiles::keep(Cached cached) {
+  cached_bytes_ += cached.place.size;
+  cache_.push_front(std::move(cached));
+  while (cached_bytes_ > budget_) {
+    cached_bytes_ -= cache_.back().place.size;
+    cache_.pop_back();
+  }
+}
+
+void SegmentFiles::forget(StreamId stream) {
+  std::erase_if(files_, [&](const Entry& entry) { return entry.id.stream == stream; });
+  std::erase_if(cache_, [&](const Cached& cached) {
+    if (cached.id.stream != stream) return false;
+    cached_bytes_ -= cached.place.size;
+    return true;
+  });
+}
+
+}  // namespace waybill

@@ -1,0 +1,72 @@
+// SegmentFiles: batches back from a shard's segments, a stretch at a time (S16). Every block that
+// is given out was checked as a whole. Some files stay open, the least recently read is closed
+// first; opening one is the only blocking call. What was read lately stays in memory within a
+// budget of its own, so that whoever reads far behind neither reads a stretch twice for its
+// neighbours nor pushes the tail out of memory. Belongs to the shard's thread. The owner keeps it
+// alive until pending() is 0.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <string>
+#include <vector>
+
+#include "protocol/base/shared_bytes.h"
+#include "storage/journal_file.h"
+#include "storage/segment_format.h"
+
+namespace waybill {
+
+/// Blocks of a segment that stand side by side, and the offsets that are in them.
+struct SegmentPlace {
+  std::uint64_t position = 0;
+  std::uint64_t size = 0;
+  OffsetRange offsets;
+};
+
+class SegmentFiles {
+ public:
+  using Done = std::move_only_function<void(const Result<std::vector<SharedBytes>>&)>;
+  /// More would only cost descriptors.
+  static constexpr std::size_t kMaxOpenFiles = 64;
+
+  /// `directory`: "shard-0/streams".
+  SegmentFiles(Disk& disk, std::string directory, std::size_t budget)
+      : disk_(disk), directory_(std::move(directory)), budget_(budget) {}
+
+  /// The batches there. `done` runs at once if they are in memory or the file cannot be opened,
+  /// else in a completion. kDamaged: the blocks are not what they were.
+  void read(const SegmentId& id, const SegmentPlace& place, Done done);
+  /// Lets go of the files of a stream that is no more.
+  void forget(StreamId stream);
+  /// "shard-0/streams/0001000000000011"
+  [[nodiscard]] std::string directory_of(StreamId stream) const;
+  /// Reads whose completion has not run.
+  [[nodiscard]] std::size_t pending() const { return pending_; }
+  /// No `done` runs any more: whoever asked is going.
+  void silence() { silent_ = true; }
+
+ private:
+  struct Entry {
+    SegmentId id;
+    OpenFilePointer file;
+  };
+  struct Cached {
+    SegmentId id;
+    SegmentPlace place;
+    std::vector<SharedBytes> batches;
+  };
+  Result<OpenFilePointer> open(const SegmentId& id);
+  void keep(Cached cached);
+
+  Disk& disk_;
+  std::string directory_;
+  std::size_t budget_;
+  std::vector<Entry> files_;  ///< the most recently used last
+  std::list<Cached> cache_;   ///< the most recently read first
+  std::size_t cached_bytes_ = 0;
+  std::size_t pending_ = 0;
+  bool silent_ = false;
+};
+
+}  // namespace waybill
