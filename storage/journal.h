@@ -68,6 +68,13 @@ struct EntryDraft {
   Bytes tail;  ///< the rest of it
 };
 
+/// Where a checkpoint lets replay begin (S19). Without one: the beginning.
+struct JournalBase {
+  std::uint64_t file_number = 1;  ///< files before it are worthless, and recovery removes them
+  EntrySeq replay_from{1};        ///< the first entry that is needed; in that file or later
+  EntrySeq applied;               ///< the journal must have entries up to this one
+};
+
 struct JournalOptions {
   std::string directory;  ///< relative to the Disk: "shard-0/journal"
   ShardIndex shard;
@@ -78,6 +85,9 @@ struct JournalOptions {
   /// Journal room that only settlements and dead letters may use when the disk is full (S21).
   std::size_t reserve = limits::kJournalFile / 4;
   Duration idle_mark = std::chrono::milliseconds(10);  ///< S5
+  JournalBase base;
+  /// Files beyond this many bytes: what is not essential waits until some are released.
+  std::uint64_t max_bytes = UINT64_MAX;
 };
 
 /// What recovery found, for the start-up log.
@@ -92,12 +102,13 @@ struct RecoveryReport {
   std::uint32_t start_number = 0;  ///< of this run, from 1
   /// Files in the directory that are not the journal's: moved into its "quarantine" (S10).
   std::vector<std::string> moved_aside;
+  std::uint64_t checkpoint = 0;  ///< number of the one that was loaded; 0: none
 };
 
 /// Why a change may not be staged now.
 enum class Admission : std::uint8_t {
   kAdmitted,
-  kStagedFull,  ///< too many staged bytes: come back when some are durable
+  kStagedFull,  ///< too much is staged or not released: come back later
   kDiskFull,    ///< no room in the journal for this kind of change
 };
 
@@ -149,6 +160,13 @@ class Journal {
 
   /// Bytes of all journal files, and what is left before the next file.
   [[nodiscard]] virtual std::uint64_t bytes_on_disk() const = 0;
+  /// The number of the file that is written to.
+  [[nodiscard]] virtual std::uint64_t current_file() const = 0;
+  /// The file that holds an entry. Requires that it is durable and in no file that was released.
+  [[nodiscard]] virtual std::uint64_t file_of(EntrySeq seq) const = 0;
+  /// Files before this one are not needed any more, and nobody reads from them: some become spares,
+  /// the rest are removed. Blocks shortly.
+  virtual void release_before(std::uint64_t file_number) = 0;
 };
 
 }  // namespace waybill

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "storage/append_body.h"
+#include "storage/checkpoint_reader.h"
 #include "storage/journal_walk.h"
 #include "storage/recovery.h"
 
@@ -21,7 +22,9 @@ class StreamEnds {
     if (!append) return complain(where, "it is an append, but holds no batch that fits it");
     if (Result<void> good = check_batch_crc(append->batch); !good)
       complain(where, "the checksum of its batch is wrong");
+    const bool known = ends_.contains(append->stream);
     Offset& end = ends_[append->stream];
+    if (anywhere_ && !known) end = append->base;
     if (append->base < end) {
       complain(where, "it begins at offset " + std::to_string(append->base.value) +
                           " of its stream, which has records up to " +
@@ -35,6 +38,9 @@ class StreamEnds {
     check_.streams = ends_.size();
   }
 
+  /// What is before the first files is in segments: a stream goes on from where it is first seen.
+  void begin_anywhere() { anywhere_ = true; }
+
  private:
   void complain(BadEntry where, std::string what) {
     where.what = std::move(what);
@@ -43,7 +49,23 @@ class StreamEnds {
 
   JournalCheck& check_;
   std::map<StreamId, Offset> ends_;
+  bool anywhere_ = false;
 };
+
+/// As the broker begins: with the newest checkpoint of the shard that is whole.
+Result<JournalBase> newest_base(Disk& disk, const std::string& journal, ShardIndex shard) {
+  const std::string directory = journal.substr(0, journal.rfind('/'));
+  Result<FoundCheckpoints> found = find_checkpoints(disk, directory, shard);
+  if (!found)
+    return found.error() == Errc::kNotFound ? JournalBase{} : Result<JournalBase>(found.error());
+  for (const FoundCheckpoint& checkpoint : found->finished) {
+    if (!checkpoint.summary) continue;
+    return JournalBase{.file_number = checkpoint.summary->journal_file,
+                       .replay_from = checkpoint.summary->replay_from,
+                       .applied = checkpoint.summary->max_applied};
+  }
+  return JournalBase{};
+}
 
 /// Behind the frames that recovery could replay: what is still there, and so what is not.
 class LossScan {
@@ -154,6 +176,10 @@ Result<JournalCheck> check_journal(Disk& disk, const std::string& directory, Sha
   JournalOptions options;
   options.directory = directory;
   options.shard = shard;
+  Result<JournalBase> base = newest_base(disk, directory, shard);
+  if (!base) return base.error();
+  options.base = *base;
+  if (base->file_number > 1) ends.begin_anywhere();
   Result<Recovered> recovered =
       recover_journal(disk, options, replay, check.explanation, RecoveryMode::kLook);
   if (recovered) {

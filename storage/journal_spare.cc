@@ -13,7 +13,7 @@ JournalSpare::JournalSpare(Disk& disk, std::string directory, std::uint64_t file
       changed_(std::move(changed)) {}
 
 void JournalSpare::adopt(std::uint64_t number) {
-  WB_ASSERT(state_ == State::kNone, "one spare at a time");
+  WB_ASSERT(state_ == State::kNone || state_ == State::kDiskFull, "one spare at a time");
   number_ = number;
   state_ = State::kReady;
 }

@@ -27,7 +27,7 @@ class JournalSpare {
   /// the spare is ready, or the disk full, or with another error.
   JournalSpare(Disk& disk, std::string directory, std::uint64_t file_size, Changed changed);
 
-  /// A finished one that recovery found.
+  /// A finished file, which recovery found or the journal released. Requires kNone or kDiskFull.
   void adopt(std::uint64_t number);
   /// Begins to prepare number `number`. Requires kNone or kDiskFull. The first write is queued, not
   /// submitted; only creating the file blocks. A full disk is a state, not an error.

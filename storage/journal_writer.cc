@@ -12,6 +12,8 @@ constexpr Duration kUtilisationWindow = std::chrono::milliseconds(50);
 constexpr double kIdleDisk = 0.2;
 constexpr double kBusyDisk = 0.6;
 constexpr Duration kSpareRetry = std::chrono::seconds(1);
+/// Released files kept as spares, beside the one that is prepared ahead.
+constexpr std::size_t kMaxReleased = 2;
 
 /// What a change of `bytes` takes at worst: a frame of its own.
 std::size_t frame_size_for(std::size_t bytes) {
@@ -33,7 +35,7 @@ JournalWriter::JournalWriter(Disk& disk, const Clock& clock, Random& random, Jou
       next_frame_seq_(recovered.next_frame_seq),
       durable_frame_(recovered.next_frame_seq - 1),
       durable_(recovered.last_entry),
-      files_size_(recovered.files_size),
+      files_(recovered.files.begin(), recovered.files.end()),
       recovered_spare_(recovered.spare),
       spare_(disk, options_.directory, options_.file_size,
              [this](Result<void> result) {
@@ -44,6 +46,7 @@ JournalWriter::JournalWriter(Disk& disk, const Clock& clock, Random& random, Jou
                if (spare_.state() != JournalSpare::State::kFilling) progress();
              }),
       places_(disk, options_.directory) {
+  for (const RecoveredFile& file : files_) files_size_ += file.size;
   current_.header.file_number = recovered.next_file_number - 1;
   options_.frame_target =
       std::min<std::size_t>(options_.frame_target, options_.file_size - kFileHeaderSize);
@@ -128,6 +131,7 @@ std::size_t JournalWriter::room_after(std::size_t need) const {
 Admission JournalWriter::admit(std::size_t bytes, bool essential) const {
   if (!essential && staged_bytes_ > 0 && staged_bytes_ + bytes > options_.max_staged_bytes)
     return Admission::kStagedFull;
+  if (!essential && files_size_ >= options_.max_bytes) return Admission::kStagedFull;
   const std::size_t waiting = unissued_bytes_ + (building_ ? building_->frame->padded_size() : 0);
   const std::size_t room = room_after(waiting + frame_size_for(bytes));
   if (room > (essential ? 0 : options_.reserve)) return Admission::kAdmitted;
@@ -202,7 +206,7 @@ void JournalWriter::issue_frames() {
 void JournalWriter::issue(Pending pending, FrameFlags flags) {
   const std::size_t frame_size = pending.frame->padded_size();
   if (position_ + frame_size > options_.file_size) {
-    Result<void> taken = take_file(spare_.number());
+    Result<void> taken = take_file(spare_.number(), pending.first);
     if (!taken) return fail(taken.error());
     spare_.taken();
   }
@@ -274,7 +278,7 @@ void JournalWriter::progress() {
 
 // --- files ---
 
-Result<void> JournalWriter::take_file(std::uint64_t spare_number) {
+Result<void> JournalWriter::take_file(std::uint64_t spare_number, EntrySeq first_entry) {
   FileHeader header{.shard = options_.shard,
                     .file_number = current_.header.file_number + 1,
                     .file_epoch = random_.next(),
@@ -285,6 +289,8 @@ Result<void> JournalWriter::take_file(std::uint64_t spare_number) {
   if (!taken) return taken.error();
   current_ = std::move(*taken);
   position_ = kFileHeaderSize;
+  files_.push_back(
+      {.number = header.file_number, .first_entry = first_entry, .size = options_.file_size});
   files_size_ += options_.file_size;
   places_.keep(header.file_number, current_.file);
   return {};
@@ -295,6 +301,11 @@ void JournalWriter::prepare_spare(MonotonicTime now) {
   const bool wanted = state == JournalSpare::State::kNone ||
                       (state == JournalSpare::State::kDiskFull && now >= spare_retry_);
   if (!wanted || (closing_ && idle())) return;
+  if (!released_.empty()) {
+    spare_.adopt(released_.back());
+    released_.pop_back();
+    return progress();
+  }
   spare_retry_ = now + kSpareRetry;
   unsubmitted_ = true;
   if (Result<void> started = spare_.start(current_.header.file_number + 1); !started)
@@ -308,7 +319,7 @@ Result<void> JournalWriter::write_start() {
     Result<void> made = create_spare(disk_, options_.directory, spare, options_.file_size);
     if (!made) return made;
   }
-  if (Result<void> taken = take_file(spare); !taken) return taken;
+  if (Result<void> taken = take_file(spare, EntrySeq{staged_.value + 1}); !taken) return taken;
 
   FrameBuffer frame;
   const ByteVector body =
@@ -339,7 +350,37 @@ void JournalWriter::read(JournalPlace place,
 
 std::uint64_t JournalWriter::bytes_on_disk() const {
   const bool ready = spare_.state() == JournalSpare::State::kReady;
-  return files_size_ + (ready ? options_.file_size : 0);
+  return files_size_ + (released_.size() + (ready ? 1 : 0)) * options_.file_size;
+}
+
+std::uint64_t JournalWriter::file_of(EntrySeq seq) const {
+  auto after = std::ranges::upper_bound(files_, seq, {}, &RecoveredFile::first_entry);
+  WB_ASSERT(after != files_.begin(), "the entry is in a file that was not released");
+  return std::prev(after)->number;
+}
+
+void JournalWriter::release_before(std::uint64_t file_number) {
+  places_.forget_before(file_number);
+  bool any = false;
+  while (!poisoned() && files_.size() > 1 && files_.front().number < file_number) {
+    let_go(files_.front());
+    files_size_ -= files_.front().size;
+    files_.pop_front();
+    any = true;
+  }
+  if (any) progress();
+}
+
+/// It is filled already, so it saves filling another one.
+void JournalWriter::let_go(const RecoveredFile& file) {
+  const std::string name = options_.directory + "/" + journal_name(file.number);
+  // Whoever reads from it now may still read from a file without a name.
+  const bool reusable =
+      file.size == options_.file_size && places_.pending() == 0 && released_.size() < kMaxReleased;
+  if (!reusable) return ignore_error(disk_.remove(name), "the next start removes it");
+  Result<void> renamed = disk_.rename(name, options_.directory + "/" + spare_name(file.number));
+  if (renamed) released_.push_back(file.number);
+  ignore_error(renamed, "the next start removes it");
 }
 
 // --- idle, deadlines, close ---

@@ -58,6 +58,9 @@ class JournalWriter final : public Journal {
   void read(JournalPlace place, std::move_only_function<void(Result<SharedBytes>)> done) override;
   Result<void> close() override;
   [[nodiscard]] std::uint64_t bytes_on_disk() const override;
+  [[nodiscard]] std::uint64_t current_file() const override { return current_.header.file_number; }
+  [[nodiscard]] std::uint64_t file_of(EntrySeq seq) const override;
+  void release_before(std::uint64_t file_number) override;
 
  private:
   /// A frame on its way, with what becomes durable with it.
@@ -88,7 +91,8 @@ class JournalWriter final : public Journal {
   void queue_write(InFlight& frame);
   void on_written(std::uint64_t frame_seq, Result<std::size_t> result);
   void advance();
-  Result<void> take_file(std::uint64_t spare_number);
+  Result<void> take_file(std::uint64_t spare_number, EntrySeq first_entry);
+  void let_go(const RecoveredFile& file);
   void prepare_spare(MonotonicTime now);
   void fail(const Error& error);
   void progress();
@@ -123,8 +127,10 @@ class JournalWriter final : public Journal {
 
   // Where.
   JournalFile current_;
-  std::uint64_t position_ = 0;  ///< of the next frame in the current file
-  std::uint64_t files_size_ = 0;
+  std::uint64_t position_ = 0;           ///< of the next frame in the current file
+  std::deque<RecoveredFile> files_;      ///< those that are needed, the current one last
+  std::uint64_t files_size_ = 0;         ///< of these
+  std::vector<std::uint64_t> released_;  ///< finished spares, beside spare_
   std::uint64_t recovered_spare_ = 0;
   JournalSpare spare_;
   MonotonicTime spare_retry_;

@@ -10,6 +10,10 @@ void PlaceReader::keep(std::uint64_t number, OpenFilePointer file) {
   files_.push_back({.number = number, .file = std::move(file)});
 }
 
+void PlaceReader::forget_before(std::uint64_t number) {
+  std::erase_if(files_, [number](const Entry& entry) { return entry.number < number; });
+}
+
 Result<OpenFilePointer> PlaceReader::open(std::uint64_t number) {
   auto found = std::find_if(files_.begin(), files_.end(),
                             [number](const Entry& entry) { return entry.number == number; });

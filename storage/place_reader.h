@@ -27,6 +27,8 @@ class PlaceReader {
   /// Queues the read; `done` runs in a completion, never inside this call, unless the file cannot
   /// be opened. kDamaged if the file ends before the place does. Requires place.size > 0.
   void read(JournalPlace place, Done done);
+  /// Lets go of files before this one.
+  void forget_before(std::uint64_t number);
   /// Reads whose completion has not run.
   [[nodiscard]] std::size_t pending() const { return pending_; }
   /// No `done` runs any more: whoever asked is going.

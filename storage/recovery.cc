@@ -24,6 +24,7 @@ class Recovery {
  private:
   struct File {
     std::uint64_t number = 0;
+    std::uint64_t size = 0;
     FileHeader header;
     std::uint64_t live_end = UINT64_MAX;  ///< frames from here on are void (R3)
   };
@@ -42,6 +43,8 @@ class Recovery {
   Result<void> replay_files();
   Result<void> replay_frame(const File& file, const FoundFrame& found);
   Result<void> check_frame(const File& file, const FoundFrame& found);
+  void begin_with(const JournalFrameHeader& header);
+  Result<void> check_base();
   Result<void> judge(const Tail& tail);
   Result<void> judge_file(const Tail& tail, std::size_t index);
   Result<void> tidy();
@@ -85,6 +88,7 @@ Result<Recovered> Recovery::run() {
   if (Result<void> done = read_headers(); !done) return done.error();
   mark_void();
   if (Result<void> done = replay_files(); !done) return done.error();
+  if (Result<void> done = check_base(); !done) return done.error();
   if (Result<void> done = looks ? Result<void>() : tidy(); !done) return done.error();
   recovered_.report.start_number = last_start_ + 1;
   return std::move(recovered_);
@@ -124,26 +128,38 @@ Result<void> Recovery::list_names() {
   }
   std::sort(files_.begin(), files_.end(),
             [](const File& a, const File& b) { return a.number < b.number; });
+  // What the checkpoint made worthless.
+  while (!files_.empty() && files_.front().number < options_.base.file_number) {
+    unfinished_.push_back(journal_name(files_.front().number));
+    files_.erase(files_.begin());
+  }
   return {};
 }
 
 /// R1: every journal-named file has a good header. R2: none is missing.
 Result<void> Recovery::read_headers() {
+  const std::uint64_t first = options_.base.file_number;
+  if (files_.empty() && first > 1) {
+    return refuse(Errc::kDamaged, path(journal_name(first)) +
+                                      " is missing; the checkpoint says that the journal goes on "
+                                      "there.");
+  }
   for (std::size_t i = 0; i < files_.size(); ++i) {
     File& file = files_[i];
-    if (file.number != i + 1) {
+    if (file.number != first + i) {
       return refuse(Errc::kDamaged,
-                    path(journal_name(i + 1)) + " is missing, but files after it are there.");
+                    path(journal_name(first + i)) + " is missing, but files after it are there.");
     }
     Result<JournalFileReader> reader = JournalFileReader::open(disk_, path(file), true);
     if (Result<void> good = check_header(file, reader); !good) return good;
-    recovered_.files_size += reader->size();
+    file.size = reader->size();
     last_start_ = std::max(last_start_, file.header.start_number);
   }
-  if (!files_.empty() && files_.front().header.first_frame_seq != 1)
+  if (!files_.empty()) recovered_.next_frame_seq = files_.front().header.first_frame_seq;
+  if (first == 1 && recovered_.next_frame_seq != 1)
     return refuse(Errc::kDamaged, path(files_.front()) + " does not begin with frame 1.");
   recovered_.report.files = files_.size();
-  recovered_.next_file_number = files_.size() + 1;
+  recovered_.next_file_number = first + files_.size();
   return {};
 }
 
@@ -197,6 +213,9 @@ Result<void> Recovery::replay_files() {
   std::uint64_t& expected = recovered_.next_frame_seq;
   for (std::size_t i = 0; i < files_.size(); ++i) {
     const File& file = files_[i];
+    recovered_.files.push_back({.number = file.number,
+                                .first_entry = {recovered_.last_entry.value + 1},
+                                .size = file.size});
     if (expected == file.live_end || file.header.first_frame_seq >= file.live_end) continue;
     Result<JournalFileReader> reader = JournalFileReader::open(disk_, path(file), false);
     if (!reader) return failed(reader.error(), path(file));
@@ -233,6 +252,7 @@ Result<void> Recovery::check_frame(const File& file, const FoundFrame& found) {
     return refuse(Errc::kDamaged, where + " stands where frame " + std::to_string(expected) +
                                       " belongs: frames are missing.");
   }
+  if (recovered_.report.frames == 0 && options_.base.file_number > 1) begin_with(header);
   if (header.durable_seq >= header.frame_seq ||
       header.first_entry_seq.value != recovered_.last_entry.value + 1) {
     return refuse(Errc::kDamaged, where +
@@ -243,6 +263,25 @@ Result<void> Recovery::check_frame(const File& file, const FoundFrame& found) {
                                       std::to_string(recovered_.last_entry.value) + ".");
   }
   return {};
+}
+
+/// The first frame behind what a checkpoint made worthless: its entries go on from there.
+void Recovery::begin_with(const JournalFrameHeader& header) {
+  recovered_.last_entry = EntrySeq{header.first_entry_seq.value - 1};
+  recovered_.files.back().first_entry = header.first_entry_seq;
+}
+
+/// A checkpoint needs what is between it and the journal's end, without a gap (S19).
+Result<void> Recovery::check_base() {
+  const JournalBase& base = options_.base;
+  if (base.file_number == 1 && base.applied.value == 0) return {};
+  const bool begins =
+      !recovered_.files.empty() && recovered_.files.front().first_entry <= base.replay_from;
+  if (begins && recovered_.last_entry >= base.applied) return {};
+  return refuse(Errc::kDamaged, options_.directory + " does not go with the shard's checkpoint, " +
+                                    "which needs the entries from " +
+                                    std::to_string(base.replay_from.value) + " to " +
+                                    std::to_string(base.applied.value) + ".");
 }
 
 Result<void> Recovery::replay_frame(const File& file, const FoundFrame& found) {

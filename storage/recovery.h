@@ -19,13 +19,19 @@
 
 namespace waybill {
 
+struct RecoveredFile {
+  std::uint64_t number = 0;
+  EntrySeq first_entry;  ///< the first in it, or the next that came after it was taken into use
+  std::uint64_t size = 0;
+};
+
 struct Recovered {
   RecoveryReport report;  ///< start_number is the one of the run to come
   std::uint64_t next_frame_seq = 1;
   std::uint64_t next_file_number = 1;
   EntrySeq last_entry;
-  std::uint64_t files_size = 0;  ///< bytes of all journal files
-  std::uint64_t spare = 0;       ///< number of a finished spare of the right size; 0 is none
+  std::vector<RecoveredFile> files;
+  std::uint64_t spare = 0;  ///< number of a finished spare of the right size; 0 is none
   std::size_t last_frame_size = 0;
 };
 

@@ -52,6 +52,18 @@ Result<OpenFilePointer> SegmentFiles::open(const SegmentId& id) {
   return files_.back().file;
 }
 
+Result<void> SegmentFiles::check_there(const SegmentId& id, std::uint64_t size,
+                                       std::string* explanation) {
+  Result<OpenFilePointer> file = open(id);
+  if (!file && file.error() != Errc::kNotFound) return file.error();
+  Result<std::uint64_t> there = file ? disk_.size((*file)->handle()) : std::uint64_t{0};
+  if (there && *there >= size) return {};
+  *explanation = directory_of(id.stream) + "/" + segment_name(id) +
+                 (file ? " is shorter than it was" : " is missing") +
+                 ": acknowledged messages were stored in it. Restore it from a copy.";
+  return {Errc::kDamaged, "segment"};
+}
+
 void SegmentFiles::read(const SegmentId& id, const SegmentPlace& place, Done done) {
   auto known = std::ranges::find_if(cache_, [&](const Cached& cached) {
     return cached.id == id && cached.place.position == place.position &&

@@ -37,6 +37,9 @@ class SegmentFiles {
   /// The batches there. `done` runs at once if they are in memory or the file cannot be opened,
   /// else in a completion. kDamaged: the blocks are not what they were.
   void read(const SegmentId& id, const SegmentPlace& place, Done done);
+  /// Whether the file is there and has that many bytes. kDamaged: it is not as it was;
+  /// `explanation` is a sentence for a person. Blocking.
+  Result<void> check_there(const SegmentId& id, std::uint64_t size, std::string* explanation);
   /// Lets go of the files of a stream that is no more.
   void forget(StreamId stream);
   /// "shard-0/streams/0001000000000011"

@@ -99,6 +99,13 @@ std::string stream_directory_name(StreamId stream) {
   return name;
 }
 
+std::optional<StreamId> parse_stream_directory(std::string_view name) {
+  StreamId stream;
+  auto [end, problem] = std::from_chars(name.data(), name.data() + name.size(), stream.value, 16);
+  if (problem != std::errc{} || stream_directory_name(stream) != name) return std::nullopt;
+  return stream;
+}
+
 void seal_block(const SegmentBlock& header, const SegmentId& id, std::uint64_t position,
                 MutableBytes block) {
   WB_ASSERT(block.size() == header.block_size, "a block is as long as it says");

@@ -60,6 +60,8 @@ std::string segment_name(const SegmentId& id);
 std::optional<SegmentId> parse_segment_name(StreamId stream, std::string_view name);
 /// "0001000000000011": the stream's directory, sixteen hexadecimal digits.
 std::string stream_directory_name(StreamId stream);
+/// Nothing if it is not exactly what stream_directory_name writes.
+std::optional<StreamId> parse_stream_directory(std::string_view name);
 
 /// What some of the records in a block or segment have, so that whoever needs it looks, and only
 /// then.

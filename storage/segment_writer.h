@@ -69,6 +69,8 @@ class SegmentWriter {
   [[nodiscard]] bool sealed() const { return durable_.sealed; }
   [[nodiscard]] const std::optional<Error>& stalled() const { return stalled_; }
   [[nodiscard]] const std::optional<Error>& broken() const { return broken_; }
+  /// What is in the blocks that were closed so far: after flush(), everything appended.
+  [[nodiscard]] const SegmentFooter& contents() const { return footer_; }
   /// Operations whose completion has not run.
   [[nodiscard]] std::size_t pending() const { return in_flight_ + (syncing_ ? 1 : 0); }
   /// Called from completions, when anything above may have changed or wants to be submitted.

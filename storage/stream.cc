@@ -146,6 +146,11 @@ void Stream::drop_flushed() {
   }
 }
 
+void Stream::sealed(const SegmentId& id) {
+  auto found = std::ranges::find(segments_, id, &StreamSegment::id);
+  if (found != segments_.end()) found->sealed = true;
+}
+
 void Stream::restore(Offset start, std::deque<StreamSegment> segments) {
   WB_ASSERT(batches_.empty() && segments_.empty(), "only a new stream is restored");
   start_ = start;

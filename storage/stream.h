@@ -119,6 +119,8 @@ class Stream {
   [[nodiscard]] const StoredBatch* first_unflushed() const;
   /// More is durable in the last segment, or in a new one behind it.
   void flushed(StreamSegment segment);
+  /// The footer of that segment is durable.
+  void sealed(const SegmentId& segment);
   /// Puts back what a checkpoint says; the rest is appended again. Requires that it is new.
   void restore(Offset start, std::deque<StreamSegment> segments);
   /// The index of a segment that restore() was given without.

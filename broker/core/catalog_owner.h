@@ -52,6 +52,8 @@ class CatalogOwner {
   [[nodiscard]] const Catalog& catalog() const { return catalog_; }
 
  private:
+  friend class Snapshot;
+
   using Resets = std::vector<ResetPartition>;
   /// What all shards said to a change: mostly nothing, or how they reset the group.
   using Adopted = std::move_only_function<void(const Reply<Resets>&)>;

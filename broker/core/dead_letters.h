@@ -73,6 +73,8 @@ class DeadLetters {
   void begin_at(Offset start);
 
  private:
+  friend class Snapshot;
+
   DeadLetter* find_in(std::uint64_t number, DeadLetterState state);
   void set_state(DeadLetter& letter, DeadLetterState state);
   void forget(DeadLetter& letter);

@@ -115,8 +115,12 @@ class DeliveryEngine {
   /// Whether something waits for the end of a turn.
   [[nodiscard]] bool wants_turn() const { return !dirty_.empty() || !unstaged_.empty(); }
   void appended(const Stream& stream);
+  /// Whether something is applied and not staged: only inside a turn.
+  [[nodiscard]] bool has_unstaged() const { return !unstaged_.empty(); }
 
  private:
+  friend class Snapshot;
+
   /// A moment at which a lease may run out, or a waiting message may go again. Checked when it
   /// comes: the lease may have been extended or settled meanwhile.
   struct Timer {

@@ -114,6 +114,8 @@ class DeliveryState {
                      const std::vector<Offset>& discarded);
 
  private:
+  friend class Snapshot;
+
   [[nodiscard]] bool may_lease(OffsetRange range) const;
   void take_undelivered(OffsetRange range);
   Result<void> take_from_lease(LeaseToken token, OffsetRange range);

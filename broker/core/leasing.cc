@@ -362,10 +362,10 @@ void DeliveryEngine::unpick(GroupPartition& partition, const std::vector<OffsetR
 LeaseToken DeliveryEngine::grant_single(ConsumerGroup& group, GroupPartition& partition,
                                         ShardConsumer& consumer, Offset offset) {
   Pick pick;
-  std::size_t index = partition.log.index_of(offset);
-  auto bytes = static_cast<std::int64_t>(partition.log.batch(index).size);
+  Stretch stretch = partition.log.at(offset);
+  std::int64_t bytes = stretch.cost(1, std::nullopt);
   if (partition.is_redriven(offset)) bytes = redriven_size(partition, offset);
-  pick.add({offset, offset}, bytes, index);
+  pick.add({offset, offset}, bytes, stretch.base);
   LeaseToken token = lease(group, partition, consumer, pick);
   if (token == LeaseToken{}) starved_.push_back(group.info.id);
   return token;

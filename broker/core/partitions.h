@@ -67,6 +67,8 @@ class Partitions {
   [[nodiscard]] std::optional<MonotonicTime> deadline() const;
 
  private:
+  friend class Snapshot;
+
   struct WaitingRead {
     ReadRequest request;
     Done<ReadReply> done;

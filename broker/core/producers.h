@@ -36,6 +36,8 @@ class ProducerTable {
   [[nodiscard]] std::optional<std::uint64_t> last_sequence(ProducerId id) const;
 
  private:
+  friend class Snapshot;
+
   struct RecentBatch {
     std::uint64_t base_sequence = 0;
     std::uint32_t count = 0;

@@ -21,7 +21,8 @@ Shard::Shard(ShardEnvironment environment, ShardOptions options)
       partitions_(log_, metrics_),
       delivery_(log_, partitions_, metrics_),
       desk_(log_, delivery_, metrics_),
-      owner_(log_) {
+      owner_(log_),
+      checkpointer_(*this, log_) {
   partitions_.on_appended([this](const Stream& stream) { delivery_.appended(stream); });
   delivery_.on_outcomes([this](GroupId group, std::vector<DeliveryOutcome> outcomes) {
     report(group, std::move(outcomes));
@@ -33,7 +34,11 @@ Result<std::unique_ptr<Shard>> open_shard(ShardEnvironment environment, ShardOpt
                                           RecoveryReport* report, std::string* explanation) {
   std::unique_ptr<Shard> shard(new Shard(environment, options));
   Shard& opening = *shard;
+  Result<JournalBase> base = opening.checkpointer_.load(opening, report, explanation);
+  if (!base) return base.error();
+  opening.applied_ = base->applied;
   Result<void> opened = opening.log_.open(
+      *base,
       [&opening](const EntryView& entry, const StagedEntry& staged) {
         return opening.replay(entry, staged);
       },
@@ -49,6 +54,7 @@ Result<void> Shard::replay(const EntryView& entry, const StagedEntry& staged) {
   if (entry.version != kEntryVersion) {
     return {Errc::kUnsupportedFormat, "entry version of a newer broker"};
   }
+  if (!is_local(entry.type) && entry.seq <= applied_ && entry.type != EntryType::kAppend) return {};
   switch (entry.type) {
     case EntryType::kAppend:
       return replay_append(entry, staged);
@@ -85,7 +91,11 @@ Result<void> Shard::replay_append(const EntryView& entry, const StagedEntry& sta
   Result<AppendHead> head = decode_append(entry.body, &batch_offset);
   if (!head) return head.error();
   Stream* stream = log_.find_stream(head->stream);
+  const bool applied = entry.seq <= applied_;
+  // It is in a segment, or its stream went before the checkpoint.
+  if (applied && (stream == nullptr || head->base < stream->end())) return {};
   if (stream == nullptr || stream->end() != head->base) return misfit("append entry");
+  if (applied) head->producer.reset();  // remembered already
   if (Partition* partition = partitions_.find(head->stream)) {
     partitions_.apply(*head, *partition, staged, batch_offset);
   } else {  // a dead-letter stream
@@ -197,6 +207,8 @@ void Shard::turn() {
     partitions_.expire(log_.clock().monotonic());
     owner_.tick();
     delivery_.turn();
+    log_.flush();
+    if (!delivery_.has_unstaged()) checkpointer_.turn();
   }
   log_.end_turn();
 }
@@ -206,8 +218,9 @@ std::optional<MonotonicTime> Shard::deadline() const {
   if (poisoned()) return std::nullopt;
   if (delivery_.wants_turn()) return log_.clock().monotonic();
   std::optional<MonotonicTime> earliest;
-  for (std::optional<MonotonicTime> at : {log_.journal().deadline(), delivery_.deadline(),
-                                          partitions_.deadline(), owner_.deadline()}) {
+  for (std::optional<MonotonicTime> at :
+       {log_.deadline(), checkpointer_.deadline(), delivery_.deadline(), partitions_.deadline(),
+        owner_.deadline()}) {
     if (at && (!earliest || *at < *earliest)) earliest = at;
   }
   return earliest;

@@ -13,6 +13,7 @@
 //   DeliveryEngine  groups: leases, settlements, back-off, dying
 //   DeadLetterDesk  list, show, edit, redrive, discard
 //   CatalogOwner    topics and groups; shard 0 only
+//   Checkpointer    the state on disk now and then, so that the journal can forget
 #pragma once
 
 #include <functional>
@@ -21,6 +22,7 @@
 #include <string>
 
 #include "broker/core/catalog_owner.h"
+#include "broker/core/checkpointer.h"
 #include "broker/core/dead_letter_desk.h"
 #include "broker/core/delivery_engine.h"
 #include "broker/core/partitions.h"
@@ -82,6 +84,7 @@ class Shard {
   void drop_missing(const Catalog& catalog, std::move_only_function<void(bool durable)> done);
 
  private:
+  friend class Snapshot;
   friend Result<std::unique_ptr<Shard>> open_shard(ShardEnvironment, ShardOptions, RecoveryReport*,
                                                    std::string*);
   Shard(ShardEnvironment environment, ShardOptions options);
@@ -104,6 +107,9 @@ class Shard {
   std::map<TopicId, std::uint64_t> adopted_topics_;
   std::map<GroupId, std::uint64_t> adopted_groups_;
   std::uint64_t next_dead_stream_ = 0;
+
+  EntrySeq applied_;  ///< by the checkpoint that was loaded: replay passes over these
+  Checkpointer checkpointer_;
 };
 
 }  // namespace waybill

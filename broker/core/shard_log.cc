@@ -1,7 +1,9 @@
 #include "broker/core/shard_log.h"
 #include "protocol/base/mutant.h"
+#include "storage/segment_reader.h"
 #include "storage/superblock.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -12,35 +14,113 @@ ShardLog::ShardLog(ShardEnvironment environment, ShardOptions options)
       options_(options),
       cache_(options.tail_cache_bytes),
       segments_(environment.disk, shard_directory(options.shard) + "/streams",
-                options.catch_up_cache_bytes) {}
+                options.catch_up_cache_bytes),
+      flusher_(environment.disk, environment.clock, segments_, options.flush) {
+  flusher_.on_progress([this] { touch(); });
+}
 
 ShardLog::~ShardLog() {
-  journal_.reset();
   segments_.silence();
-  while (segments_.pending() > 0 && environment_.disk.pending() > 0) {
+  flusher_.silence();
+  journal_.reset();
+  while (segments_.pending() + flusher_.pending() > 0 && environment_.disk.pending() > 0) {
     environment_.disk.submit();
     environment_.disk.wait();
   }
 }
 
-Result<void> ShardLog::open(Journal::Replay replay, RecoveryReport* report,
+Result<void> ShardLog::open(const JournalBase& base, Journal::Replay replay, RecoveryReport* report,
                             std::string* explanation) {
   JournalOptions options;
   options.directory = shard_directory(options_.shard) + "/journal";
   options.shard = options_.shard;
   options.file_size = options_.journal_file_size;
   options.reserve = options_.journal_file_size / 4;
+  options.base = base;
+  options.max_bytes = options_.max_journal_files * options_.journal_file_size;
   Result<std::unique_ptr<Journal>> journal =
       Journal::open(environment_.disk, environment_.clock, environment_.random, std::move(options),
                     std::move(replay), explanation);
   if (!journal) return journal.error();
   journal_ = std::move(*journal);
+  const std::uint64_t checkpoint = report->checkpoint;
   *report = journal_->report();
+  report->checkpoint = checkpoint;
+  if (Result<void> opened = open_segments(report, explanation); !opened) return opened;
   journal_->on_progress([this] { progress(); });
   for (auto& [id, stream] : streams_) stream->reveal(journal_->durable());
   unrevealed_.clear();
   cache_.trim(journal_->durable());
   return {};
+}
+
+// --- segments ---
+
+/// After the journal was replayed: a segment that is missing is damage only if it is still wanted
+/// (S10).
+Result<void> ShardLog::open_segments(RecoveryReport* report, std::string* explanation) {
+  Disk& disk = environment_.disk;
+  for (auto& [id, stream] : streams_) {
+    if (Result<void> opened = open_segments(*stream, explanation); !opened) return opened;
+  }
+  for (const StreamId id : dropped_) flusher_.remove(id);
+  const std::string directory = shard_directory(options_.shard) + "/streams";
+  Result<std::vector<std::string>> names = disk.list(directory);
+  if (!names) return names.error() == Errc::kNotFound ? Result<void>() : names.error();
+  for (const std::string& name : *names) {
+    const std::optional<StreamId> id = parse_stream_directory(name);
+    if (!id || std::ranges::find(dropped_, *id) != dropped_.end()) continue;
+    Result<std::vector<std::string>> files = disk.list(directory + "/" + name);
+    if (!files) return files.error();
+    const Stream* stream = find_stream(*id);
+    for (const std::string& file : *files) {
+      const std::optional<SegmentId> segment = parse_segment_name(*id, file);
+      const bool known = stream != nullptr && segment &&
+                         std::ranges::find(stream->segments(), *segment, &StreamSegment::id) !=
+                             stream->segments().end();
+      if (known) continue;
+      if (Result<void> moved = move_aside(*id, file, report); !moved) return moved;
+    }
+  }
+  return {};
+}
+
+Result<void> ShardLog::open_segments(Stream& stream, std::string* explanation) {
+  for (std::size_t i = 0; i < stream.segments().size(); ++i) {
+    const StreamSegment& segment = stream.segments()[i];
+    const SegmentClaim claim{.position = segment.size, .end = segment.contents.end};
+    if (!segment.sealed) {
+      Result<void> there = segments_.check_there(segment.id, segment.size, explanation);
+      if (!there) return there;
+      continue;
+    }
+    Result<std::unique_ptr<SegmentReader>> reader = SegmentReader::open(
+        environment_.disk, segments_.directory_of(stream.id()), segment.id, claim, explanation);
+    if (!reader && reader.error() == Errc::kNotFound) return Error{Errc::kDamaged, 0, "segment"};
+    if (!reader) return reader.error();
+    stream.read_contents(i, (*reader)->contents());
+  }
+  return {};
+}
+
+/// What a crash left, or somebody put there: reported, never deleted (S10).
+Result<void> ShardLog::move_aside(StreamId stream, const std::string& name,
+                                  RecoveryReport* report) {
+  Disk& disk = environment_.disk;
+  const std::string quarantine = shard_directory(options_.shard) + "/quarantine";
+  if (Result<void> made = disk.make_directory(quarantine); !made) return made;
+  Result<std::vector<std::string>> taken = disk.list(quarantine);
+  if (!taken) return taken.error();
+  const std::string target = stream_directory_name(stream) + "-" + name;
+  std::string free = target;
+  for (unsigned copy = 1; std::ranges::find(*taken, free) != taken->end(); ++copy) {
+    free = target + "." + std::to_string(copy);
+  }
+  const std::string from = segments_.directory_of(stream) + "/" + name;
+  if (Result<void> moved = disk.rename(from, quarantine + "/" + free); !moved) return moved;
+  report->moved_aside.push_back(from);
+  // Before a new segment takes the name.
+  return disk.sync_directory(quarantine);
 }
 
 StagedEntry ShardLog::stage(EntryType type, Bytes head, Bytes tail) {
@@ -58,12 +138,25 @@ void ShardLog::drop_stream(StreamId id) {
   auto found = streams_.find(id);
   if (found == streams_.end()) return;
   cache_.forget(*found->second);
+  flusher_.forget(*found->second);
   streams_.erase(found);
+  if (!journal_) return dropped_.push_back(id);
+  when_durable([this, id](bool durable) {
+    if (durable) flusher_.remove(id);
+  });
 }
 
 Stream* ShardLog::find_stream(StreamId id) {
   auto found = streams_.find(id);
   return found == streams_.end() ? nullptr : found->second.get();
+}
+
+std::vector<const Stream*> ShardLog::streams() const {
+  std::vector<const Stream*> all;
+  all.reserve(streams_.size());
+  for (const auto& [id, stream] : streams_) all.push_back(stream.get());
+  std::ranges::sort(all, {}, &Stream::id);
+  return all;
 }
 
 void ShardLog::append(Stream& stream, const AppendedBatch& batch, const StagedEntry& entry) {
@@ -78,6 +171,7 @@ void ShardLog::append(Stream& stream, const AppendedBatch& batch, const StagedEn
   stored.frame_offset = entry.body_offset + static_cast<std::uint32_t>(batch.batch_offset);
   stream.append(std::move(stored));
   cache_.added(stream);
+  flusher_.appended(stream);
   unrevealed_.push_back({entry.seq, stream.id()});
   // While the journal replays, everything it hands out is durable and nobody waits: keep within the
   // budget as it goes.
@@ -91,7 +185,7 @@ void ShardLog::read(const Stream& stream, Offset from, Offset end, BatchesRead d
   read_batches(*journal_, segments_, stream, from, end,
                [this, done = std::move(done)](Result<std::vector<SharedBytes>> batches) mutable {
                  done(std::move(batches));
-                 if (touched_) touched_();
+                 touch();
                });
 }
 
@@ -101,9 +195,16 @@ void ShardLog::end_turn() {
     for (Waiter& waiter : turn_waiters_) waiting_.push_back({seq, std::move(waiter)});
     turn_waiters_.clear();
   }
+  flush();
   journal_->pump();
   environment_.disk.submit();
   run_waiters();
+}
+
+std::optional<MonotonicTime> ShardLog::deadline() const {
+  std::optional<MonotonicTime> earliest = journal_->deadline();
+  const std::optional<MonotonicTime> flush = flusher_.deadline();
+  return flush && (!earliest || *flush < *earliest) ? flush : earliest;
 }
 
 void ShardLog::progress() {
@@ -119,7 +220,7 @@ void ShardLog::progress() {
   }
   cache_.trim(durable);
   run_waiters();
-  if (touched_) touched_();
+  touch();
 }
 
 void ShardLog::run_waiters() {

@@ -38,8 +38,10 @@ class ShardLog {
   /// Waits for its own operations in flight; nobody is told of them.
   ~ShardLog();
 
-  /// Recovers the journal; `replay` gets every entry. Blocking.
-  Result<void> open(Journal::Replay replay, RecoveryReport* report, std::string* explanation);
+  /// Recovers the journal from the base on; `replay` gets every entry. Then finds the segments of
+  /// the streams that are left. Blocking.
+  Result<void> open(const JournalBase& base, Journal::Replay replay, RecoveryReport* report,
+                    std::string* explanation);
 
   [[nodiscard]] const ShardOptions& options() const { return options_; }
   [[nodiscard]] const Clock& clock() const { return environment_.clock; }
@@ -47,6 +49,8 @@ class ShardLog {
   [[nodiscard]] Mailbox& mailbox() { return environment_.mailbox; }
   [[nodiscard]] Journal& journal() { return *journal_; }
   [[nodiscard]] const Journal& journal() const { return *journal_; }
+  [[nodiscard]] Disk& disk() { return environment_.disk; }
+  [[nodiscard]] Flusher& flusher() { return flusher_; }
 
   // --- writing ---
 
@@ -68,6 +72,8 @@ class ShardLog {
   Stream& create_stream(StreamId id);
   void drop_stream(StreamId id);
   [[nodiscard]] Stream* find_stream(StreamId id);
+  /// All of them, by id.
+  [[nodiscard]] std::vector<const Stream*> streams() const;
   /// Indexes a batch that was just staged or replayed as (part of) the entry's body.
   void append(Stream& stream, const AppendedBatch& batch, const StagedEntry& entry);
   /// As read_batches() in storage/stream.h.
@@ -81,6 +87,16 @@ class ShardLog {
 
   /// Called when a disk completion touched the shard, so that its driver ends a turn soon.
   void on_touched(std::move_only_function<void()> callback) { touched_ = std::move(callback); }
+  /// A disk completion touched the shard.
+  void touch() {
+    if (touched_) touched_();
+  }
+  /// When end_turn() wants to be called without traffic, if at all.
+  [[nodiscard]] std::optional<MonotonicTime> deadline() const;
+  /// Moves what is durable into segments, as far as it goes now.
+  void flush() {
+    if (!journal_->poisoned()) flusher_.step(*journal_);
+  }
   /// Ends a turn: what was staged is written, and answers wait for it.
   void end_turn();
   /// The journal's durable prefix rose, or it failed: shows what is durable and runs who waited.
@@ -97,12 +113,17 @@ class ShardLog {
   };
 
   void run_waiters();
+  Result<void> open_segments(RecoveryReport* report, std::string* explanation);
+  Result<void> open_segments(Stream& stream, std::string* explanation);
+  Result<void> move_aside(StreamId stream, const std::string& name, RecoveryReport* report);
 
   ShardEnvironment environment_;
   ShardOptions options_;
   std::unordered_map<StreamId, std::unique_ptr<Stream>> streams_;
   TailCache cache_;
   SegmentFiles segments_;
+  Flusher flusher_;
+  std::vector<StreamId> dropped_;  ///< while the journal is replayed
   std::deque<Unrevealed> unrevealed_;
   std::vector<Waiter> turn_waiters_;
   std::deque<Waiting> waiting_;  ///< by seq

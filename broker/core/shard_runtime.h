@@ -19,6 +19,7 @@
 #include "protocol/base/random.h"
 #include "protocol/model/reply.h"
 #include "protocol/model/requests.h"
+#include "storage/flusher.h"
 #include "storage/io/disk.h"
 #include "storage/journal.h"
 
@@ -34,6 +35,11 @@ struct ShardOptions {
   std::size_t tail_cache_bytes = 64 * 1024 * 1024;
   /// What was read from segments lately, for those who are behind.
   std::size_t catch_up_cache_bytes = 16 * 1024 * 1024;
+  /// Journal files that are filled before the next checkpoint: what a start replays, about.
+  std::uint64_t checkpoint_files = 2;
+  /// With so many journal files, publishers wait until a checkpoint has released some.
+  std::uint64_t max_journal_files = 8;
+  FlusherOptions flush;
   std::uint32_t max_deliveries = limits::kMaxDeliveries;
   /// Messages that a group keeps in mind per partition: behind a busy key, and for their time (D9).
   std::size_t index_limit = 1'000'000;

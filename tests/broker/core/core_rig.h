@@ -61,6 +61,9 @@ struct RigOptions {
   std::size_t tail_cache = 64 * 1024 * 1024;
   std::uint32_t max_deliveries = limits::kMaxDeliveries;
   std::size_t index_limit = 1'000'000;
+  /// Small, so that what a test does is flushed, sealed, checkpointed and forgotten all the time.
+  std::uint64_t checkpoint_files = 1;
+  FlusherOptions flush = {.segment_size = 16 * 1024, .step = 4096, .max_open = 2};
   SimDiskOptions disk = {};
 };
 
@@ -281,10 +284,13 @@ class CoreRig {
     run();
   }
   /// Power off, then on again. Clients are gone; those who consumed as `instance` may connect anew.
-  [[nodiscard]] Result<void> try_restart(const CrashPlan& plan = keep_none()) {
+  /// `cut`: after so many disk calls of the new run it fails again.
+  [[nodiscard]] Result<void> try_restart(const CrashPlan& plan = keep_none(),
+                                         std::optional<std::uint64_t> cut = {}) {
     SimDiskImage image = disk->crash(plan);
     drop_all();
     disk = std::make_unique<SimDisk>(std::move(image), options.disk);
+    if (cut) disk->crash_after(*cut);
     Result<void> opened = open();
     if (opened) run();
     return opened;
@@ -373,6 +379,8 @@ class CoreRig {
       shard_options.tail_cache_bytes = options.tail_cache;
       shard_options.max_deliveries = options.max_deliveries;
       shard_options.index_limit = options.index_limit;
+      shard_options.checkpoint_files = options.checkpoint_files;
+      shard_options.flush = options.flush;
       reports.emplace_back();
       Result<std::unique_ptr<Shard>> shard = open_shard(
           {*disk, clock, random, *mailbox}, shard_options, &reports.back(), &explanation);

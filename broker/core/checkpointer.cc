@@ -1,0 +1,182 @@
+#include "broker/core/checkpointer.h"
+
+#include <algorithm>
+
+#include "broker/core/shard.h"
+#include "broker/core/snapshot.h"
+#include "storage/checkpoint_reader.h"
+#include "storage/superblock.h"
+
+namespace waybill {
+namespace {
+
+constexpr Duration kRetry = std::chrono::seconds(1);
+/// Journal between two checkpoints is at least this many times the size of one (S19).
+constexpr std::uint64_t kIntervalPerSize = 2;
+
+}  // namespace
+
+Checkpointer::~Checkpointer() {
+  if (!writer_) return;
+  writer_->on_progress(nullptr);
+  while (writer_->pending() > 0 && log_.disk().pending() > 0) {
+    log_.disk().submit();
+    log_.disk().wait();
+  }
+}
+
+// --- reading ---
+
+Result<JournalBase> Checkpointer::load(Shard& shard, RecoveryReport* report,
+                                       std::string* explanation) {
+  const std::string directory = shard_directory(log_.options().shard);
+  Result<FoundCheckpoints> found = find_checkpoints(log_.disk(), directory, log_.options().shard);
+  if (!found && found.error() == Errc::kNotFound) return JournalBase{};
+  if (!found) return found.error();
+  std::string problems;
+  const FoundCheckpoint* best = nullptr;
+  for (const FoundCheckpoint& checkpoint : found->finished) {
+    next_number_ = std::max(next_number_, checkpoint.number + 1);
+    older_.push_back(checkpoint.path);
+    if (!checkpoint.summary) problems += checkpoint.explanation + " ";
+    // An older one reaches as far, if its journal files are still there: recovery says so.
+    if (best == nullptr && checkpoint.summary) best = &checkpoint;
+  }
+  if (best == nullptr && !found->finished.empty()) {
+    *explanation = problems +
+                   "There is no other checkpoint. Nothing was changed. Restore the file from a "
+                   "copy, or keep the directory for repair.";
+    return found->finished.front().problem;
+  }
+  for (const std::string& path : found->unfinished) {
+    ignore_error(log_.disk().remove(path), "it is worthless, and the next start tries again");
+  }
+  if (best == nullptr) return JournalBase{};
+  Result<CheckpointReader> reader = CheckpointReader::open(
+      log_.disk(), directory, {.shard = log_.options().shard, .number = best->number});
+  if (!reader) return reader.error();
+  for (;;) {
+    Result<std::optional<CheckpointObject>> object = reader->next();
+    if (!object) return object.error();
+    if (!object->has_value()) break;
+    if (Result<void> loaded = Snapshot::load(shard, **object); !loaded) {
+      *explanation = best->path + ": an object of kind " + std::to_string((*object)->kind) +
+                     " cannot be read: " + to_string(loaded.error());
+      return loaded.error();
+    }
+  }
+  const CheckpointSummary& summary = reader->summary();
+  report->checkpoint = best->number;
+  begun_in_ = summary.journal_file;
+  return JournalBase{.file_number = summary.journal_file,
+                     .replay_from = summary.replay_from,
+                     .applied = summary.max_applied};
+}
+
+// --- writing ---
+
+bool Checkpointer::due() const {
+  const Journal& journal = log_.journal();
+  if (retry_at_ && log_.clock().monotonic() < *retry_at_) return false;
+  const std::uint64_t files = journal.current_file() - std::min(begun_in_, journal.current_file());
+  return files >= log_.options().checkpoint_files && journal.durable().value > 0 &&
+         files * log_.options().journal_file_size >= size_ * kIntervalPerSize;
+}
+
+void Checkpointer::turn() {
+  if (log_.journal().poisoned()) return;
+  if (state_ == State::kIdle && due()) begin();
+  if (state_ == State::kFlushing) flush();
+  if (state_ == State::kWriting) finish();
+}
+
+void Checkpointer::begin() {
+  state_ = State::kFlushing;
+  retry_at_.reset();
+  begun_in_ = log_.journal().current_file();
+  flush_to_ = log_.journal().durable();
+  unflushed_.clear();
+  for (const Stream* stream : log_.streams()) {
+    if (stream->unflushed_bytes() > 0) unflushed_.push_back(stream->id());
+  }
+}
+
+/// Until the tails are in segments; what came later may wait for the next checkpoint.
+void Checkpointer::flush() {
+  std::erase_if(unflushed_, [this](StreamId id) {
+    Stream* stream = log_.find_stream(id);
+    const StoredBatch* first = stream == nullptr ? nullptr : stream->first_unflushed();
+    if (first == nullptr || first->seq > flush_to_) return true;
+    log_.flusher().enqueue(*stream);
+    return false;
+  });
+  if (unflushed_.empty()) save();
+}
+
+void Checkpointer::save() {
+  const Journal& journal = log_.journal();
+  Result<std::unique_ptr<CheckpointWriter>> writer =
+      CheckpointWriter::create(log_.disk(), shard_directory(log_.options().shard),
+                               {.shard = log_.options().shard, .number = next_number_++});
+  if (!writer) return fail(writer.error());
+  writer_ = std::move(*writer);
+  writer_->on_progress([this] { log_.touch(); });
+  const EntrySeq applied = journal.staged();
+  Snapshot::save(shard_, [this, applied](ObjectKind kind, std::uint64_t id, Bytes body) {
+    writer_->add({.kind = static_cast<std::uint16_t>(kind),
+                  .version = kObjectVersion,
+                  .id = id,
+                  .applied = applied,
+                  .body = body});
+  });
+  replay_from_ = EntrySeq{applied.value + 1};
+  for (const Stream* stream : log_.streams()) {
+    const StoredBatch* first = stream->first_unflushed();
+    if (first != nullptr) replay_from_ = std::min(replay_from_, first->seq);
+  }
+  finishing_ = false;
+  state_ = State::kWriting;
+}
+
+void Checkpointer::finish() {
+  Journal& journal = log_.journal();
+  if (writer_->failed()) {
+    if (writer_->pending() == 0) fail(*writer_->failed());
+    return;
+  }
+  if (!finishing_ && journal.durable() >= writer_->max_applied()) {
+    finishing_ = true;
+    journal_file_ = journal.file_of(std::min(replay_from_, writer_->max_applied()));
+    writer_->finish(
+        {.replay_from = replay_from_, .journal_file = journal_file_, .time = log_.clock().wall()});
+  }
+  if (writer_->done() && writer_->pending() == 0) release();
+}
+
+/// The new one is durable: what it replaces goes.
+void Checkpointer::release() {
+  size_ = writer_->size();
+  const std::string path =
+      shard_directory(log_.options().shard) + "/" + checkpoint_name(next_number_ - 1);
+  for (const std::string& old : older_) {
+    ignore_error(log_.disk().remove(old), "the next start does not look at it");
+  }
+  older_.assign(1, path);
+  writer_.reset();
+  state_ = State::kIdle;
+  log_.journal().release_before(journal_file_);
+}
+
+void Checkpointer::fail(const Error&) {
+  if (writer_) writer_->abandon();
+  writer_.reset();
+  state_ = State::kIdle;
+  begun_in_ = 0;
+  retry_at_ = log_.clock().monotonic() + kRetry;
+}
+
+std::optional<MonotonicTime> Checkpointer::deadline() const {
+  return state_ == State::kIdle ? retry_at_ : std::nullopt;
+}
+
+}  // namespace waybill

@@ -1,0 +1,71 @@
+// Checkpointer: writes a shard's checkpoints while traffic goes on, releases the journal files that
+// they make worthless, and reads the newest one back at a start (S19).
+//
+//   idle ──enough journal──► flushing ──tails in segments──► writing ──durable──► idle, files
+//   released
+//
+// One checkpoint is the state at the end of one turn: every object has the same applied entry_seq,
+// which must be durable before the file gets its name. What is appended while it is made, and not
+// flushed by then, is replayed from the journal. Until the new one is durable, its predecessor and
+// all journal files stay; then both go. A failure (a full disk, S21) costs nothing but journal
+// room: another try follows.
+//
+// Belongs to the shard's thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "broker/core/shard_log.h"
+#include "storage/checkpoint_writer.h"
+
+namespace waybill {
+
+class Checkpointer {
+ public:
+  Checkpointer(const Shard& shard, ShardLog& log) : shard_(shard), log_(log) {}
+  Checkpointer(const Checkpointer&) = delete;
+  Checkpointer& operator=(const Checkpointer&) = delete;
+  /// Waits for its own operations in flight.
+  ~Checkpointer();
+
+  /// Loads the newest checkpoint into a shard that was just made, and says where replay begins.
+  /// kDamaged: there are checkpoints, and none can be used; `explanation` names them. Blocking.
+  Result<JournalBase> load(Shard& shard, RecoveryReport* report, std::string* explanation);
+
+  /// Goes on if it can. At the end of a turn, when everything applied is staged.
+  void turn();
+  /// When turn() wants to be called without progress, if at all.
+  [[nodiscard]] std::optional<MonotonicTime> deadline() const;
+
+ private:
+  enum class State : std::uint8_t { kIdle, kFlushing, kWriting };
+
+  [[nodiscard]] bool due() const;
+  void begin();
+  void flush();
+  void save();
+  void finish();
+  void release();
+  void fail(const Error& error);
+
+  const Shard& shard_;
+  ShardLog& log_;
+  State state_ = State::kIdle;
+  std::uint64_t next_number_ = 1;
+  std::vector<std::string> older_;  ///< paths of checkpoints that a new one replaces
+  std::uint64_t begun_in_ = 1;      ///< journal file in which the last one was begun
+  std::uint64_t size_ = 0;          ///< of the last one
+  EntrySeq flush_to_;
+  std::vector<StreamId> unflushed_;  ///< streams that may have something up to flush_to_
+  std::unique_ptr<CheckpointWriter> writer_;
+  EntrySeq replay_from_;
+  std::uint64_t journal_file_ = 0;
+  bool finishing_ = false;
+  std::optional<MonotonicTime> retry_at_;
+};
+
+}  // namespace waybill

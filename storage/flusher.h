@@ -1,0 +1,125 @@
+// Flusher: moves what is durable in the journal into segments, behind the journal, so that the
+// journal can forget it (S15-S17). One step at a time: some batches of one stream are copied from
+// memory (or, if they were evicted, read back from the journal) into the stream's segment, written
+// in one run and synced; then, and only then, their location is the segment. A crash in between
+// costs nothing: only a checkpoint makes a segment count, as far as it says.
+//
+// A stream's segment stays open to grow until it has its size, or too many others are open; then it
+// is sealed, in the background. Streams with little data get small segments: they are flushed only
+// for a checkpoint, so there is one block for each checkpoint interval at most (S18 would carry
+// them forward in the journal up to four times: less files, and one more way for a batch to move).
+//
+// A full disk stalls it (S21): nothing is lost, the journal only cannot forget, and it tries again
+// every second. A segment whose sync failed is left as it is, as far as it was durable, and the
+// stream goes on in a new one.
+//
+// Belongs to the shard's thread. The owner keeps it alive until pending() is 0.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocol/base/clock.h"
+#include "storage/segment_files.h"
+#include "storage/segment_writer.h"
+#include "storage/stream.h"
+
+namespace waybill {
+
+struct FlusherOptions {
+  std::uint64_t segment_size = 64 * 1024 * 1024;  ///< sealed when they are this large
+  /// Copied and synced in one step, and what a stream gathers before it is flushed on its own:
+  /// large enough for the device, small enough to be written beside the journal without being felt.
+  std::uint64_t step = 1024 * 1024;
+  std::size_t max_open = 64;  ///< segments that may grow; each costs a descriptor
+};
+
+class Flusher {
+ public:
+  Flusher(Disk& disk, const Clock& clock, SegmentFiles& files, FlusherOptions options)
+      : disk_(disk), clock_(clock), files_(files), options_(options) {}
+
+  /// Something wants step() to be called: a completion ran.
+  void on_progress(std::move_only_function<void()> callback) { progress_ = std::move(callback); }
+
+  /// The stream has a batch more: flushed soon, once there are enough.
+  void appended(Stream& stream);
+  /// Flushed soon, however little it is.
+  void enqueue(Stream& stream);
+  /// The stream is about to go; its files stay.
+  void forget(const Stream& stream);
+  /// Nobody needs the files of this stream any more, and that is durable: removes them, one with
+  /// each step.
+  void remove(StreamId stream) { removals_.push_back(stream); }
+
+  /// Does what can be done now. Once per turn. Blocks only to create or remove a file.
+  void step(Journal& journal);
+  /// When step() wants to be called without progress, if at all.
+  [[nodiscard]] std::optional<MonotonicTime> deadline() const;
+  /// Why nothing goes on for now.
+  [[nodiscard]] const std::optional<Error>& stalled() const { return stalled_; }
+
+  /// Operations whose completion has not run.
+  [[nodiscard]] std::size_t pending() const;
+  /// No callback runs any more.
+  void silence();
+
+ private:
+  struct Open {
+    std::unique_ptr<SegmentWriter> writer;
+    Stream* stream = nullptr;
+    std::uint64_t payload = 0;  ///< bytes of the batches in it
+    std::uint64_t used = 0;     ///< number of the step that used it last
+  };
+  struct Part {
+    Offset base;
+    std::uint32_t count = 0;
+    WallTime max_timestamp;
+    bool timed = false;
+  };
+  enum class State : std::uint8_t { kIdle, kReading, kWriting };
+
+  bool begin(Journal& journal);
+  void on_read(std::uint64_t number, Result<std::vector<SharedBytes>> batches);
+  Result<void> write(const std::vector<SharedBytes>& batches);
+  Result<Open*> segment_of(Stream& stream);
+  void check_written();
+  void make_room();
+  void seal(std::map<StreamId, Open>::iterator open);
+  void check_sealed();
+  void remove_one();
+  void stall(const Error& error);
+  void go_idle();
+
+  Disk& disk_;
+  const Clock& clock_;
+  SegmentFiles& files_;
+  FlusherOptions options_;
+  std::move_only_function<void()> progress_;
+
+  std::deque<Stream*> queue_;
+  std::map<StreamId, Stream*> queued_;  ///< those in queue_
+  std::map<StreamId, Open> open_;
+
+  // The step under way.
+  State state_ = State::kIdle;
+  std::uint64_t number_ = 0;
+  Stream* current_ = nullptr;  ///< null: it went meanwhile
+  std::vector<Part> parts_;
+  std::uint64_t bytes_ = 0;
+  Offset until_;
+  Open* writing_ = nullptr;
+
+  std::vector<std::pair<Stream*, std::unique_ptr<SegmentWriter>>> sealing_;
+  std::vector<std::unique_ptr<SegmentWriter>> leaving_;  ///< until nothing of them is in flight
+  std::deque<StreamId> removals_;
+  std::optional<Error> stalled_;
+  MonotonicTime retry_at_;
+};
+
+}  // namespace waybill

@@ -1,0 +1,386 @@
+// Goal: a shard that forgets its journal knows as much as one that replays all of it, and what
+// cannot be read is named, never passed over. Method: the whole core on a simulated disk with tiny
+// files; what is saved before a restart is compared with what is saved after it, byte for byte.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "broker/core/snapshot.h"
+#include "storage/checkpoint_reader.h"
+#include "storage/superblock.h"
+#include "tests/broker/core/core_rig.h"
+
+namespace waybill {
+namespace {
+
+/// Every object of every shard; of the streams, only where they begin: how far they are flushed is
+/// not part of the state.
+std::vector<std::string> objects_of(CoreRig& rig) {
+  std::vector<std::string> all;
+  for (const auto& shard : rig.shards) {
+    Snapshot::save(*shard, [&](ObjectKind kind, std::uint64_t id, Bytes body) {
+      if (kind == ObjectKind::kStream) body = body.first(9);
+      all.push_back(std::to_string(static_cast<int>(kind)) + "/" + std::to_string(id) + ": " +
+                    std::string(as_text(body)));
+    });
+  }
+  return all;
+}
+
+std::uint64_t journal_files(const SimDisk& disk) {
+  const SimDiskImage image = disk.crash(keep_all());
+  return static_cast<std::uint64_t>(std::ranges::count_if(
+      image.files, [](const auto& file) { return file.first.ends_with(".wbj"); }));
+}
+
+std::string newest_checkpoint(CoreRig& rig) {
+  Result<FoundCheckpoints> found = find_checkpoints(*rig.disk, "shard-0", {0});
+  EXPECT_TRUE(found.ok() && !found->finished.empty());
+  return found->finished.front().path;
+}
+
+/// Everything that leaves a trace in the state: keys, times, leases, failures, dead letters, fixes,
+/// producers of both kinds, a reset.
+class Workload {
+ public:
+  explicit Workload(std::uint64_t seed, CoreRig& rig) : random_(seed), rig_(rig) {
+    TestClient& client = rig_.connect(1);
+    orders_ = rig_.create_topic(client, "orders", 3);
+    rig_.create_topic(client, "audit", 2);
+    GroupPolicy unordered = CoreRig::policy();
+    unordered.brake.enabled = false;  // it moves when the broker starts
+    GroupPolicy keyed = unordered;
+    keyed.ordering = Ordering::kKey;
+    rig_.create_group(client, "billing", "orders", unordered);
+    rig_.create_group(client, "shipping", "orders", keyed);
+    connect();
+  }
+
+  void connect() {
+    client_ = &rig_.connect(2);
+    client_->subscribe("billing", 40);
+  }
+
+  void step() {
+    switch (random_.below(12)) {
+      case 0:
+        rig_.advance(milliseconds(random_.below(3000)));
+        break;
+      case 1:
+        redrive_or_discard();
+        break;
+      case 2:
+        open_producer();
+        break;
+      case 3:
+        if (random_.below(10) == 0) {
+          ResetGroupRequest request;
+          request.name = "billing";
+          request.start = {StartKind::kOffset, {5}, {}};
+          request.include_dead = random_.below(2) == 0;
+          EXPECT_TRUE(client_->call<ResetGroupReply>(request).ok());
+        }
+        break;
+      case 4:
+      case 5:
+      case 6:
+        publish();
+        break;
+      default:
+        settle();
+    }
+  }
+
+  void publish() {
+    std::vector<std::string> values;
+    for (std::uint64_t i = 0; i <= random_.below(4); ++i) {
+      values.emplace_back(100 + random_.below(3000), 'x');
+    }
+    const std::string key = random_.below(2) == 0 ? "" : "key " + std::to_string(random_.below(3));
+    Reply<PublishResult> done = client_->publish_batch(
+        orders_, static_cast<std::uint32_t>(random_.below(3)), batch_of(values, {1000}, key));
+    EXPECT_TRUE(done.ok());
+  }
+
+ private:
+  void settle() {
+    for (Delivered& message : client_->take()) held_.push_back(std::move(message));
+    if (held_.empty()) return;
+    const std::size_t index = random_.below(held_.size());
+    const Delivered message = held_[index];
+    held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(index));
+    const std::uint64_t fate = random_.below(10);
+    Reply<SettleOutcome> done = fate < 6   ? client_->ack(message)
+                                : fate < 8 ? client_->retry(message)
+                                           : client_->bury(message, "code " + std::to_string(fate));
+    client_->credit(1);
+    // Its lease may have run out meanwhile, or the group was reset.
+    const Errc code = code_of(done);
+    EXPECT_TRUE(done.ok() || code == Errc::kLeaseLost || code == Errc::kAlreadySettled);
+  }
+
+  void redrive_or_discard() {
+    if (random_.below(2) == 0) {
+      RedriveRequest request;
+      request.selection = selection();
+      EXPECT_TRUE(client_->call<RedriveReply>(request).ok());
+    } else {
+      DiscardRequest request;
+      request.selection = selection();
+      request.reason = "test";
+      EXPECT_TRUE(client_->call<DiscardReply>(request).ok());
+    }
+  }
+
+  void open_producer() {
+    ProducerId id;
+    id.uuid.bytes[0] = std::byte(1 + random_.below(3));
+    OpenProducerRequest request{id, ++epoch_, "outbox"};
+    EXPECT_TRUE(client_->call<OpenProducerReply>(request).ok());
+    const std::uint64_t sequence = ++sequences_[id];
+    ProducerStamp stamp{id, ProducerKind::kDurable, epoch_, sequence - 1, sequence};
+    EXPECT_TRUE(client_->publish(orders_, 0, {"durable"}, stamp).ok());
+  }
+
+  SeededRandom random_;
+  CoreRig& rig_;
+  TopicId orders_;
+  TestClient* client_ = nullptr;
+  std::vector<Delivered> held_;
+  std::map<ProducerId, std::uint64_t> sequences_;
+  std::uint32_t epoch_ = 0;
+};
+
+TEST(Checkpoint, WhatIsLoadedAndReplayedIsWhatWasFoldedS19) {
+  std::uint64_t loaded = 0;
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    CoreRig rig({.shards = static_cast<std::uint16_t>(1 + seed % 2),
+                 .journal_file = 128 * 1024,
+                 .tail_cache = seed % 3 == 0 ? 1u : 1024 * 1024});
+    Workload work(seed, rig);
+    for (int round = 0; round < 3; ++round) {
+      for (int i = 0; i < 100; ++i) work.step();
+      rig.run();
+      const std::vector<std::string> before = objects_of(rig);
+      rig.restart();
+      const std::vector<std::string> after = objects_of(rig);
+      ASSERT_EQ(before.size(), after.size());
+      for (std::size_t i = 0; i < before.size(); ++i) {
+        ASSERT_TRUE(before[i] == after[i]) << "object " << before[i].substr(0, before[i].find(':'));
+      }
+      for (const RecoveryReport& report : rig.reports) loaded += report.checkpoint > 0 ? 1 : 0;
+      work.connect();
+    }
+  }
+  EXPECT_GT(loaded, 40u) << "most starts have a checkpoint to begin with";
+}
+
+TEST(Checkpoint, TheJournalIsBoundedAndEveryMessageStaysReadable) {
+  CoreRig rig({.journal_file = 128 * 1024, .tail_cache = 4096});
+  TestClient& client = rig.connect();
+  TopicId topic = rig.create_topic(client, "orders");
+  std::vector<std::string> sent;
+  for (int i = 0; i < 300; ++i) {
+    sent.push_back(std::to_string(i) + std::string(4000, 'x'));
+    ASSERT_TRUE(client.publish(topic, 0, {sent.back()}).ok());
+    ASSERT_LE(journal_files(*rig.disk), 4u) << "after message " << i;
+  }
+  for (int generation = 0; generation < 2; ++generation) {
+    TestClient& reader = rig.connect();
+    std::int64_t next = 0;
+    while (next < 300) {
+      Reply<ReadReply> read = reader.read(topic, 0, next);
+      ASSERT_TRUE(read.ok()) << to_string(read.error());
+      auto records = records_of(read->batches);
+      ASSERT_FALSE(records.empty());
+      EXPECT_EQ(records.front().first, Offset{next}) << "nothing before it is sent";
+      for (const auto& [offset, value] : records) {
+        ASSERT_EQ(offset, Offset{next});
+        ASSERT_EQ(value, sent[static_cast<std::size_t>(next++)]);
+      }
+    }
+    rig.restart();
+    EXPECT_GT(rig.reports[0].checkpoint, 0u);
+    EXPECT_LE(rig.reports[0].files, 4u);
+  }
+}
+
+/// What clients were told, and a run that goes on until the power fails.
+class CutRun {
+ public:
+  CutRun() : rig({.journal_file = 64 * 1024, .tail_cache = 8 * 1024}) {
+    TestClient& client = rig.connect();
+    orders_ = rig.create_topic(client, "orders", 1);
+    rig.create_topic(client, "short", 1);
+    rig.create_group(client, "billing", "orders");
+  }
+
+  void work() {
+    if (!rig.ready || rig.disk->crashed()) return;
+    TestClient& client = rig.connect(++instance_);
+    client.begin<SubscribeReply>(SubscribeRequest{1, "billing"});
+    rig.run();
+    client.credit(100, 10'000'000);
+    for (int i = 0; i < 24 && !rig.disk->crashed(); ++i) {
+      publish(client);
+      for (const Delivered& message : client.take()) settle(client, message);
+      if (i == 12) client.begin<DeleteTopicReply>(DeleteTopicRequest{"short"});
+      rig.run();
+    }
+    rig.advance(milliseconds(20));
+  }
+
+  void check() {
+    TestClient& client = rig.connect(++instance_);
+    std::int64_t next = 0;
+    std::map<std::int64_t, std::string> found;
+    for (;;) {
+      Reply<ReadReply> read = client.read(orders_, 0, next);
+      ASSERT_TRUE(read.ok()) << to_string(read.error());
+      if (read->batches.empty()) break;
+      for (const auto& [offset, value] : records_of(read->batches)) {
+        ASSERT_EQ(offset, Offset{next++});
+        found[offset.value] = value;
+      }
+    }
+    for (const auto& [offset, value] : confirmed_) ASSERT_EQ(found[offset], value);
+    Accounting accounting = rig.accounting(client, "billing");
+    ASSERT_GE(accounting.done, acked_);
+    ASSERT_GE(accounting.dead, buried_);
+  }
+
+  CoreRig rig;
+
+ private:
+  void publish(TestClient& client) {
+    const std::string value = std::to_string(next_value_++) + std::string(3000, 'x');
+    PublishRequest request;
+    request.parts.push_back({orders_, {0}, {}, {}, batch_of({value})});
+    auto reply = client.begin<PublishReply>(std::move(request));
+    rig.run();
+    if (!reply->has_value() || !**reply || !(**reply)->parts.front()) return;
+    confirmed_[(**reply)->parts.front()->base_offset.value] = value;
+  }
+  void settle(TestClient& client, const Delivered& message) {
+    const bool dies = message.offset.value % 5 == 0;
+    const SettleVerb verb = dies ? SettleVerb::kDeadLetter : SettleVerb::kAck;
+    auto reply =
+        client.begin<SettleReply>(SettleRequest{1, {TestClient::settlement(message, verb)}});
+    rig.run();
+    if (reply->has_value() && **reply && (**reply)->outcomes.front()) ++(dies ? buried_ : acked_);
+  }
+
+  TopicId orders_;
+  std::uint64_t instance_ = 1;
+  int next_value_ = 0;
+  std::map<std::int64_t, std::string> confirmed_;
+  std::uint64_t acked_ = 0;
+  std::uint64_t buried_ = 0;
+};
+
+TEST(Checkpoint, WhatWasConfirmedIsThereWhereverThePowerFailsS9) {
+  std::uint64_t points = 0;
+  for (std::uint64_t cut = 0;; ++cut) {
+    SCOPED_TRACE(cut);
+    CutRun run;
+    run.rig.disk->crash_after(cut);
+    run.work();
+    const bool over = !run.rig.disk->crashed();
+    // The next one fails while it recovers, or soon after; the one after that does not.
+    const CrashPlan plans[] = {keep_random(cut), keep_none(), keep_all()};
+    Result<void> second = run.rig.try_restart(plans[cut % 3], cut * 7 % 61);
+    ASSERT_TRUE(second.ok() || run.rig.disk->crashed()) << run.rig.explanation;
+    if (second) run.work();
+    run.rig.restart(keep_random(cut + 1));
+    run.check();
+    if (HasFatalFailure()) return;
+    run.work();
+    run.rig.restart(keep_random(cut + 2));
+    run.check();
+    if (HasFatalFailure()) return;
+    ++points;
+    if (over) break;
+  }
+  std::printf("tried %llu crash points\n", static_cast<unsigned long long>(points));
+}
+
+TEST(Checkpoint, ADamagedCheckpointWhoseJournalIsGoneIsNamedS8) {
+  CoreRig rig({.journal_file = 128 * 1024});
+  TestClient& client = rig.connect();
+  TopicId topic = rig.create_topic(client, "orders");
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(client.publish(topic, 0, {std::string(4000, 'x')}).ok());
+  }
+  const std::string path = newest_checkpoint(rig);
+  rig.disk->flip_bit(path, 100, 3);
+  ASSERT_FALSE(rig.try_restart(keep_all()).ok());
+  EXPECT_NE(rig.explanation.find(path), std::string::npos) << rig.explanation;
+}
+
+TEST(Checkpoint, ASegmentThatIsMissingIsNamedS10) {
+  CoreRig rig({.journal_file = 128 * 1024});
+  TestClient& client = rig.connect();
+  TopicId topic = rig.create_topic(client, "orders");
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(client.publish(topic, 0, {std::string(4000, 'x')}).ok());
+  }
+  std::string path;
+  for (const auto& [name, content] : rig.disk->crash(keep_all()).files) {
+    if (path.empty() && name.ends_with(".wbs")) path = name;
+  }
+  ASSERT_TRUE(rig.disk->remove(path).ok());
+  ASSERT_TRUE(rig.disk->sync_directory(path.substr(0, path.rfind('/'))).ok());
+  ASSERT_FALSE(rig.try_restart().ok());
+  EXPECT_NE(rig.explanation.find(path), std::string::npos) << rig.explanation;
+}
+
+TEST(Checkpoint, AFullDiskStallsTheFlushAndFreedSpaceLetsItGoOnS21) {
+  CoreRig rig({.journal_file = 128 * 1024});
+  TestClient& client = rig.connect();
+  TopicId topic = rig.create_topic(client, "orders");
+  std::int64_t sent = 0;
+  for (; sent < 20; ++sent) {
+    ASSERT_TRUE(client.publish(topic, 0, {std::string(4000, 'x')}).ok());
+  }
+  rig.disk->set_capacity(1);
+  Errc refused{};
+  for (int i = 0; i < 200 && refused == Errc{}; ++i) {
+    Reply<PublishResult> reply = client.publish(topic, 0, {std::string(4000, 'x')});
+    reply.ok() ? void(++sent) : void(refused = code_of(reply));
+  }
+  EXPECT_EQ(refused, Errc::kDiskFull);
+  EXPECT_FALSE(rig.shards.front()->poisoned());
+  rig.disk->set_capacity(UINT64_MAX);
+  rig.advance(seconds(5));
+  for (int i = 0; i < 100; ++i, ++sent) {
+    ASSERT_TRUE(client.publish(topic, 0, {std::string(4000, 'x')}).ok());
+  }
+  EXPECT_LE(journal_files(*rig.disk), 4u) << "it was flushed and forgotten";
+  rig.restart();
+  EXPECT_GT(rig.reports[0].checkpoint, 0u);
+  EXPECT_EQ(rig.connect().read(topic, 0, sent)->end, Offset{sent});
+}
+
+TEST(Checkpoint, ADeletedTopicLeavesNoFilesS22) {
+  CoreRig rig({.journal_file = 128 * 1024});
+  TestClient& client = rig.connect();
+  TopicId topic = rig.create_topic(client, "orders");
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(client.publish(topic, 0, {std::string(4000, 'x')}).ok());
+  }
+  auto segments = [&] {
+    const SimDiskImage image = rig.disk->crash(keep_all());
+    return std::ranges::count_if(image.files,
+                                 [](const auto& file) { return file.first.ends_with(".wbs"); });
+  };
+  ASSERT_GT(segments(), 0);
+  ASSERT_TRUE(client.call<DeleteTopicReply>(DeleteTopicRequest{"orders"}).ok());
+  rig.advance(seconds(1));
+  EXPECT_EQ(segments(), 0);
+  rig.restart();
+  EXPECT_TRUE(rig.reports[0].moved_aside.empty());
+}
+
+}  // namespace
+}  // namespace waybill
