@@ -10,6 +10,7 @@
 
 #include "protocol/base/random.h"
 #include "protocol/model/group_policy.h"
+#include "storage/flusher.h"
 #include "storage/io/sim_disk.h"
 
 namespace waybill {
@@ -20,6 +21,8 @@ struct WorldPlan {
   std::size_t tail_cache = 64 * 1024;
   std::uint32_t max_deliveries = 100;
   std::size_t index_limit = 1'000'000;
+  std::uint64_t checkpoint_files = 1;  ///< with every journal file
+  FlusherOptions flush = {.segment_size = 32 * 1024, .step = 4096, .max_open = 2};
   SimOrder order = SimOrder::kFifo;
   Duration disk_latency = std::chrono::microseconds(100);   ///< of one operation, at most
   Duration network_delay = std::chrono::microseconds(200);  ///< of one message, at most

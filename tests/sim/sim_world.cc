@@ -241,6 +241,8 @@ Result<void> SimWorld::open() {
     options.tail_cache_bytes = plan_.tail_cache;
     options.max_deliveries = plan_.max_deliveries;
     options.index_limit = plan_.index_limit;
+    options.checkpoint_files = plan_.checkpoint_files;
+    options.flush = plan_.flush;
     RecoveryReport report;
     std::string explanation;
     Result<std::unique_ptr<Shard>> shard =
