@@ -5,27 +5,12 @@
 
 #include <algorithm>
 
-#include "broker/core/snapshot.h"
 #include "storage/checkpoint_reader.h"
 #include "storage/superblock.h"
-#include "tests/broker/core/core_rig.h"
+#include "tests/broker/core/shard_life.h"
 
 namespace waybill {
 namespace {
-
-/// Every object of every shard; of the streams, only where they begin: how far they are flushed is
-/// not part of the state.
-std::vector<std::string> objects_of(CoreRig& rig) {
-  std::vector<std::string> all;
-  for (const auto& shard : rig.shards) {
-    Snapshot::save(*shard, [&](ObjectKind kind, std::uint64_t id, Bytes body) {
-      if (kind == ObjectKind::kStream) body = body.first(9);
-      all.push_back(std::to_string(static_cast<int>(kind)) + "/" + std::to_string(id) + ": " +
-                    std::string(as_text(body)));
-    });
-  }
-  return all;
-}
 
 std::uint64_t journal_files(const SimDisk& disk) {
   const SimDiskImage image = disk.crash(keep_all());
@@ -204,105 +189,6 @@ TEST(Checkpoint, TheJournalIsBoundedAndEveryMessageStaysReadable) {
     EXPECT_GT(rig.reports[0].checkpoint, 0u);
     EXPECT_LE(rig.reports[0].files, 4u);
   }
-}
-
-/// What clients were told, and a run that goes on until the power fails.
-class CutRun {
- public:
-  CutRun() : rig({.journal_file = 64 * 1024, .tail_cache = 8 * 1024}) {
-    TestClient& client = rig.connect();
-    orders_ = rig.create_topic(client, "orders", 1);
-    rig.create_topic(client, "short", 1);
-    rig.create_group(client, "billing", "orders");
-  }
-
-  void work() {
-    if (!rig.ready || rig.disk->crashed()) return;
-    TestClient& client = rig.connect(++instance_);
-    client.begin<SubscribeReply>(SubscribeRequest{1, "billing"});
-    rig.run();
-    client.credit(100, 10'000'000);
-    for (int i = 0; i < 24 && !rig.disk->crashed(); ++i) {
-      publish(client);
-      for (const Delivered& message : client.take()) settle(client, message);
-      if (i == 12) client.begin<DeleteTopicReply>(DeleteTopicRequest{"short"});
-      rig.run();
-    }
-    rig.advance(milliseconds(20));
-  }
-
-  void check() {
-    TestClient& client = rig.connect(++instance_);
-    std::int64_t next = 0;
-    std::map<std::int64_t, std::string> found;
-    for (;;) {
-      Reply<ReadReply> read = client.read(orders_, 0, next);
-      ASSERT_TRUE(read.ok()) << to_string(read.error());
-      if (read->batches.empty()) break;
-      for (const auto& [offset, value] : records_of(read->batches)) {
-        ASSERT_EQ(offset, Offset{next++});
-        found[offset.value] = value;
-      }
-    }
-    for (const auto& [offset, value] : confirmed_) ASSERT_EQ(found[offset], value);
-    Accounting accounting = rig.accounting(client, "billing");
-    ASSERT_GE(accounting.done, acked_);
-    ASSERT_GE(accounting.dead, buried_);
-  }
-
-  CoreRig rig;
-
- private:
-  void publish(TestClient& client) {
-    const std::string value = std::to_string(next_value_++) + std::string(3000, 'x');
-    PublishRequest request;
-    request.parts.push_back({orders_, {0}, {}, {}, batch_of({value})});
-    auto reply = client.begin<PublishReply>(std::move(request));
-    rig.run();
-    if (!reply->has_value() || !**reply || !(**reply)->parts.front()) return;
-    confirmed_[(**reply)->parts.front()->base_offset.value] = value;
-  }
-  void settle(TestClient& client, const Delivered& message) {
-    const bool dies = message.offset.value % 5 == 0;
-    const SettleVerb verb = dies ? SettleVerb::kDeadLetter : SettleVerb::kAck;
-    auto reply =
-        client.begin<SettleReply>(SettleRequest{1, {TestClient::settlement(message, verb)}});
-    rig.run();
-    if (reply->has_value() && **reply && (**reply)->outcomes.front()) ++(dies ? buried_ : acked_);
-  }
-
-  TopicId orders_;
-  std::uint64_t instance_ = 1;
-  int next_value_ = 0;
-  std::map<std::int64_t, std::string> confirmed_;
-  std::uint64_t acked_ = 0;
-  std::uint64_t buried_ = 0;
-};
-
-TEST(Checkpoint, WhatWasConfirmedIsThereWhereverThePowerFailsS9) {
-  std::uint64_t points = 0;
-  for (std::uint64_t cut = 0;; ++cut) {
-    SCOPED_TRACE(cut);
-    CutRun run;
-    run.rig.disk->crash_after(cut);
-    run.work();
-    const bool over = !run.rig.disk->crashed();
-    // The next one fails while it recovers, or soon after; the one after that does not.
-    const CrashPlan plans[] = {keep_random(cut), keep_none(), keep_all()};
-    Result<void> second = run.rig.try_restart(plans[cut % 3], cut * 7 % 61);
-    ASSERT_TRUE(second.ok() || run.rig.disk->crashed()) << run.rig.explanation;
-    if (second) run.work();
-    run.rig.restart(keep_random(cut + 1));
-    run.check();
-    if (HasFatalFailure()) return;
-    run.work();
-    run.rig.restart(keep_random(cut + 2));
-    run.check();
-    if (HasFatalFailure()) return;
-    ++points;
-    if (over) break;
-  }
-  std::printf("tried %llu crash points\n", static_cast<unsigned long long>(points));
 }
 
 TEST(Checkpoint, ADamagedCheckpointWhoseJournalIsGoneIsNamedS8) {

@@ -1,0 +1,200 @@
+// Goal: whatever the power cuts - a write, a flush, a checkpoint, a release, a recovery - nothing
+// that was confirmed is lost, nothing is invented, and recovering twice is recovering once (S9).
+// Method: tiny files; the power fails at every disk call; for each class of subsets of what was not
+// yet on the medium recover, recover again, crash the recovery, and live on for two generations.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <iostream>
+
+#include "tests/broker/core/shard_life.h"
+
+namespace waybill {
+namespace {
+
+constexpr const char* kFirstFile = "shard-0/journal/000000000001.wbj";
+
+/// Everything happens every few calls.
+RigOptions tiny(std::uint16_t shards, SimOrder order) {
+  return {.shards = shards,
+          .journal_file = 64 * 1024,
+          .tail_cache = 8 * 1024,
+          .flush = {.segment_size = 8 * 1024, .step = 2048, .max_open = 2},
+          .disk = {.order = order}};
+}
+
+/// How much is tried: 1 in the tests of a build; more by the environment.
+std::uint64_t rounds() {
+  const char* text = std::getenv("WAYBILL_CRASH_ROUNDS");
+  const std::uint64_t wanted = text == nullptr ? 0 : std::strtoull(text, nullptr, 10);
+  return std::clamp<std::uint64_t>(wanted, 1, 100'000);
+}
+
+using NamedPlan = std::pair<std::string, CrashPlan>;
+
+/// Every class of what a crash may keep; of single parts, each for every `cut` in turn.
+std::vector<NamedPlan> plans_of(const SimDisk& disk, std::uint64_t cut) {
+  std::vector<NamedPlan> plans;
+  const std::vector<UnsyncedPart> parts = disk.unsynced();
+  plans.emplace_back("none", keep_none());
+  if (parts.empty()) return plans;
+  plans.emplace_back("all", keep_all());
+  const std::size_t one = cut % parts.size();
+  plans.emplace_back("only " + std::to_string(one), keep_only(one));
+  plans.emplace_back("all but " + std::to_string(one), keep_all_but(one));
+  if (parts[one].kind == UnsyncedPart::Kind::kSector) {
+    plans.emplace_back("torn " + std::to_string(one),
+                       keep_torn(parts[one].write, parts[one].sector));
+  }
+  plans.emplace_back("random", keep_random(cut));
+  return plans;
+}
+
+/// What was tried, and what it met.
+struct Tally {
+  std::uint64_t points = 0;
+  std::uint64_t recoveries = 0;
+  std::uint64_t checkpoints = 0;  ///< recoveries that began with one
+  std::uint64_t released = 0;     ///< recoveries whose first journal file was gone
+  std::uint64_t left_behind = 0;  ///< segments that nobody knew of
+};
+
+class Enumeration {
+ public:
+  explicit Enumeration(const RigOptions& options) : rig_(options) {}
+
+  /// The power fails at every `stride`-th call of a life of so many steps, from `first` on.
+  void run(std::uint64_t seed, int steps, std::uint64_t first, std::uint64_t stride) {
+    for (std::uint64_t cut = first;; cut += stride) {
+      Told told;
+      ASSERT_TRUE(live(SimDiskImage{}, told, seed, steps, cut));
+      std::unique_ptr<SimDisk> crashed =
+          std::exchange(rig_.disk, std::make_unique<SimDisk>(SimDiskImage{}));
+      std::uint64_t number = cut / stride;
+      for (auto& [name, plan] : plans_of(*crashed, cut / stride)) {
+        SCOPED_TRACE("seed " + std::to_string(seed) + " cut at call " + std::to_string(cut) +
+                     ", keep " + name);
+        const SimDiskImage image = crashed->crash(plan);
+        ++tally_.points;
+        recover_twice(image, told);
+        if (testing::Test::HasFailure()) return;
+        if (number % 3 == 0) crash_recovery(image, told, cut + number);
+        if (number % 4 == 1) live_on(image, told, cut + number);
+        if (testing::Test::HasFailure()) return;
+        ++number;
+      }
+      if (!crashed->crashed()) return;
+    }
+  }
+
+  [[nodiscard]] const Tally& tally() const { return tally_; }
+
+ private:
+  /// One life over the image, whose power fails at call `cut`. False: it did not start, and not
+  /// because of that.
+  bool live(SimDiskImage image, Told& told, std::uint64_t seed, int steps, std::uint64_t cut) {
+    Result<void> opened = power_on(rig_, std::move(image), cut);
+    if (!opened && !rig_.disk->crashed()) {
+      ADD_FAILURE() << rig_.explanation;
+      return false;
+    }
+    if (opened && rig_.ready) ShardLife(rig_, told, seed).work(steps);
+    return true;
+  }
+
+  /// Recovers for good and holds it against what was told.
+  void recover(const SimDiskImage& image, Told& told) {
+    Result<void> opened = power_on(rig_, image);
+    ASSERT_TRUE(opened.ok()) << to_string(opened.error()) << ": " << rig_.explanation;
+    ASSERT_TRUE(rig_.ready);
+    ++tally_.recoveries;
+    for (const RecoveryReport& report : rig_.reports) {
+      tally_.checkpoints += report.checkpoint > 0 ? 1 : 0;
+      tally_.left_behind += report.moved_aside.size();
+    }
+    tally_.released += image.files.contains(kFirstFile) ? 0 : 1;
+    ShardCheck(rig_, told).run();
+  }
+
+  void recover_twice(const SimDiskImage& image, Told told) {
+    recover(image, told);
+    if (testing::Test::HasFailure()) return;
+    const std::vector<std::string> before = objects_of(rig_);
+    rig_.restart();
+    ++tally_.recoveries;
+    EXPECT_TRUE(objects_of(rig_) == before) << "recovering again gives another state";
+  }
+
+  /// The recovery fails as well, at several of its calls.
+  void crash_recovery(const SimDiskImage& image, const Told& told, std::uint64_t seed) {
+    for (std::uint64_t cut = seed % 7;; cut += 7) {
+      Told known = told;
+      if (!live(image, known, seed, 0, cut)) return;
+      const bool over = !rig_.disk->crashed();
+      ++tally_.points;
+      const CrashPlan plan = cut % 3 == 0   ? keep_none()
+                             : cut % 3 == 1 ? keep_all()
+                                            : keep_random(cut + seed);
+      SCOPED_TRACE("recovery cut at call " + std::to_string(cut));
+      recover_twice(rig_.disk->crash(plan), known);
+      if (over || testing::Test::HasFailure()) return;
+    }
+  }
+
+  /// Two more generations of traffic and crash.
+  void live_on(SimDiskImage image, Told told, std::uint64_t seed) {
+    SeededRandom random(seed);
+    for (int generation = 2; generation <= 3; ++generation) {
+      SCOPED_TRACE("generation " + std::to_string(generation));
+      recover(image, told);
+      if (testing::Test::HasFailure()) return;
+      rig_.disk->crash_after(random.below(150));
+      ShardLife(rig_, told, random.next()).work(20);
+      ++tally_.points;
+      image = rig_.disk->crash(keep_random(random.next()));
+    }
+    recover_twice(image, told);
+  }
+
+  CoreRig rig_;
+  Tally tally_;
+};
+
+/// At every `stride`-th call of `seeds` lives, each beginning with another call.
+void enumerate(RigOptions options, std::uint64_t first_seed, std::uint64_t seeds, int steps,
+               std::uint64_t stride) {
+  Tally all;
+  for (std::uint64_t i = 0; i < seeds * rounds() && !testing::Test::HasFailure(); ++i) {
+    Enumeration enumeration(options);
+    enumeration.run(first_seed + i, steps, i % stride, stride);
+    const Tally& tally = enumeration.tally();
+    all.points += tally.points;
+    all.recoveries += tally.recoveries;
+    all.checkpoints += tally.checkpoints;
+    all.released += tally.released;
+    all.left_behind += tally.left_behind;
+  }
+  std::cout << "tried " << all.points << " crash points, recovered " << all.recoveries
+            << " times: " << all.checkpoints << " from a checkpoint, " << all.released
+            << " after journal files were released, " << all.left_behind
+            << " segments left behind\n";
+  EXPECT_GT(all.points, 500u);
+  EXPECT_GT(all.checkpoints, all.points / 4);
+  EXPECT_GT(all.released, all.points / 10);
+  EXPECT_GT(all.left_behind, 0u);
+}
+
+TEST(ShardCrash, NothingConfirmedIsLostWhereverThePowerFailsS9) {
+  enumerate(tiny(1, SimOrder::kFifo), 1, 1, 26, 1);
+}
+
+TEST(ShardCrash, NothingConfirmedIsLostWhenTheDiskFinishesInAnyOrderS9) {
+  enumerate(tiny(1, SimOrder::kRandom), 101, 3, 100, 29);
+}
+
+TEST(ShardCrash, NothingConfirmedIsLostOverTwoShardsS13) {
+  enumerate(tiny(2, SimOrder::kRandom), 201, 2, 60, 29);
+}
+
+}  // namespace
+}  // namespace waybill
