@@ -31,22 +31,38 @@ bool is_ip_address(const std::string& host) {
          inet_pton(AF_INET6, host.c_str(), &any) == 1;
 }
 
-bool is_loopback(const std::string& host) {
-  in_addr v4{};
-  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
-  in6_addr v6{};
-  return inet_pton(AF_INET6, host.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+/// `danger` says what may happen beyond loopback, and `flag` that it may.
+Reply<void> check_reach(const std::string& option, const ListenAddress& address,
+                        std::string_view danger, std::string_view flag) {
+  if (is_loopback(address.host)) return {};
+  std::string text =
+      option + " " + to_string(address) + " can be reached from other machines, and ";
+  text += danger;
+  text += ". Listen on 127.0.0.1 or [::1] (and reach it through a tunnel), or say ";
+  text += flag;
+  return RequestError(Errc::kInvalidRequest, text + " if the network itself is trusted.");
 }
 
-Reply<void> check_reach(const ListenAddress& address, std::string_view option, bool allowed) {
-  if (allowed || is_loopback(address.host)) return {};
-  return RequestError(
-      Errc::kInvalidRequest,
-      std::string(option) + " " + to_string(address) +
-          " can be reached from other machines, and this version has neither passwords nor "
-          "encryption: whoever connects may read and change everything. Listen on 127.0.0.1 or "
-          "[::1] (and reach it through a tunnel), or say --allow-unauthenticated if the network "
-          "itself is trusted.");
+Reply<void> check_listen(const Config& config) {
+  if (config.users == nullptr) {
+    if (config.allow_unauthenticated) return {};
+    return check_reach("--listen", config.listen,
+                       "there are no users: whoever connects may read and change everything. "
+                       "--users names who may what",
+                       "--allow-unauthenticated");
+  }
+  if (config.allow_cleartext) return {};
+  return check_reach("--listen", config.listen,
+                     "this version has no encryption: whoever sees the network's packets learns "
+                     "the users' tokens and every message",
+                     "--allow-cleartext");
+}
+
+Reply<void> check_http(const Config& config) {
+  if (!config.http || config.allow_unauthenticated) return {};
+  return check_reach("--http", *config.http,
+                     "HTTP knows no users: whoever connects may read the metrics",
+                     "--allow-unauthenticated");
 }
 
 /// The first line of a small file, empty if there is none.
@@ -62,6 +78,13 @@ std::string first_line(const char* path) {
 std::string to_string(const ListenAddress& address) {
   bool v6 = address.host.find(':') != std::string::npos;
   return (v6 ? "[" + address.host + "]" : address.host) + ":" + std::to_string(address.port);
+}
+
+bool is_loopback(const std::string& host) {
+  in_addr v4{};
+  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
+  in6_addr v6{};
+  return inet_pton(AF_INET6, host.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
 Reply<ListenAddress> parse_listen_address(std::string_view text) {
@@ -127,12 +150,10 @@ Reply<void> validate(const Config& config) {
   if (config.data_directory.empty()) {
     return RequestError(Errc::kInvalidRequest, "--data is missing: say where the data shall be");
   }
-  Reply<void> reach = check_reach(config.listen, "--listen", config.allow_unauthenticated);
+  Reply<void> reach = check_listen(config);
   if (!reach) return reach;
-  if (config.http) {
-    reach = check_reach(*config.http, "--http", config.allow_unauthenticated);
-    if (!reach) return reach;
-  }
+  reach = check_http(config);
+  if (!reach) return reach;
   if (config.shards && (*config.shards < 1 || *config.shards > limits::kMaxShards)) {
     return RequestError(Errc::kInvalidRequest,
                         "--shards is 1 to " + std::to_string(limits::kMaxShards));

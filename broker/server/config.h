@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,6 +15,8 @@
 
 namespace waybill {
 
+class Users;
+
 /// An address to listen on. Port 0 means "any free one"; Server::port() says which it became.
 struct ListenAddress {
   std::string host = "127.0.0.1";  ///< an IP address, not a name
@@ -21,6 +24,8 @@ struct ListenAddress {
   friend bool operator==(const ListenAddress&, const ListenAddress&) = default;
 };
 std::string to_string(const ListenAddress& address);
+/// Of an IP address: only this machine reaches it.
+bool is_loopback(const std::string& host);
 
 enum class DiskChoice : std::uint8_t { kAuto, kUring, kPool };
 enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError, kOff };
@@ -33,7 +38,9 @@ struct Config {
   std::optional<std::uint16_t> shards;
   DiskChoice disk = DiskChoice::kAuto;
   std::size_t journal_file_size = limits::kJournalFile;
+  std::shared_ptr<const Users> users;  ///< null: everybody may do everything
   bool allow_unauthenticated = false;
+  bool allow_cleartext = false;
   LogLevel log_level = LogLevel::kInfo;
   std::filesystem::path ready_file;  ///< empty: none
 
@@ -53,8 +60,9 @@ Reply<std::size_t> parse_size(std::string_view text);
 Reply<DiskChoice> parse_disk_choice(std::string_view text);
 Reply<LogLevel> parse_log_level(std::string_view text);
 
-/// Refuses what would be unsafe or cannot work: an address other than loopback without
-/// `allow_unauthenticated` (version 1 has no authentication), sizes the journal cannot have.
+/// Refuses what would be unsafe or cannot work, unless it is said so: beyond loopback, clients
+/// without users (`allow_unauthenticated`), tokens in clear text (`allow_cleartext`), HTTP, which
+/// knows no users (`allow_unauthenticated`); and sizes that the journal cannot have.
 Reply<void> validate(const Config& config);
 
 /// min(CPU quota of the cgroup, CPUs this process may run on, 8), at least 1.

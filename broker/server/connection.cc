@@ -79,6 +79,28 @@ using AnsweredRequests =
                 ExtendRequest, ListDeadLettersRequest, ShowDeadLetterRequest, EditDeadLetterRequest,
                 RedriveRequest, DiscardRequest>;
 
+/// A right beyond that of the request's kind, by what the request says.
+template <class Request>
+Right right_beyond(const Request& /*request*/) {
+  return Right::kNone;
+}
+Right right_beyond(const DeleteGroupRequest& request) {
+  return request.discard_dead_letters ? Right::kDiscard : Right::kNone;
+}
+Right right_beyond(const ResetGroupRequest& request) {
+  return request.include_dead ? Right::kDiscard : Right::kNone;
+}
+
+RequestError unauthenticated(const HelloRequest& hello) {
+  if (hello.user.empty()) {
+    return {Errc::kUnauthenticated,
+            "this broker serves only its users: say hello with a user's name and token"};
+  }
+  return {Errc::kUnauthenticated, "there is no user \"" + hello.user +
+                                      "\" with that token; ask whoever keeps the broker's users "
+                                      "file"};
+}
+
 }  // namespace
 
 Connection::Connection(asio::ip::tcp::socket socket, ConnectionHost& host)
@@ -214,10 +236,19 @@ bool Connection::greet(const Frame& frame) {
     fail(frame.header, agreed.error());
     return false;
   }
+  if (host_.users != nullptr) {
+    user_ = host_.users->find(hello->user, hello->token);
+    if (user_ == nullptr) {
+      fail(frame.header, unauthenticated(*hello));
+      return false;
+    }
+  }
+  hello->token.clear();
   version_ = agreed->version;
   decoder_.set_rules(rules_after_hello(version_));
   log_debug("connection.hello", {{"peer", peer_},
                                  {"client", hello->client_name},
+                                 {"user", hello->user},
                                  {"instance", to_string(hello->instance.uuid)},
                                  {"start", hello->instance_start}});
   session_ = std::make_unique<ClientSession>(host_.gateway, std::move(*hello), *this);
@@ -278,6 +309,11 @@ void Connection::dispatch(const Frame& frame) {
     send(encode_reply(header.correlation, PingReply{}, version_));
     return;
   }
+  const RequestKindFacts* facts = find_request_kind(header.kind);
+  if (facts != nullptr && !may(facts->right)) {
+    refuse(header, facts->right);
+    return;
+  }
   if (header.kind == RequestKind::kCredit) {
     handle_credit(frame);
     return;
@@ -315,6 +351,13 @@ bool Connection::try_handle(const Frame& frame) {
     send_error(correlation, kKind, request.error());
     return true;
   }
+  if (Right more = right_beyond(*request); !may(more)) {
+    refuse(frame.header, more);
+    return true;
+  }
+  if constexpr (requires { request->by; }) {
+    if (user_ != nullptr) request->by = user_->name;
+  }
   std::size_t cost = frame.payload.size() + expected_answer(*request);
   bool waits = may_wait(*request);
   ++pending_;
@@ -329,6 +372,17 @@ bool Connection::try_handle(const Frame& frame) {
   };
   session_->handle(std::move(*request), std::move(done));
   return true;
+}
+
+bool Connection::may(Right right) const {
+  return user_ == nullptr || user_->rights.hold(right);
+}
+
+void Connection::refuse(const FrameHeader& header, Right right) {
+  send_error(header.correlation, header.kind,
+             {Errc::kNotAuthorized, "user \"" + user_->name + "\" lacks the right \"" +
+                                        std::string(name(right)) +
+                                        "\"; whoever keeps the broker's users file can add it"});
 }
 
 void Connection::handle_credit(const Frame& frame) {

@@ -13,6 +13,10 @@
 // twice that can only come from a client that granted more credit than it reads: it is
 // disconnected.
 //
+// Rights (D18): where there are users, hello is refused without a user's token, once, since a
+// second hello is none; after it every kind of request needs the right that RequestKindFacts names.
+// Who did something is then the user, whatever the request says.
+//
 // Ends: a client that vanishes (end of stream, error) is a lost connection for the core (D10); a
 // client that breaks the protocol is told why, then disconnected; at a clean stop what was begun is
 // answered first, then the client is told shutting_down. Answers that come later are dropped.
@@ -30,6 +34,7 @@
 
 #include "broker/core/gateway.h"
 #include "broker/server/counters.h"
+#include "broker/server/users.h"
 #include "protocol/async/task.h"
 #include "protocol/wire/codec.h"
 
@@ -42,6 +47,7 @@ struct ConnectionHost {
   /// Called after requests were handed to the gateway: its home shard wants a turn.
   std::function<void()> touched;
   Uuid broker_id;
+  const Users* users = nullptr;  ///< null: everybody may do everything
   std::chrono::milliseconds hello_timeout;
   /// How long a closing connection may take to accept what is left to send.
   std::chrono::milliseconds drain_timeout;
@@ -81,6 +87,8 @@ class Connection final : public PushSink, public std::enable_shared_from_this<Co
   template <class Request>
   bool try_handle(const Frame& frame);
   void handle_credit(const Frame& frame);
+  [[nodiscard]] bool may(Right right) const;
+  void refuse(const FrameHeader& header, Right right);
   template <class ReplyStruct>
   void answer(RequestKind kind, std::uint32_t correlation, std::size_t cost,
               Reply<ReplyStruct> reply);
@@ -102,6 +110,7 @@ class Connection final : public PushSink, public std::enable_shared_from_this<Co
   FrameDecoder decoder_;
   std::uint8_t version_ = kHelloVersion;
   std::unique_ptr<ClientSession> session_;
+  const User* user_ = nullptr;  ///< of host_.users, if there are users
 
   std::size_t pending_ = 0;        ///< unanswered requests
   std::size_t pending_bytes_ = 0;  ///< of their frames, and of the answers they ask for

@@ -64,7 +64,7 @@ void append_escaped(std::string& line, std::string_view text) {
       line += c;
     } else if (c == '\n') {
       line += "\\n";
-    } else if (byte < ' ' || byte == 0x7f) {
+    } else if (byte < ' ' || byte >= 0x7f) {
       line += "\\x";
       line += kHexDigits[byte >> 4];
       line += kHexDigits[byte & 15];

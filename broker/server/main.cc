@@ -16,14 +16,16 @@
 #include "broker/server/config.h"
 #include "broker/server/log.h"
 #include "broker/server/server.h"
+#include "broker/server/users.h"
 
 namespace waybill {
 namespace {
 
 constexpr const char* kDescription =
     "waybilld, the Waybill message broker.\n\n"
-    "It keeps everything in one data directory, which it creates if needed. Version 1 has no\n"
-    "authentication, so it listens on loopback addresses only, unless told otherwise.";
+    "It keeps everything in one data directory, which it creates if needed. It listens on "
+    "loopback\n"
+    "addresses only, unless told otherwise: this version has no encryption.";
 
 constexpr const char* kFooter =
     "Exit codes:\n"
@@ -33,7 +35,14 @@ constexpr const char* kFooter =
     "  3  the data directory is damaged, unusable, or of a newer version\n"
     "  4  another process uses the data directory\n"
     "  5  cannot listen on an address\n\n"
-    "HTTP: /livez, /readyz, /metrics (Prometheus).";
+    "HTTP: /livez, /readyz, /metrics (Prometheus), open to whoever reaches the address.\n\n"
+    "Users file, read at the start: a line NAME SHA256-OF-TOKEN RIGHT... for each user, # begins "
+    "a\n"
+    "comment; 'waybill token new NAME' makes a token and its line. Rights: publish, consume; "
+    "view,\n"
+    "fix, redrive, discard (dead letters); admin (topics, groups, producers). Names and counts "
+    "are\n"
+    "open to every user.";
 
 struct Arguments {
   std::string data;
@@ -42,7 +51,9 @@ struct Arguments {
   std::optional<std::uint16_t> shards;
   std::string disk = "auto";
   std::string journal_file_size = "64MiB";
+  std::string users;
   bool allow_unauthenticated = false;
+  bool allow_cleartext = false;
   std::string log_level = "info";
   std::string ready_file;
 };
@@ -67,9 +78,13 @@ void describe(CLI::App& app, Arguments& arguments) {
                  "16MiB suits small disks")
       ->type_name("SIZE")
       ->capture_default_str();
-  app.add_flag(
-      "--allow-unauthenticated", arguments.allow_unauthenticated,
-      "Listen on any address, although whoever can connect can read and change everything");
+  app.add_option("--users", arguments.users,
+                 "Who may do what; without it everybody who connects may do everything")
+      ->type_name("FILE");
+  app.add_flag("--allow-unauthenticated", arguments.allow_unauthenticated,
+               "Listen on any address although there are no users, and serve HTTP there");
+  app.add_flag("--allow-cleartext", arguments.allow_cleartext,
+               "With --users: listen on any address although tokens cross the network readable");
   app.add_option("--log-level", arguments.log_level, "debug, info, warning, error or off")
       ->type_name("LEVEL")
       ->capture_default_str();
@@ -96,9 +111,21 @@ Config to_config(const Arguments& arguments) {
   config.disk = usage(parse_disk_choice(arguments.disk));
   config.journal_file_size = usage(parse_size(arguments.journal_file_size));
   config.allow_unauthenticated = arguments.allow_unauthenticated;
+  config.allow_cleartext = arguments.allow_cleartext;
   config.log_level = usage(parse_log_level(arguments.log_level));
   config.ready_file = arguments.ready_file;
   return config;
+}
+
+std::shared_ptr<const Users> read_users(const std::string& path) {
+  UsersFile file = usage(read_users_file(path));
+  if (file.readable_by_others) {
+    log_warning("access.users_readable",
+                {{"file", path},
+                 {"meaning", "everybody on this machine may read the users and their rights"},
+                 {"change", "chmod 640"}});
+  }
+  return std::make_shared<const Users>(std::move(file.users));
 }
 
 /// As many open files as the system lets this user have: connections and segments need them.
@@ -167,6 +194,7 @@ class SignalWaiter {
 ExitCode run(const Arguments& arguments) {
   Config config = to_config(arguments);
   set_log_level(config.log_level);
+  if (!arguments.users.empty()) config.users = read_users(arguments.users);
   raise_open_files();
   // Lives until the process ends: its thread does.
   auto* signals = new SignalWaiter;

@@ -16,6 +16,7 @@
 #include "broker/server/metrics.h"
 #include "broker/server/shard_thread.h"
 #include "broker/server/start_report.h"
+#include "broker/server/users.h"
 
 namespace waybill {
 namespace {
@@ -117,6 +118,9 @@ void Server::Running::start() {
   check_config();
   log_info("broker.starting", {{"version", kVersion}, {"data", config_.data_directory.string()}});
   log_start(report_limits(limits_now(config_.max_connections)));
+  AccessFacts access{.users = std::nullopt, .loopback = is_loopback(config_.listen.host)};
+  if (config_.users) access.users = config_.users->size();
+  log_start({report_access(access)});
   directory_ = DataDirectory::open(config_.data_directory, config_.shards, config_.lock_patience);
   std::uint16_t shards = directory_->superblock().shard_count;
   std::uint16_t threads = std::min(shards, default_shard_count());
@@ -174,6 +178,7 @@ void Server::Running::make_listeners(std::vector<Descriptor> sockets) {
                           .counters = counters_,
                           .touched = [thread = worker.thread.get()] { thread->touch_home(); },
                           .broker_id = directory_->superblock().broker_id,
+                          .users = config_.users.get(),
                           .hello_timeout = config_.hello_timeout,
                           .drain_timeout = config_.drain_timeout};
       worker.listener = std::make_unique<Listener>(worker.thread->context(), std::move(socket),

@@ -86,6 +86,24 @@ std::vector<StartLine> report_limits(const LimitFacts& facts) {
   return {memory, files};
 }
 
+StartLine report_access(const AccessFacts& facts) {
+  StartLine line;
+  line.event = "access.users";
+  line.warning = !facts.loopback;
+  if (!facts.users) {
+    line.value = "everybody";
+    line.cost = "whoever connects may read and change everything";
+    line.change = "--users FILE names who may what";
+    return line;
+  }
+  line.value = std::to_string(*facts.users);
+  line.cost = facts.loopback ? "a token in each hello; HTTP asks for none"
+                             : "tokens and messages cross the network in clear text; HTTP asks for "
+                               "no token";
+  line.change = "a changed file is read at the next start";
+  return line;
+}
+
 void log_start(const std::vector<StartLine>& lines) {
   for (const StartLine& line : lines) {
     (line.warning ? log_warning : log_info)(

@@ -1,6 +1,6 @@
 // What a start says about the ground it stands on: a line each for the disk engine, the sync
-// method, the kind of files and two limits, with what it costs and how to change it. Pure, so that
-// a test can stand on every ground.
+// method, the kind of files, two limits and who may do what, with what it costs and how to change
+// it. Pure, so that a test can stand on every ground.
 #pragma once
 
 #include <cstddef>
@@ -38,6 +38,12 @@ struct LimitFacts {
 /// Of this process, now.
 LimitFacts limits_now(std::size_t max_connections);
 std::vector<StartLine> report_limits(const LimitFacts& facts);
+
+struct AccessFacts {
+  std::optional<std::size_t> users;  ///< nothing: there is no users file
+  bool loopback = true;              ///< only this machine reaches the broker
+};
+StartLine report_access(const AccessFacts& facts);
 
 /// One line of the log for each.
 void log_start(const std::vector<StartLine>& lines);

@@ -57,6 +57,7 @@ constexpr Home kHomes[] = {
     {"tools/command_options.h", "tools/command_line"},
     {"spdlog/", "broker/server/log.cc"},
     {"fmt/", "broker/server/ tools/"},
+    {"openssl/", "broker/server/users.cc tools/token_command.cc"},
     {"sqlite3.h", "client/outbox/ client/examples/ tools/"},
     {"jq.h", "tools/jq_rule.cc"},
     {"jv.h", "tools/jq_rule.cc"},

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "broker/server/users.h"
+
 namespace waybill {
 namespace {
 
@@ -49,6 +51,36 @@ TEST(Config, AnythingButLoopbackIsRefusedUnlessSaidSo) {
   config = with_data();
   config.listen.host = "127.8.9.1";
   EXPECT_TRUE(validate(config).ok());
+}
+
+TEST(Config, UsersLetOthersConnectOnlyWhereTokensInClearTextAreAllowed) {
+  Config config = with_data();
+  config.users = std::make_shared<const Users>();
+  EXPECT_TRUE(validate(config).ok());
+  config.listen.host = "0.0.0.0";
+  for (bool unauthenticated : {false, true}) {
+    config.allow_unauthenticated = unauthenticated;
+    Reply<void> refused = validate(config);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_NE(refused.error().explanation.find("--allow-cleartext"), std::string::npos);
+    EXPECT_NE(refused.error().explanation.find("tokens"), std::string::npos);
+  }
+  config.allow_cleartext = true;
+  EXPECT_TRUE(validate(config).ok());
+  config.users = nullptr;
+  config.allow_unauthenticated = false;
+  EXPECT_FALSE(validate(config).ok()) << "it is no word about having no users";
+}
+
+TEST(Config, UsersDoNotProtectHttp) {
+  Config config = with_data();
+  config.users = std::make_shared<const Users>();
+  config.allow_cleartext = true;
+  config.http = ListenAddress{"0.0.0.0", 7451};
+  Reply<void> refused = validate(config);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().explanation.find("--http"), std::string::npos);
+  EXPECT_NE(refused.error().explanation.find("--allow-unauthenticated"), std::string::npos);
 }
 
 TEST(Config, TheHttpPortIsHeldToTheSameRule) {

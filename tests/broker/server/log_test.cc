@@ -20,5 +20,11 @@ TEST(Log, ValuesFromUsersCannotBreakTheLine) {
   EXPECT_EQ(format_log_line("e", {{"name", ""}}), "e name=\"\"");
 }
 
+TEST(Log, BytesThatATerminalCouldObeyAreNumbersD18) {
+  EXPECT_EQ(format_log_line("e", {{"name", "\xc2\x9b\x7f"}}), "e name=\"\\xc2\\x9b\\x7f\"");
+  EXPECT_EQ(format_log_line("e", {{"name", "\xe2\x80\xae\xff"}}),
+            "e name=\"\\xe2\\x80\\xae\\xff\"");
+}
+
 }  // namespace
 }  // namespace waybill

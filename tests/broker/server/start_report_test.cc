@@ -25,6 +25,20 @@ TEST(StartReport, EveryLineHasAValueACostAndAWayToChangeIt) {
   }
 }
 
+TEST(StartReport, WhoMayDoWhatIsSaidAndWarnedOfBeyondLoopback) {
+  StartLine open = report_access({.users = std::nullopt, .loopback = true});
+  EXPECT_EQ(open.value, "everybody");
+  EXPECT_FALSE(open.warning);
+  EXPECT_NE(open.change.find("--users"), std::string::npos);
+  EXPECT_TRUE(report_access({.users = std::nullopt, .loopback = false}).warning);
+  StartLine closed = report_access({.users = 3, .loopback = true});
+  EXPECT_EQ(closed.value, "3");
+  EXPECT_FALSE(closed.warning);
+  StartLine readable = report_access({.users = 3, .loopback = false});
+  EXPECT_TRUE(readable.warning);
+  EXPECT_NE(readable.cost.find("clear text"), std::string::npos);
+}
+
 TEST(StartReport, GoodGroundIsNoWarning) {
   std::vector<StartLine> lines = report_disk(kGood);
   ASSERT_EQ(lines.size(), 3U);

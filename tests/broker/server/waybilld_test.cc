@@ -150,8 +150,8 @@ TEST_F(WaybilldTest, AStartSaysWhatItStandsOnALineEach) {
     words >> time >> level >> event;
     EXPECT_TRUE(said.insert(event).second) << line;
   }
-  EXPECT_EQ(said, (std::set<std::string>{"disk.engine", "disk.sync", "disk.files", "limit.memlock",
-                                         "limit.nofile"}))
+  EXPECT_EQ(said, (std::set<std::string>{"access.users", "disk.engine", "disk.sync", "disk.files",
+                                         "limit.memlock", "limit.nofile"}))
       << broker.log();
 }
 

@@ -166,6 +166,7 @@ std::map<std::string, std::string> limits_of_clients() {
       {"kMaxMetaElements", text_of(kMaxMetaElements)},
       {"kMaxPendingRequests", text_of(kMaxPendingRequests)},
       {"kMaxOutputBuffer", text_of(kMaxOutputBuffer)},
+      {"kMaxToken", text_of(kMaxToken)},
       {"kHelloTimeout", text_of(kHelloTimeout)},
       {"kMaxConnections", text_of(kMaxConnections)},
       {"kMaxPublishParts", text_of(kMaxPublishParts)},
