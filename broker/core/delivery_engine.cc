@@ -254,7 +254,7 @@ void DeliveryEngine::detach(GroupId id, ConsumerId consumer, bool clean) {
   mark_dirty(*group);
   MonotonicTime reclaim = log_.clock().monotonic() + limits::kReclaimAfterRestart;
   for (const auto& partition : group->partitions) {
-    std::vector<LeaseToken> released;
+    std::vector<std::pair<LeaseToken, ReleaseKind>> released;
     for (auto& [token, watch] : partition->watches) {
       if (watch.consumer != consumer) continue;
       // A clean goodbye also gives back what its instance had before and did not claim. Otherwise
@@ -264,17 +264,18 @@ void DeliveryEngine::detach(GroupId id, ConsumerId consumer, bool clean) {
         continue;
       }
       if (clean || !watch.sent) {
-        released.push_back(token);
+        // What never left is as if it had not been handed out: it counts against no limit (D3).
+        released.emplace_back(token, watch.sent ? ReleaseKind::kGivenBack : ReleaseKind::kRevoked);
         continue;
       }
       watch.orphaned = true;
       watch.deadline = std::min(watch.deadline, reclaim);
       watch_until(*partition, token, watch.deadline);
     }
-    for (LeaseToken token : released) {
+    for (auto [token, kind] : released) {
       const OpenLease* lease = partition->delivery.find_lease(token);
       std::vector<OffsetRange> open = lease == nullptr ? std::vector<OffsetRange>{} : lease->open;
-      for (OffsetRange range : open) release(*partition, token, range);
+      for (OffsetRange range : open) release(*partition, token, range, kind);
       if (partition->delivery.find_lease(token) == nullptr) partition->watches.erase(token);
       // Whatever its order, what came behind goes again too.
       if (!open.empty()) revoke_after(*partition, open.front().first);

@@ -30,7 +30,7 @@ struct TrackedMessage {
   std::uint32_t failures = 0;     ///< charged
   std::uint32_t unexplained = 0;  ///< ends of a lease that nobody explained
   std::uint32_t crashes = 0;      ///< of these, those whose client vanished with it (D10)
-  std::uint32_t revoked = 0;      ///< deliveries that a failure before it took back (D8)
+  std::uint32_t revoked = 0;      ///< deliveries that were taken back (D8), or never sent
   std::uint32_t redrive = 0;
   bool leased = false;
   WallTime ready_at;                   ///< not leased: when it may go again; 0: at once

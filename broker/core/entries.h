@@ -53,7 +53,7 @@ struct WaitOp {
 enum class ReleaseKind : std::uint8_t {
   kGivenBack = 1,
   kUnexplained = 2,  ///< nobody claimed them after a restart, or on a new connection (D5)
-  kRevoked = 3,      ///< ordering `partition`: a message before them was not acked (D8)
+  kRevoked = 3,      ///< taken back: a message before them was not acked (D8), or never sent
   kCrashed = 4,      ///< their client vanished; nobody knows which message it was (D10)
 };
 /// The messages are ready again, uncharged.

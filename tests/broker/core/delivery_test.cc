@@ -429,6 +429,24 @@ TEST(Delivery, ALostConnectionLeavesItsLeasesForItsInstanceAndACleanCloseGivesTh
   EXPECT_EQ(s.tracked(1)->unexplained, 1u) << "a clean close is no suspicion";
 }
 
+TEST(Delivery, WhatNeverLeftCountsAgainstNoLimitD3) {
+  Scene s({.max_deliveries = 2});
+  s.publish(0, {"a"});
+  // Leased for one who is gone before the lease is durable, again and again.
+  for (std::uint64_t instance = 5; instance < 9; ++instance) {
+    TestClient& hasty = s.rig.connect(instance);
+    ASSERT_TRUE(hasty.call<SubscribeReply>(SubscribeRequest{1, "billing"}).ok());
+    EXPECT_TRUE(hasty.session->handle(CreditRequest{1, 10, 10'000}).ok());
+    s.rig.run_without_disk();
+    EXPECT_TRUE(hasty.pushes.empty());
+    EXPECT_EQ(s.tracked(0)->leased, true);
+    s.rig.lose(hasty);
+  }
+  s.client->subscribe("billing");
+  EXPECT_EQ(s.client->take().size(), 1u);
+  EXPECT_EQ(s.tracked(0)->unexplained, 0u);
+}
+
 TEST(Delivery, TokensAreNeverUsedAgainD4) {
   Scene s;
   std::set<LeaseToken> seen;
