@@ -1,7 +1,10 @@
 #include "client/blocking_client.h"
 
+#include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <deque>
+#include <iterator>
 #include <thread>
 
 namespace waybill {
@@ -28,6 +31,12 @@ struct BlockingClient::Runtime {
 Reply<Delivery> BlockingSubscription::next(std::optional<std::chrono::milliseconds> wait) {
   return wait_for_answer<Delivery>(
       [&](auto handler) { subscription_.async_next(wait, std::move(handler)); });
+}
+
+Reply<std::vector<Delivery>> BlockingSubscription::next_batch(
+    std::size_t most, std::optional<std::chrono::milliseconds> wait) {
+  return wait_for_answer<std::vector<Delivery>>(
+      [&](auto handler) { subscription_.async_next_batch(most, wait, std::move(handler)); });
 }
 
 Reply<void> BlockingSubscription::close() {
@@ -59,25 +68,33 @@ Reply<PublishReceipt> BlockingClient::publish(PublishTarget target, Message mess
   });
 }
 
-std::vector<Reply<PublishReceipt>> BlockingClient::publish_all(const PublishTarget& target,
-                                                               std::vector<Message> messages) {
-  // So many at a time: enough to fill batches, few enough to never meet the client's own bounds.
-  constexpr std::size_t kWindow = 10'000;
-  std::vector<std::future<Reply<PublishReceipt>>> answers;
-  std::vector<Reply<PublishReceipt>> receipts;
-  answers.reserve(messages.size());
+PublishReceipts BlockingClient::publish_all(const PublishTarget& target,
+                                            std::vector<Message> messages) {
+  // Two parts on their way at a time, so that the next batch gathers while one is at the broker.
+  constexpr std::size_t kPart = 10'000;
+  std::deque<std::pair<std::size_t, std::future<Reply<PublishReceipts>>>> parts;
+  PublishReceipts receipts;
   receipts.reserve(messages.size());
-  for (Message& message : messages) {
-    if (answers.size() >= receipts.size() + kWindow) {
-      receipts.push_back(answers[receipts.size()].get());
-    }
-    auto promise = std::make_shared<std::promise<Reply<PublishReceipt>>>();
-    answers.push_back(promise->get_future());
-    async().async_publish(target, std::move(message), [promise](Reply<PublishReceipt> receipt) {
-      promise->set_value(std::move(receipt));
+  auto collect = [&] {
+    auto [count, answer] = std::move(parts.front());
+    parts.pop_front();
+    Reply<PublishReceipts> answered = answer.get();
+    if (!answered) return receipts.resize(receipts.size() + count, answered.error());
+    std::ranges::move(*answered, std::back_inserter(receipts));
+  };
+  for (std::size_t begin = 0; begin < messages.size(); begin += kPart) {
+    std::size_t count = std::min(kPart, messages.size() - begin);
+    auto from = messages.begin() + static_cast<std::ptrdiff_t>(begin);
+    std::vector<Message> part(std::make_move_iterator(from),
+                              std::make_move_iterator(from + static_cast<std::ptrdiff_t>(count)));
+    if (parts.size() == 2) collect();
+    auto promise = std::make_shared<std::promise<Reply<PublishReceipts>>>();
+    parts.emplace_back(count, promise->get_future());
+    async().async_publish_all(target, std::move(part), [promise](Reply<PublishReceipts> answered) {
+      promise->set_value(std::move(answered));
     });
   }
-  while (receipts.size() < answers.size()) receipts.push_back(answers[receipts.size()].get());
+  while (!parts.empty()) collect();
   return receipts;
 }
 

@@ -38,6 +38,9 @@ class [[nodiscard]] BlockingSubscription {
 
   /// As Subscription::async_next.
   Reply<Delivery> next(std::optional<std::chrono::milliseconds> wait = std::nullopt);
+  /// As Subscription::async_next_batch.
+  Reply<std::vector<Delivery>> next_batch(
+      std::size_t most, std::optional<std::chrono::milliseconds> wait = std::nullopt);
   /// As Subscription::async_close.
   Reply<void> close();
   Subscription& async() { return subscription_; }
@@ -74,8 +77,7 @@ class BlockingClient {
 
   Reply<PublishReceipt> publish(PublishTarget target, Message message);
   /// All of them, in order per partition, batched; one reply for each, in the order given.
-  std::vector<Reply<PublishReceipt>> publish_all(const PublishTarget& target,
-                                                 std::vector<Message> messages);
+  PublishReceipts publish_all(const PublishTarget& target, std::vector<Message> messages);
 
   Reply<CreateTopicReply> create_topic(std::string name, std::uint32_t partitions = 1);
   Reply<TopicInfo> find_topic(std::string name);

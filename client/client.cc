@@ -76,10 +76,14 @@ WB_CLIENT_REQUEST(PingRequest)
 void Client::start_publish(PublishTarget target, Message message,
                            Completion<PublishReceipt> completion) {
   if (core_->closed()) return completion(ClientCore::closed_error());
-  core_->post([core = core_, target = std::move(target), message = std::move(message),
-               completion = std::move(completion)]() mutable {
-    core->publish(std::move(target), std::move(message), std::move(completion));
-  });
+  core_->publish({std::move(target), std::move(message), std::move(completion)});
+}
+
+void Client::start_publish_all(PublishTarget target, std::vector<Message> messages,
+                               Completion<PublishReceipts> completion) {
+  if (core_->closed()) return completion(ClientCore::closed_error());
+  if (messages.empty()) return completion(PublishReceipts{});
+  core_->publish({std::move(target), std::move(messages), std::move(completion)});
 }
 
 void Client::start_find_topic(std::string name, Completion<TopicInfo> completion) {

@@ -24,6 +24,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "client/client_options.h"
 #include "client/completion.h"
@@ -92,6 +93,19 @@ class Client {
         token, std::move(target), std::move(message));
   }
 
+  /// Many messages for the price of one operation: completes when each of them has its receipt or
+  /// its error, in the order given. They are one batch as far as they go to one partition and fit
+  /// one; they are not published all or none. Fails as a whole only with kClosed.
+  template <class Token>
+  auto async_publish_all(PublishTarget target, std::vector<Message> messages, Token&& token) {
+    return asio::async_initiate<Token, void(Reply<PublishReceipts>)>(
+        [this](auto handler, PublishTarget to, std::vector<Message> what) {
+          start_publish_all(std::move(to), std::move(what),
+                            completion_for<PublishReceipts>(std::move(handler), get_executor()));
+        },
+        token, std::move(target), std::move(messages));
+  }
+
   /// The topic from the cache, asked for if it is not there. kUnknownTopic.
   template <class Token>
   auto async_find_topic(std::string name, Token&& token) {
@@ -137,6 +151,8 @@ class Client {
   template <class Request>
   void start_request(Request request, Completion<ReplyOf<Request>> completion);
   void start_publish(PublishTarget target, Message message, Completion<PublishReceipt> completion);
+  void start_publish_all(PublishTarget target, std::vector<Message> messages,
+                         Completion<PublishReceipts> completion);
   void start_find_topic(std::string name, Completion<TopicInfo> completion);
   void start_subscribe(std::string group, SubscribeOptions options,
                        Completion<Subscription> completion);

@@ -52,7 +52,10 @@ Task<void> ClientCore::run(std::shared_ptr<ClientCore> self) {
       co_await std::move(connected);
     }
     if (self->closed()) break;
-    if (!reached && !self->reached_ && !self->options_.wait_for_broker) {
+    // Waiting helps against a broker that is not there yet, not against one that does not know us.
+    bool hopeless =
+        !reached && (!self->options_.wait_for_broker || reached.error() == Errc::kUnauthenticated);
+    if (hopeless && !self->reached_) {
       self->fail_waiters(reached.error());
     }
     // A connection that lived long was a good one; a short one counts as a failure, so that a
@@ -71,6 +74,8 @@ Task<Reply<void>> ClientCore::connect_round(std::shared_ptr<ClientCore> self) {
   hello.instance = self->options_.instance;
   hello.instance_start = self->options_.instance_start;
   hello.client_name = self->options_.client_name;
+  hello.user = self->options_.user;
+  hello.token = self->options_.token;
   RequestError last(Errc::kCannotConnect, "the client has no endpoints");
   for (const std::string& endpoint : self->options_.endpoints) {
     auto connection = std::make_shared<BrokerConnection>(self->strand_, self->options_.keepalive);
@@ -171,9 +176,13 @@ void ClientCore::push(const Frame& frame) {
 
 // --- topics, publishing ---
 
-void ClientCore::find_topic(const std::string& name, Completion<TopicInfo> completion) {
+const TopicInfo* ClientCore::known_topic(const std::string& name) const {
   auto known = topics_.find(name);
-  if (known != topics_.end()) return completion(known->second);
+  return known == topics_.end() ? nullptr : &known->second;
+}
+
+void ClientCore::find_topic(const std::string& name, Completion<TopicInfo> completion) {
+  if (const TopicInfo* known = known_topic(name)) return completion(*known);
   request(MetadataRequest{{name}},
           [self = shared_from_this(), name,
            completion = std::move(completion)](Reply<MetadataReply> reply) mutable {
@@ -193,11 +202,15 @@ void ClientCore::forget_topic(TopicId topic) {
   std::erase_if(topics_, [&](const auto& known) { return known.second.id == topic; });
 }
 
-void ClientCore::publish(PublishTarget target, Message message,
-                         Completion<PublishReceipt> completion) {
-  if (closed()) return completion(closed_error());
+void ClientCore::publish(PublishCall call) {
+  if (!publisher_.put(std::move(call))) return;
+  post([self = shared_from_this()] { self->publish_waiting(); });
+}
+
+void ClientCore::publish_waiting() {
+  if (closed()) return publisher_.fail_all(closed_error());
   ensure_running();
-  publisher_.publish(std::move(target), std::move(message), std::move(completion));
+  publisher_.publish_waiting();
 }
 
 // --- consuming ---

@@ -1,9 +1,9 @@
 // What all handles of one client share: the connection that is repaired, the catalog cache, the
 // publisher and the subscriptions.
 //
-// Everything runs on one strand; only post() and closed() may be called from other threads. Owners:
-// the Client, its subscriptions and deliveries, and the connect loop while the client is open.
-// After close_now() every operation has ended with kClosed and the loop ends.
+// Everything runs on one strand; only post(), publish() and closed() may be called from other
+// threads. Owners: the Client, its subscriptions and deliveries, and the connect loop while the
+// client is open. After close_now() every operation has ended with kClosed and the loop ends.
 #pragma once
 
 #include <atomic>
@@ -46,12 +46,14 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   [[nodiscard]] bool closed() const { return closed_.load(); }
   Random& random() { return random_; }
 
-  /// Runs `function` on the strand. From other threads only while the client is not closed():
-  /// afterwards the execution context may be gone.
+  /// Runs `function` on the strand; as publish(), from other threads only while the client is not
+  /// closed(): afterwards the execution context may be gone.
   template <class Function>
   void post(Function function) {
     asio::post(strand_, std::move(function));
   }
+
+  void publish(PublishCall call);
 
   // --- on the strand ---
 
@@ -67,7 +69,8 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   template <class Request>
   void request(Request request, Completion<ReplyOf<Request>> completion);
 
-  void publish(PublishTarget target, Message message, Completion<PublishReceipt> completion);
+  /// Null if it has to be asked for.
+  [[nodiscard]] const TopicInfo* known_topic(const std::string& name) const;
   void find_topic(const std::string& name, Completion<TopicInfo> completion);
   /// The broker said that it is gone: the next find_topic asks again.
   void forget_topic(TopicId topic);
@@ -98,6 +101,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   void connection_closed(const RequestError& reason);
   void fail_waiters(const RequestError& error);
   void push(const Frame& frame);
+  void publish_waiting();
   void close_subscriptions(Completion<void> completion);
   template <class Request>
   void attempt(std::shared_ptr<Call<Request>> call);

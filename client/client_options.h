@@ -15,6 +15,10 @@ namespace waybill {
 struct ClientOptions {
   /// "host:port", tried in order.
   std::vector<std::string> endpoints{"127.0.0.1:7450"};
+  /// Who asks, where the broker has users, and the secret that proves it: it crosses the network in
+  /// clear text. A refusal is kUnauthenticated, for everything the client was asked to do.
+  std::string user;
+  std::string token;
   /// For the broker's logs and `group describe`.
   std::string client_name = "waybill-cpp";
   /// This run of the process (D10). Nil: a random one. A consumer that wants the leases it held

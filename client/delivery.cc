@@ -3,6 +3,20 @@
 #include "client/subscription_state.h"
 
 namespace waybill {
+namespace {
+
+Message message_of(const RecordView& record) {
+  Message message;
+  if (record.key) message.key = to_vector(*record.key);
+  if (record.value) message.value = to_vector(*record.value);
+  for (const HeaderView& header : record.headers) {
+    message.headers.push_back({std::string(header.key), to_vector(header.value)});
+  }
+  message.timestamp = record.timestamp;
+  return message;
+}
+
+}  // namespace
 
 Delivery::Delivery(std::shared_ptr<SubscriptionState> subscription,
                    std::shared_ptr<HeldDelivery> held)
@@ -24,12 +38,21 @@ Delivery::~Delivery() {
 }
 
 void Delivery::drop() {
-  if (held_ != nullptr && !held_->settled) subscription_->dropped(held_);
+  if (held_ != nullptr && !settled()) subscription_->dropped(held_);
   held_ = nullptr;
 }
 
 const Message& Delivery::message() const {
-  return held_->message;
+  if (held_->message == nullptr) {
+    held_->message = std::make_unique<Message>(message_of(held_->record));
+  }
+  return *held_->message;
+}
+std::optional<Bytes> Delivery::key() const {
+  return held_->record.key;
+}
+std::optional<Bytes> Delivery::value() const {
+  return held_->record.value;
 }
 const std::string& Delivery::topic() const {
   return subscription_->topic();
@@ -38,10 +61,10 @@ const std::string& Delivery::group() const {
   return subscription_->group_name();
 }
 PartitionIndex Delivery::partition() const {
-  return held_->partition;
+  return held_->push->partition;
 }
 Offset Delivery::offset() const {
-  return held_->offset;
+  return held_->offset();
 }
 std::uint32_t Delivery::number() const {
   return held_->number;
@@ -56,14 +79,14 @@ LeaseToken Delivery::token() const {
   return held_->token;
 }
 bool Delivery::settled() const {
-  return held_->settled;
+  return std::atomic_ref(held_->settled).load();
 }
 bool Delivery::lease_lost() const {
-  return held_->lost;
+  return held_->is_lost();
 }
 
 void Delivery::ack() {
-  start_settle({}, {});
+  subscription_->settle_from_user(held_, nullptr, {});
 }
 
 void Delivery::retry(Failure failure, std::optional<std::chrono::milliseconds> after) {
@@ -88,7 +111,8 @@ asio::any_io_executor Delivery::executor() const {
 }
 
 void Delivery::start_settle(SettleOptions options, Completion<void> completion) {
-  subscription_->settle_from_user(held_, std::move(options), std::move(completion));
+  subscription_->settle_from_user(held_, std::make_unique<SettleOptions>(std::move(options)),
+                                  std::move(completion));
 }
 
 }  // namespace waybill

@@ -18,6 +18,7 @@
 #include <string>
 
 #include "client/completion.h"
+#include "protocol/base/bytes.h"
 #include "protocol/base/ids.h"
 #include "protocol/model/failure.h"
 #include "protocol/model/message.h"
@@ -48,7 +49,12 @@ class [[nodiscard]] Delivery {
   Delivery& operator=(const Delivery&) = delete;
   ~Delivery();
 
+  /// Made from the received bytes when it is asked for first. It, key() and value() live as long
+  /// as the delivery.
   [[nodiscard]] const Message& message() const;
+  /// Where they were received, without a copy; nothing as in Message.
+  [[nodiscard]] std::optional<Bytes> key() const;
+  [[nodiscard]] std::optional<Bytes> value() const;
   [[nodiscard]] const std::string& topic() const;
   [[nodiscard]] const std::string& group() const;
   [[nodiscard]] PartitionIndex partition() const;

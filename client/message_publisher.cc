@@ -13,6 +13,8 @@ namespace {
 /// Batches at the broker at a time: enough for its group commit, and a fraction of the requests
 /// that a connection may have pending, so that settlements always pass.
 constexpr std::size_t kMaxFlights = 256;
+/// A batch takes messages for this part of the publish timeout after its first: they end together.
+constexpr int kGatherPart = 10;
 /// A producer renewed so often for one batch is not forgetfulness of the broker.
 constexpr std::uint32_t kMaxRenewals = 3;
 /// Between resends after "overloaded", "disk full" and their like.
@@ -30,6 +32,7 @@ std::size_t size_of(const Message& message) {
 
 RecordDraft record_of(const Message& message) {
   RecordDraft record;
+  record.headers.reserve(message.headers.size());
   if (message.key) record.key = *message.key;
   if (message.value) record.value = *message.value;
   for (const Header& header : message.headers)
@@ -45,52 +48,88 @@ bool worth_repeating(Errc code) {
 
 }  // namespace
 
+PublishCall::PublishCall(PublishTarget to, Message message, Completion<PublishReceipt> completion)
+    : target(std::move(to)), one(std::move(completion)) {
+  messages.push_back(std::move(message));
+}
+
+PublishCall::PublishCall(PublishTarget to, std::vector<Message> several,
+                         Completion<PublishReceipts> completion)
+    : target(std::move(to)), messages(std::move(several)), all(std::make_shared<Answer>()) {
+  WB_ASSERT(!messages.empty(), "a call publishes something");
+  all->receipts.assign(messages.size(), PublishReceipt{});
+  all->open = messages.size();
+  all->completion = std::move(completion);
+}
+
 MessagePublisher::MessagePublisher(ClientCore& core)
     : core_(core), producer_{core.random().uuid()}, expiry_(core.strand()) {}
 
 MessagePublisher::~MessagePublisher() = default;
 
-// --- from the caller to a partition's queue ---
+// --- from the caller to a partition's batch ---
 
-void MessagePublisher::publish(PublishTarget target, Message message,
-                               Completion<PublishReceipt> completion) {
-  Draft draft;
-  draft.target = std::move(target);
-  draft.message = std::move(message);
-  draft.deadline = std::chrono::steady_clock::now() + core_.options().publish_timeout;
-  draft.completion = std::move(completion);
-  if (draft.message.timestamp == WallTime{}) draft.message.timestamp = SystemClock().wall();
-  const PublishTarget& when = draft.target;
-  if (when.not_before && !not_before(draft.message)) {
-    set_not_before(draft.message, *when.not_before);
-  }
-  if (when.expires && !expiry(draft.message)) set_expiry(draft.message, *when.expires);
-  draft.size = size_of(draft.message);
-  bool room = waiting_.empty() && (buffered_bytes_ == 0 || buffered_bytes_ + draft.size <=
-                                                               core_.options().max_buffered_bytes);
-  if (room) {
-    admit(std::move(draft));
-  } else if (waiting_.size() < core_.options().max_waiting_publishes) {
+void MessagePublisher::publish_waiting() {
+  std::vector<PublishCall> calls = inbox_.take();
+  for (PublishCall& call : calls) publish(std::move(call));
+  inbox_.recycle(std::move(calls));
+}
+
+void MessagePublisher::publish(PublishCall call) {
+  prepare(call);
+  Draft draft{std::move(call), std::chrono::steady_clock::now() + core_.options().publish_timeout};
+  if (waiting_.empty() && admit(draft)) return watch_deadlines();
+  std::size_t left = draft.call.messages.size() - draft.next;
+  if (waiting_messages_ < core_.options().max_waiting_publishes) {
+    waiting_messages_ += left;
     waiting_.push_back(std::move(draft));
   } else {
-    draft.completion(
-        RequestError(Errc::kOverloaded,
-                     "the client's publish buffer is full and " + std::to_string(waiting_.size()) +
-                         " messages wait for room; wait for receipts before publishing more"));
+    fail(draft, RequestError(Errc::kOverloaded,
+                             "the client's publish buffer is full and " +
+                                 std::to_string(waiting_messages_) +
+                                 " messages wait for room; wait for receipts before publishing "
+                                 "more"));
   }
   watch_deadlines();
 }
 
-void MessagePublisher::admit(Draft draft) {
+void MessagePublisher::prepare(PublishCall& call) const {
+  WallTime now = SystemClock().wall();
+  const PublishTarget& when = call.target;
+  for (Message& message : call.messages) {
+    if (message.timestamp == WallTime{}) message.timestamp = now;
+    if (when.not_before && !not_before(message)) set_not_before(message, *when.not_before);
+    if (when.expires && !expiry(message)) set_expiry(message, *when.expires);
+  }
+}
+
+bool MessagePublisher::room_for(std::size_t size) const {
+  return buffered_bytes_ == 0 || buffered_bytes_ + size <= core_.options().max_buffered_bytes;
+}
+
+bool MessagePublisher::admit(Draft& draft) {
+  const std::string& topic = draft.call.target.topic;
+  auto asked = unresolved_.find(topic);
+  const TopicInfo* known = asked == unresolved_.end() ? core_.known_topic(topic) : nullptr;
+  if (known != nullptr) return gather(draft, *known);
+  // Whole: what it takes beyond the bound is the caller's own, once.
+  std::size_t size = 0;
+  for (std::size_t i = draft.next; i < draft.call.messages.size(); ++i) {
+    size += size_of(draft.call.messages[i]);
+  }
+  if (!room_for(size)) return false;
+  buffered_bytes_ += size;
   draft.buffered = true;
-  buffered_bytes_ += draft.size;
-  std::string topic = draft.target.topic;
-  auto [found, first] = unresolved_.try_emplace(topic);
-  found->second.push_back(std::move(draft));
-  if (!first) return;
-  core_.find_topic(topic, [weak = core_.weak_from_this(), this, topic](Reply<TopicInfo> info) {
-    if (auto core = weak.lock()) resolved(topic, info);
+  if (asked != unresolved_.end()) {
+    asked->second.push_back(std::move(draft));
+    return true;
+  }
+  std::string name = topic;
+  unresolved_[name].push_back(std::move(draft));
+  core_.find_topic(name, [weak = core_.weak_from_this(), this, name](Reply<TopicInfo> info) {
+    if (auto core = weak.lock()) resolved(name, info);
   });
+  return true;
 }
 
 void MessagePublisher::resolved(const std::string& topic, const Reply<TopicInfo>& info) {
@@ -98,23 +137,47 @@ void MessagePublisher::resolved(const std::string& topic, const Reply<TopicInfo>
   if (found.empty()) return;
   for (Draft& draft : found.mapped()) {
     if (info) {
-      enqueue(std::move(draft), *info);
+      gather(draft, *info);
     } else {
-      complete(draft, info.error());
+      fail(draft, info.error());
     }
   }
+  admit_waiting();
+  finish_flush();
 }
 
-void MessagePublisher::enqueue(Draft draft, const TopicInfo& topic) {
-  auto count = static_cast<std::uint32_t>(topic.partitions.size());
-  PartitionIndex partition = choose_partition(draft, topic);
-  if (partition.value >= count) {
-    return complete(draft, RequestError(Errc::kUnknownPartition,
-                                        "topic '" + topic.name + "' has " + std::to_string(count) +
-                                            " partitions, numbered from 0; there is no " +
-                                            std::to_string(partition.value)));
+/// False if some of it has to wait for room, which it does not if it is counted already.
+bool MessagePublisher::gather(Draft& draft, const TopicInfo& topic) {
+  for (; draft.next < draft.call.messages.size(); ++draft.next) {
+    std::size_t size = size_of(draft.call.messages[draft.next]);
+    if (!draft.buffered) {
+      if (!room_for(size)) return false;
+      buffered_bytes_ += size;
+    }
+    place(draft, size, topic);
   }
-  QueueKey key{topic.id, partition};
+  return true;
+}
+
+void MessagePublisher::place(Draft& draft, std::size_t size, const TopicInfo& topic) {
+  const Message& message = draft.call.messages[draft.next];
+  Claim claim{draft.call.all, std::move(draft.call.one), static_cast<std::uint32_t>(draft.next), 1,
+              size};
+  auto count = static_cast<std::uint32_t>(topic.partitions.size());
+  PartitionIndex partition = choose_partition(draft.call.target, message, topic);
+  if (partition.value >= count) {
+    return fail(claim, RequestError(Errc::kUnknownPartition,
+                                    "topic '" + topic.name + "' has " + std::to_string(count) +
+                                        " partitions, numbered from 0; there is no " +
+                                        std::to_string(partition.value)));
+  }
+  PartitionQueue& queue = queue_of({topic.id, partition});
+  Result<void> added = add(queue, message, claim, draft.deadline);
+  if (!added) return fail(claim, RequestError(added.error()));
+  schedule(queue);
+}
+
+MessagePublisher::PartitionQueue& MessagePublisher::queue_of(const QueueKey& key) {
   auto [found, created] = queues_.try_emplace(key);
   PartitionQueue& queue = found->second;
   if (created) {
@@ -122,24 +185,52 @@ void MessagePublisher::enqueue(Draft draft, const TopicInfo& topic) {
     queue.producer = producer_;
     queue.pause = std::make_unique<asio::steady_timer>(core_.strand());
   }
-  queue.drafts.push_back(std::move(draft));
-  schedule(queue);
+  return queue;
 }
 
-PartitionIndex MessagePublisher::choose_partition(const Draft& draft, const TopicInfo& topic) {
-  if (draft.target.partition) return *draft.target.partition;
+PartitionIndex MessagePublisher::choose_partition(const PublishTarget& target,
+                                                  const Message& message, const TopicInfo& topic) {
+  if (target.partition) return *target.partition;
   auto count = static_cast<std::uint32_t>(topic.partitions.size());
   if (count == 0) return {};
-  if (draft.message.key) return partition_for_key(*draft.message.key, count);
+  if (message.key) return partition_for_key(*message.key, count);
   auto [sticky, fresh] = sticky_.try_emplace(topic.id);
   if (fresh) sticky->second = {static_cast<std::uint32_t>(core_.random().below(count))};
   return sticky->second;
 }
 
+/// Takes the claim over, unless there is an error.
+Result<void> MessagePublisher::add(PartitionQueue& queue, const Message& message, Claim& claim,
+                                   SteadyTime deadline) {
+  RecordDraft record = record_of(message);
+  std::deque<Batch>& batches = queue.batches;
+  bool open = !batches.empty() &&
+              deadline - batches.back().deadline <= core_.options().publish_timeout / kGatherPart &&
+              batches.back().builder.size() + claim.size <= core_.options().max_batch_bytes &&
+              batches.back().builder.fits(record);
+  if (!open) {
+    BatchBuilder builder;
+    if (Result<void> added = builder.add(record); !added) return added;
+    batches.push_back({std::move(builder), {}, deadline});
+  } else if (Result<void> added = batches.back().builder.add(record); !added) {
+    return added;
+  }
+  std::vector<Claim>& claims = batches.back().claims;
+  bool follows = !claims.empty() && claim.all != nullptr && claims.back().all == claim.all &&
+                 claims.back().first + claims.back().count == claim.first;
+  if (follows) {
+    ++claims.back().count;
+    claims.back().size += claim.size;
+  } else {
+    claims.push_back(std::move(claim));
+  }
+  return {};
+}
+
 // --- from the queue to the broker ---
 
 void MessagePublisher::schedule(PartitionQueue& queue) {
-  if (queue.dirty || queue.flight || queue.drafts.empty()) return;
+  if (queue.dirty || queue.flight || queue.batches.empty()) return;
   queue.dirty = true;
   scheduled_.push_back(queue.key);
   if (launch_posted_) return;
@@ -161,7 +252,8 @@ void MessagePublisher::launch_scheduled() {
 }
 
 void MessagePublisher::launch(PartitionQueue& queue) {
-  if (queue.flight || !build(queue)) return;
+  if (queue.flight || queue.batches.empty()) return;
+  build(queue);
   ++flights_;
   queue.flight_number = ++last_flight_;
   auto sticky = sticky_.find(queue.key.first);
@@ -169,36 +261,21 @@ void MessagePublisher::launch(PartitionQueue& queue) {
   send(queue);
 }
 
-bool MessagePublisher::build(PartitionQueue& queue) {
-  BatchBuilder builder;
+void MessagePublisher::build(PartitionQueue& queue) {
+  Batch batch = std::move(queue.batches.front());
+  queue.batches.pop_front();
   Flight flight;
-  while (!queue.drafts.empty()) {
-    Draft& draft = queue.drafts.front();
-    RecordDraft record = record_of(draft.message);
-    bool full =
-        !builder.empty() &&
-        (builder.size() + draft.size > core_.options().max_batch_bytes || !builder.fits(record));
-    if (full) break;
-    Result<void> added = builder.add(record);
-    if (added) {
-      flight.drafts.push_back(std::move(draft));
-      flight.drafts.back().message = {};
-    } else {
-      complete(draft, RequestError(added.error()));
-    }
-    queue.drafts.pop_front();
-  }
-  if (builder.empty()) return false;
-  flight.deadline = flight.drafts.front().deadline;
+  flight.claims = std::move(batch.claims);
+  flight.count = batch.builder.count();
+  flight.deadline = batch.deadline;
   flight.part.topic = queue.key.first;
   flight.part.partition = queue.key.second;
   flight.part.producer = ProducerStamp{.id = queue.producer,
                                        .previous = queue.last_sequence,
                                        .base_sequence = queue.last_sequence + 1};
-  flight.part.batch = SharedBytes(builder.build());
-  queue.last_sequence += flight.drafts.size();
+  flight.part.batch = SharedBytes(batch.builder.build());
+  queue.last_sequence += flight.count;
   queue.flight = std::move(flight);
-  return true;
 }
 
 void MessagePublisher::send(PartitionQueue& queue) {
@@ -252,10 +329,10 @@ void MessagePublisher::answered(PartitionQueue& queue, Reply<PublishReply> reply
 }
 
 void MessagePublisher::succeed(PartitionQueue& queue, const PublishResult& result) {
-  std::int64_t index = 0;
-  for (Draft& draft : queue.flight->drafts) {
-    complete(draft, PublishReceipt{queue.key.second, result.base_offset + index, result.duplicate});
-    ++index;
+  PublishReceipt receipt{queue.key.second, result.base_offset, result.duplicate};
+  for (Claim& claim : queue.flight->claims) {
+    confirm(claim, receipt);
+    receipt.offset = receipt.offset + claim.count;
   }
   landed(queue);
 }
@@ -274,7 +351,7 @@ void MessagePublisher::refuse(PartitionQueue& queue, const RequestError& error) 
     // Certainly not appended: the broker has evicted this producer. The same batch, newly stamped.
     renew_producer(queue);
     flight.part.producer = ProducerStamp{.id = queue.producer, .base_sequence = 1};
-    queue.last_sequence = flight.drafts.size();
+    queue.last_sequence = flight.count;
     return send(queue);
   }
   if (error == Errc::kUnknownTopic) core_.forget_topic(queue.key.first);
@@ -306,7 +383,7 @@ void MessagePublisher::renew_producer(PartitionQueue& queue) {
 }
 
 void MessagePublisher::give_up(PartitionQueue& queue, const RequestError& error) {
-  for (Draft& draft : queue.flight->drafts) complete(draft, error);
+  fail(std::move(queue.flight->claims), error);
   if (queue.flight->unknown) renew_producer(queue);
   landed(queue);
 }
@@ -315,6 +392,8 @@ void MessagePublisher::landed(PartitionQueue& queue) {
   queue.flight.reset();
   queue.pause->cancel();
   --flights_;
+  admit_waiting();
+  finish_flush();
   // Straight on with what gathered meanwhile, unless other partitions wait for a flight.
   if (scheduled_.empty()) return launch(queue);
   schedule(queue);
@@ -323,19 +402,48 @@ void MessagePublisher::landed(PartitionQueue& queue) {
 
 // --- room, time, the end ---
 
-void MessagePublisher::complete(Draft& draft, Reply<PublishReceipt> reply) {
-  if (draft.buffered) buffered_bytes_ -= draft.size;
-  draft.completion(std::move(reply));
-  admit_waiting();
-  finish_flush();
+void MessagePublisher::confirm(Claim& claim, PublishReceipt first) {
+  buffered_bytes_ -= claim.size;
+  if (claim.all == nullptr) return claim.one(first);
+  for (std::uint32_t i = 0; i < claim.count; ++i) {
+    PublishReceipt receipt = first;
+    receipt.offset = receipt.offset + i;
+    claim.all->receipts[claim.first + i] = receipt;
+  }
+  claim.all->open -= claim.count;
+  if (claim.all->open == 0) claim.all->completion(std::move(claim.all->receipts));
+}
+
+void MessagePublisher::fail(Claim& claim, const RequestError& error) {
+  buffered_bytes_ -= claim.size;
+  if (claim.all == nullptr) return claim.one(error);
+  for (std::uint32_t i = 0; i < claim.count; ++i) claim.all->receipts[claim.first + i] = error;
+  claim.all->open -= claim.count;
+  if (claim.all->open == 0) claim.all->completion(std::move(claim.all->receipts));
+}
+
+void MessagePublisher::fail(std::vector<Claim> claims, const RequestError& error) {
+  for (Claim& claim : claims) fail(claim, error);
+}
+
+void MessagePublisher::fail(Draft& draft, const RequestError& error) {
+  Claim rest{draft.call.all, std::move(draft.call.one), static_cast<std::uint32_t>(draft.next),
+             static_cast<std::uint32_t>(draft.call.messages.size() - draft.next)};
+  for (std::size_t i = draft.next; draft.buffered && i < draft.call.messages.size(); ++i) {
+    rest.size += size_of(draft.call.messages[i]);
+  }
+  fail(rest, error);
 }
 
 void MessagePublisher::admit_waiting() {
-  while (!waiting_.empty() && (buffered_bytes_ == 0 || buffered_bytes_ + waiting_.front().size <=
-                                                           core_.options().max_buffered_bytes)) {
+  while (!waiting_.empty()) {
     Draft draft = std::move(waiting_.front());
     waiting_.pop_front();
-    admit(std::move(draft));
+    waiting_messages_ -= draft.call.messages.size() - draft.next;
+    if (admit(draft)) continue;
+    waiting_messages_ += draft.call.messages.size() - draft.next;
+    waiting_.push_front(std::move(draft));
+    return;
   }
 }
 
@@ -354,20 +462,25 @@ void MessagePublisher::watch_deadlines() {
   });
 }
 
-template <class Drafts>
-void MessagePublisher::expire_front(Drafts& drafts, SteadyTime now) {
+void MessagePublisher::expire(std::deque<Draft>& drafts, SteadyTime now) {
   while (!drafts.empty() && drafts.front().deadline <= now) {
     Draft late = std::move(drafts.front());
     drafts.pop_front();
-    complete(late, RequestError(Errc::kTimedOut,
-                                "the message was not sent in time; the broker does not have it"));
+    if (&drafts == &waiting_) waiting_messages_ -= late.call.messages.size() - late.next;
+    fail(late, RequestError(Errc::kTimedOut,
+                            "the message was not sent in time; the broker does not have it"));
   }
 }
 
 void MessagePublisher::expire() {
   SteadyTime now = std::chrono::steady_clock::now();
   for (auto& [key, queue] : queues_) {
-    expire_front(queue.drafts, now);
+    while (!queue.batches.empty() && queue.batches.front().deadline <= now) {
+      Batch late = std::move(queue.batches.front());
+      queue.batches.pop_front();
+      fail(std::move(late.claims),
+           {Errc::kTimedOut, "the message was not sent in time; the broker does not have it"});
+    }
     if (!queue.flight || queue.flight->deadline > now) continue;
     if (queue.flight->sent) {
       queue.flight->unknown = true;
@@ -378,8 +491,10 @@ void MessagePublisher::expire() {
       give_up(queue, {Errc::kTimedOut, "the batch was not sent; the broker does not have it"});
     }
   }
-  for (auto& [topic, drafts] : unresolved_) expire_front(drafts, now);
-  expire_front(waiting_, now);
+  for (auto& [topic, drafts] : unresolved_) expire(drafts, now);
+  expire(waiting_, now);
+  admit_waiting();
+  finish_flush();
 }
 
 void MessagePublisher::flush(Completion<void> completion) {
@@ -396,24 +511,28 @@ void MessagePublisher::finish_flush() {
 }
 
 void MessagePublisher::fail_all(const RequestError& error) {
-  std::vector<Draft> drafts;
-  auto take = [&](auto& from) {
-    std::ranges::move(from, std::back_inserter(drafts));
-    from.clear();
-  };
-  take(waiting_);
-  for (auto& [topic, queued] : unresolved_) take(queued);
-  unresolved_.clear();
-  for (auto& [key, queue] : queues_) {
-    if (queue.flight) take(queue.flight->drafts);
-    take(queue.drafts);
-  }
-  queues_.clear();
+  std::vector<PublishCall> calls = inbox_.take();
+  auto waiting = std::exchange(waiting_, {});
+  auto unresolved = std::exchange(unresolved_, {});
+  auto queues = std::exchange(queues_, {});
+  waiting_messages_ = 0;
   scheduled_.clear();
   flights_ = 0;
   expiry_.cancel();
   expiry_armed_ = false;
-  for (Draft& draft : drafts) complete(draft, error);
+  for (auto& [key, queue] : queues) {
+    if (queue.flight) fail(std::move(queue.flight->claims), error);
+    for (Batch& batch : queue.batches) fail(std::move(batch.claims), error);
+  }
+  for (auto& [topic, drafts] : unresolved) {
+    for (Draft& draft : drafts) fail(draft, error);
+  }
+  for (Draft& draft : waiting) fail(draft, error);
+  for (PublishCall& call : calls) {
+    Draft draft{std::move(call), {}};
+    fail(draft, error);
+  }
+  finish_flush();
 }
 
 }  // namespace waybill

@@ -1,9 +1,11 @@
 // Turns messages into batches and sees them through.
 //
-//   publish → [waiting: no room] → [unresolved: topic unknown] → queue of its partition
+//   publish → inbox → [unresolved: topic unknown] → [waiting: no room] → batch of its partition
 //           → flight (one batch, stamped, at most one per partition) → receipts
 //
-// While a flight is out, messages of its partition gather for the next: batching without linger.
+// While a flight is out, messages of its partition gather in the next batch, encoded as they come:
+// batching without linger, and without an allocation for each message. What one call published is
+// answered together; a batch keeps runs of messages (Claim), not messages.
 // The batch and its stamp are built once and resent unchanged until the broker gives a definite
 // answer or time is up, so that order holds and a resend is recognised (D20). Sequences count
 // messages per partition, from 1. After an outcome that stays unknown the partition goes on under a
@@ -25,14 +27,35 @@
 #include <vector>
 
 #include "client/completion.h"
+#include "client/inbox.h"
 #include "client/publish_receipt.h"
 #include "client/publish_target.h"
 #include "protocol/model/message.h"
 #include "protocol/model/requests.h"
+#include "protocol/record/batch_builder.h"
 
 namespace waybill {
 
 class ClientCore;
+
+/// What one call publishes, and how it is answered: `receipts` collects for `all` until none is
+/// open; a call of one message has `one` instead.
+struct PublishCall {
+  PublishTarget target{""};
+  std::vector<Message> messages;
+  Completion<PublishReceipt> one;
+  struct Answer {
+    PublishReceipts receipts;
+    std::size_t open = 0;
+    Completion<PublishReceipts> completion;
+  };
+  std::shared_ptr<Answer> all;
+
+  PublishCall(PublishTarget to, Message message, Completion<PublishReceipt> completion);
+  /// Requires messages.
+  PublishCall(PublishTarget to, std::vector<Message> several,
+              Completion<PublishReceipts> completion);
+};
 
 class MessagePublisher {
  public:
@@ -41,7 +64,10 @@ class MessagePublisher {
   MessagePublisher& operator=(const MessagePublisher&) = delete;
   ~MessagePublisher();
 
-  void publish(PublishTarget target, Message message, Completion<PublishReceipt> completion);
+  /// From any thread. True if nothing waited in the inbox: publish_waiting() is to be run on the
+  /// strand.
+  [[nodiscard]] bool put(PublishCall call) { return inbox_.put(std::move(call)); }
+  void publish_waiting();
   /// A new connection: what was sent on the old one goes out again.
   void connected();
   /// Completes when nothing is buffered.
@@ -52,19 +78,32 @@ class MessagePublisher {
  private:
   using SteadyTime = std::chrono::steady_clock::time_point;
 
-  /// A message on its way into a batch.
+  /// A call of which not all messages are in batches yet.
   struct Draft {
-    PublishTarget target{""};
-    Message message;
-    std::size_t size = 0;
-    bool buffered = false;  ///< counted in buffered_bytes_
+    PublishCall call;
     SteadyTime deadline;
-    Completion<PublishReceipt> completion;
+    std::size_t next = 0;   ///< the messages before it are in batches, or ended
+    bool buffered = false;  ///< the others are counted in buffered_bytes_ all the same
+  };
+  /// Messages of one call that stand in a row in a batch.
+  struct Claim {
+    std::shared_ptr<PublishCall::Answer> all;
+    Completion<PublishReceipt> one;
+    std::uint32_t first = 0;  ///< in the call
+    std::uint32_t count = 1;
+    std::size_t size = 0;  ///< counted in buffered_bytes_
+  };
+  /// Gathers what goes to the broker together.
+  struct Batch {
+    BatchBuilder builder;
+    std::vector<Claim> claims;
+    SteadyTime deadline;  ///< of its first message
   };
   /// A batch on its way to the broker.
   struct Flight {
     PublishPart part;
-    std::vector<Draft> drafts;  ///< their messages are in the batch; completions and sizes count
+    std::vector<Claim> claims;
+    std::uint32_t count = 0;
     SteadyTime deadline;
     bool on_the_wire = false;  ///< an answer to it may come
     bool sent = false;
@@ -75,7 +114,7 @@ class MessagePublisher {
   using QueueKey = std::pair<TopicId, PartitionIndex>;
   struct PartitionQueue {
     QueueKey key;
-    std::deque<Draft> drafts;
+    std::deque<Batch> batches;  ///< in order; the last one is open
     std::optional<Flight> flight;
     std::uint64_t flight_number = 0;
     ProducerId producer;
@@ -84,14 +123,22 @@ class MessagePublisher {
     bool dirty = false;
   };
 
-  void admit(Draft draft);
+  void publish(PublishCall call);
+  void prepare(PublishCall& call) const;
+  /// False if some of it has to wait for room.
+  bool admit(Draft& draft);
   void resolved(const std::string& topic, const Reply<TopicInfo>& info);
-  void enqueue(Draft draft, const TopicInfo& topic);
-  PartitionIndex choose_partition(const Draft& draft, const TopicInfo& topic);
+  bool gather(Draft& draft, const TopicInfo& topic);
+  void place(Draft& draft, std::size_t size, const TopicInfo& topic);
+  PartitionQueue& queue_of(const QueueKey& key);
+  PartitionIndex choose_partition(const PublishTarget& target, const Message& message,
+                                  const TopicInfo& topic);
+  Result<void> add(PartitionQueue& queue, const Message& message, Claim& claim,
+                   SteadyTime deadline);
   void schedule(PartitionQueue& queue);
   void launch_scheduled();
   void launch(PartitionQueue& queue);
-  bool build(PartitionQueue& queue);
+  void build(PartitionQueue& queue);
   void send(PartitionQueue& queue);
   void answered(PartitionQueue& queue, Reply<PublishReply> reply);
   void succeed(PartitionQueue& queue, const PublishResult& result);
@@ -101,20 +148,26 @@ class MessagePublisher {
   void renew_producer(PartitionQueue& queue);
   void landed(PartitionQueue& queue);
 
-  void complete(Draft& draft, Reply<PublishReceipt> reply);
+  [[nodiscard]] bool room_for(std::size_t size) const;
+  void confirm(Claim& claim, PublishReceipt first);
+  void fail(Claim& claim, const RequestError& error);
+  void fail(std::vector<Claim> claims, const RequestError& error);
+  /// What is left of it.
+  void fail(Draft& draft, const RequestError& error);
   void admit_waiting();
   void watch_deadlines();
   void expire();
-  template <class Drafts>
-  void expire_front(Drafts& drafts, SteadyTime now);
+  void expire(std::deque<Draft>& drafts, SteadyTime now);
   void finish_flush();
 
   ClientCore& core_;
   ProducerId producer_;
+  Inbox<PublishCall> inbox_;
   std::size_t buffered_bytes_ = 0;
   std::size_t flights_ = 0;
   std::uint64_t last_flight_ = 0;
   std::deque<Draft> waiting_;
+  std::size_t waiting_messages_ = 0;  ///< of waiting_
   std::map<std::string, std::deque<Draft>, std::less<>> unresolved_;
   std::map<QueueKey, PartitionQueue> queues_;
   std::map<TopicId, PartitionIndex> sticky_;  ///< where messages without a key go at the moment

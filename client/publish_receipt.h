@@ -1,7 +1,10 @@
-// What publish() answers once the message is durable.
+// What publish() and publish_all() answer once a message is durable.
 #pragma once
 
+#include <vector>
+
 #include "protocol/base/ids.h"
+#include "protocol/model/reply.h"
 
 namespace waybill {
 
@@ -12,5 +15,8 @@ struct PublishReceipt {
   bool duplicate = false;
   friend bool operator==(const PublishReceipt&, const PublishReceipt&) = default;
 };
+
+/// What many messages published together are answered with: one for each, in their order.
+using PublishReceipts = std::vector<Reply<PublishReceipt>>;
 
 }  // namespace waybill

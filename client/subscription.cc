@@ -42,6 +42,16 @@ void Subscription::start_next(std::uint64_t waiter, std::optional<std::chrono::m
       });
 }
 
+void Subscription::start_next_batch(std::uint64_t waiter, std::size_t most,
+                                    std::optional<std::chrono::milliseconds> wait,
+                                    Completion<std::vector<Delivery>> completion) {
+  if (state_->core()->closed()) return completion(ClientCore::closed_error());
+  state_->core()->post(
+      [state = state_, waiter, most, wait, completion = std::move(completion)]() mutable {
+        state->next_batch(waiter, most, wait, std::move(completion));
+      });
+}
+
 void Subscription::cancel_next(const std::weak_ptr<SubscriptionState>& state,
                                std::uint64_t waiter) {
   auto locked = state.lock();

@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "client/completion.h"
 #include "client/delivery.h"
@@ -55,13 +56,7 @@ class [[nodiscard]] Subscription {
   auto async_next(std::optional<std::chrono::milliseconds> wait, Token&& token) {
     return asio::async_initiate<Token, void(Reply<Delivery>)>(
         [this](auto handler, std::optional<std::chrono::milliseconds> limit) {
-          std::uint64_t waiter = next_waiter();
-          auto slot = asio::get_associated_cancellation_slot(handler);
-          if (slot.is_connected()) {
-            slot.assign([state = std::weak_ptr(state_), waiter](asio::cancellation_type) {
-              cancel_next(state, waiter);
-            });
-          }
+          std::uint64_t waiter = watch_cancellation(handler);
           start_next(waiter, limit, completion_for<Delivery>(std::move(handler), get_executor()));
         },
         token, wait);
@@ -69,6 +64,22 @@ class [[nodiscard]] Subscription {
   template <class Token>
   auto async_next(Token&& token) {
     return async_next(std::nullopt, std::forward<Token>(token));
+  }
+
+  /// What is ready, at least one and at most `most`: `void(Reply<std::vector<Delivery>>)`, in order
+  /// per partition. As async_next otherwise. Each is settled by itself; what is settled together
+  /// goes to the broker together.
+  template <class Token>
+  auto async_next_batch(std::size_t most, std::optional<std::chrono::milliseconds> wait,
+                        Token&& token) {
+    return asio::async_initiate<Token, void(Reply<std::vector<Delivery>>)>(
+        [this, most](auto handler, std::optional<std::chrono::milliseconds> limit) {
+          std::uint64_t waiter = watch_cancellation(handler);
+          start_next_batch(
+              waiter, most, limit,
+              completion_for<std::vector<Delivery>>(std::move(handler), get_executor()));
+        },
+        token, wait);
   }
 
   /// Takes nothing more, releases what was not handed out yet, waits until everything handed out is
@@ -83,9 +94,24 @@ class [[nodiscard]] Subscription {
   }
 
  private:
+  /// The number of a new waiter, which ends when the handler's cancellation slot says so.
+  template <class Handler>
+  std::uint64_t watch_cancellation(const Handler& handler) {
+    std::uint64_t waiter = next_waiter();
+    auto slot = asio::get_associated_cancellation_slot(handler);
+    if (slot.is_connected()) {
+      slot.assign([state = std::weak_ptr(state_), waiter](asio::cancellation_type) {
+        cancel_next(state, waiter);
+      });
+    }
+    return waiter;
+  }
   std::uint64_t next_waiter();
   void start_next(std::uint64_t waiter, std::optional<std::chrono::milliseconds> wait,
                   Completion<Delivery> completion);
+  void start_next_batch(std::uint64_t waiter, std::size_t most,
+                        std::optional<std::chrono::milliseconds> wait,
+                        Completion<std::vector<Delivery>> completion);
   static void cancel_next(const std::weak_ptr<SubscriptionState>& state, std::uint64_t waiter);
   void start_close(Completion<void> completion);
 

@@ -11,24 +11,20 @@ namespace {
 
 using ErrorCode = boost::system::error_code;
 
-/// Settlements of one request: with a full failure text each, far below a frame's metadata limit.
-constexpr std::size_t kMaxSettlementsPerRequest = 1000;
+/// Settlements of one request as encoded, about: below a frame's metadata limit. Few of them have a
+/// failure's text; where messages are ordered by key few can be joined, and a request of many of
+/// them is what a round trip is worth.
+constexpr std::size_t kMaxSettlementBytes = limits::kMaxFrameMeta / 2;
+
+std::size_t size_of(const Settlement& settlement) {
+  constexpr std::size_t kNumbers = 100;
+  return kNumbers + settlement.failure.code.size() + settlement.failure.detail.size();
+}
 /// Before an overloaded or shutting down broker is asked again.
 constexpr std::chrono::milliseconds kAskAgain{200};
 
 RequestError subscription_closed() {
   return {Errc::kClosed, "the subscription was closed"};
-}
-
-Message message_of(const RecordView& record) {
-  Message message;
-  if (record.key) message.key = to_vector(*record.key);
-  if (record.value) message.value = to_vector(*record.value);
-  for (const HeaderView& header : record.headers) {
-    message.headers.push_back({std::string(header.key), to_vector(header.value)});
-  }
-  message.timestamp = record.timestamp;
-  return message;
 }
 
 Offset first_of(const GrantedRange& granted) {
@@ -114,7 +110,7 @@ void SubscriptionState::subscribed(Reply<SubscribeReply> reply) {
     return joined(Subscription(shared_from_this()));
   }
   reclaiming_ = true;
-  if (held_.empty()) return reclaimed();
+  if (held_count_ == 0) return reclaimed();
   extend();
 }
 
@@ -123,8 +119,12 @@ void SubscriptionState::reclaimed() {
   send_settlements();
   if (phase_ != Phase::kLive) return leave_if_done();
   std::uint64_t bytes = 0;
-  for (const auto& [key, held] : held_) bytes += held->credit_bytes;
-  auto messages = static_cast<std::uint32_t>(held_.size());
+  for (const auto& [number, push] : held_) {
+    for (const HeldDelivery& message : push->messages) {
+      if (message.held) bytes += message.credit_bytes;
+    }
+  }
+  auto messages = static_cast<std::uint32_t>(held_count_);
   grant(options_.credit_messages - std::min(messages, options_.credit_messages),
         options_.credit_bytes - std::min(bytes, options_.credit_bytes));
 }
@@ -159,30 +159,43 @@ void SubscriptionState::deliver(const DeliverPush& push) {
   if (push.lease.count() > 0) lease_ = push.lease;
   std::vector<GrantedRange> ranges = push.ranges;
   std::ranges::sort(ranges, {}, first_of);
-  Taken taken;
+  auto taken = std::make_shared<HeldPush>();
+  taken->partition = push.partition;
+  taken->batches = push.batches;
   std::uint64_t bytes = 0;
   for (const SharedBytes& batch : push.batches) {
     bytes += batch.size();
     // What cannot be read counts as missing: refuse_missing settles it.
-    ignore_error(take_batch(push.partition, ranges, batch.view(), taken),
-                 "found by refuse_missing");
+    ignore_error(take_batch(ranges, batch.view(), *taken), "found by refuse_missing");
   }
-  std::ranges::sort(taken, {}, &HeldDelivery::offset);
-  refuse_missing(push.partition, ranges, taken);
-  if (taken.empty()) {
+  std::vector<HeldDelivery>& messages = taken->messages;
+  auto unordered =
+      std::ranges::adjacent_find(messages, std::greater_equal{}, &HeldDelivery::offset);
+  if (unordered != messages.end()) {
+    std::ranges::sort(messages, {}, &HeldDelivery::offset);
+    auto twice = std::ranges::unique(messages, {}, &HeldDelivery::offset);
+    messages.erase(twice.begin(), twice.end());
+  }
+  refuse_missing(ranges, *taken);
+  if (messages.empty()) {
     return_credit(0, bytes);
     return schedule_settle();
   }
-  for (const auto& held : taken) {
-    held->credit_bytes = bytes / taken.size();
-    held_.insert_or_assign(key_of(*held), held);
-    ready_.push_back(held);
+  for (HeldDelivery& message : messages) {
+    message.push = taken.get();
+    message.held = true;
+    message.credit_bytes = static_cast<std::uint32_t>(bytes / messages.size());
   }
-  taken.front()->credit_bytes += bytes % taken.size();
+  messages.front().credit_bytes += static_cast<std::uint32_t>(bytes % messages.size());
+  taken->held = messages.size();
+  taken->number = ++last_push_;
+  held_count_ += messages.size();
+  held_.emplace(taken->number, taken);
   arm_extension();
   // Held until we leave, which releases it: released now, the broker would send it again for the
   // credit that is left, and again, until it is a dead letter of too many deliveries.
   if (phase_ == Phase::kClosing) return ready_.clear();
+  ready_.push_back({std::move(taken)});
   hand_out();
 }
 
@@ -190,52 +203,52 @@ void SubscriptionState::deliver(const DeliverPush& push) {
 // beside it, although its settlement will be refused.
 void SubscriptionState::revoke(const RevokePush& push) {
   if (phase_ == Phase::kEnded) return;
-  Taken revoked;
-  for (auto at = held_.lower_bound({push.partition, {}, {}}); at != held_.end(); ++at) {
-    const std::shared_ptr<HeldDelivery>& held = at->second;
-    if (held->partition != push.partition) break;
-    if (held->offset >= push.first) revoked.push_back(held);
+  auto pushes = held_;  // lose() takes out those without held messages
+  for (auto& [number, pushed] : pushes) {
+    if (pushed->partition != push.partition) continue;
+    for (HeldDelivery& message : pushed->from(push.first)) {
+      if (message.held) lose(message);
+    }
   }
-  for (const std::shared_ptr<HeldDelivery>& held : revoked) lose(held);
-  drop_lost();
   schedule_settle();
 }
 
-Result<void> SubscriptionState::take_batch(PartitionIndex partition, const Ranges& ranges,
-                                           Bytes batch, Taken& taken) {
+Result<void> SubscriptionState::take_batch(const Ranges& ranges, Bytes batch, HeldPush& taken) {
   Result<void> intact = check_batch_crc(batch);
   if (!intact) return intact;
   Result<BatchReader> reader = BatchReader::open(batch);
   if (!reader) return reader.error();
-  return reader->for_each([&](const RecordView& record) {
+  std::size_t count = taken.messages.size() + reader->header().record_count;
+  if (ranges.size() == 1) taken.messages.reserve(count);
+  Result<void> read = reader->for_each([&](const RecordView& record) {
     const GrantedRange* granted = range_of(ranges, record.offset);
     if (granted == nullptr) return true;
-    auto held = std::make_shared<HeldDelivery>();
-    held->partition = partition;
-    held->offset = record.offset;
-    held->token = granted->token;
-    held->number = granted->delivery;
-    held->failures = granted->failures;
-    held->redrive = granted->redrive;
-    held->message = message_of(record);
-    taken.push_back(std::move(held));
+    HeldDelivery& message = taken.messages.emplace_back();
+    message.record = record;
+    message.token = granted->token;
+    message.number = granted->delivery;
+    message.failures = granted->failures;
+    message.redrive = granted->redrive;
     return true;
   });
+  taken.readers.push_back(std::move(*reader));
+  return read;
 }
 
 // A lease without a readable record would be extended by nobody and handled by nobody: it is
 // charged, so that a damaged message ends as a dead letter that people can see.
-void SubscriptionState::refuse_missing(PartitionIndex partition, const Ranges& ranges,
-                                       const Taken& taken) {
-  auto held = taken.begin();  // both in the order of their offsets
+void SubscriptionState::refuse_missing(const Ranges& ranges, const HeldPush& taken) {
+  auto message = taken.messages.begin();  // both in the order of their offsets
   for (const GrantedRange& granted : ranges) {
     Offset next = granted.range.first;
-    for (; held != taken.end() && (*held)->offset <= granted.range.last; ++held) {
-      if ((*held)->offset < next) continue;  // there twice
-      if (next < (*held)->offset) refuse(partition, granted.token, {next, (*held)->offset - 1});
-      next = (*held)->offset + 1;
+    for (; message != taken.messages.end() && message->offset() <= granted.range.last; ++message) {
+      Offset offset = message->offset();
+      if (next < offset) refuse(taken.partition, granted.token, {next, offset - 1});
+      next = offset + 1;
     }
-    if (next <= granted.range.last) refuse(partition, granted.token, {next, granted.range.last});
+    if (next <= granted.range.last) {
+      refuse(taken.partition, granted.token, {next, granted.range.last});
+    }
   }
 }
 
@@ -253,9 +266,20 @@ void SubscriptionState::refuse(PartitionIndex partition, LeaseToken token, Offse
 
 void SubscriptionState::next(std::uint64_t waiter, std::optional<Milliseconds> wait,
                              Completion<Delivery> completion) {
-  if (ended_) return completion(*ended_);
-  if (phase_ == Phase::kClosing) return completion(subscription_closed());
-  Waiter waiting{std::move(completion), nullptr};
+  wait_for_delivery(waiter, wait, {.one = std::move(completion)});
+}
+
+void SubscriptionState::next_batch(std::uint64_t waiter, std::size_t most,
+                                   std::optional<Milliseconds> wait,
+                                   Completion<std::vector<Delivery>> completion) {
+  wait_for_delivery(waiter, wait,
+                    {.batch = std::move(completion), .most = std::max<std::size_t>(most, 1)});
+}
+
+void SubscriptionState::wait_for_delivery(std::uint64_t waiter, std::optional<Milliseconds> wait,
+                                          Waiter waiting) {
+  if (ended_) return waiting.fail(*ended_);
+  if (phase_ == Phase::kClosing) return waiting.fail(subscription_closed());
   if (wait) {
     waiting.timer = std::make_unique<asio::steady_timer>(core_->strand(), *wait);
     waiting.timer->async_wait([weak = weak_from_this(), waiter](ErrorCode stopped) {
@@ -270,37 +294,58 @@ void SubscriptionState::next(std::uint64_t waiter, std::optional<Milliseconds> w
 
 void SubscriptionState::cancel_next(std::uint64_t waiter, const RequestError& error) {
   auto found = waiters_.extract(waiter);
-  if (!found.empty()) found.mapped().completion(error);
+  if (!found.empty()) found.mapped().fail(error);
 }
 
 void SubscriptionState::hand_out() {
   while (!waiters_.empty()) {
     std::shared_ptr<HeldDelivery> held = take_ready();
     if (held == nullptr) return;
-    auto waiter = waiters_.extract(waiters_.begin());
-    waiter.mapped().completion(Delivery(shared_from_this(), std::move(held)));
+    Waiter waiter = std::move(waiters_.extract(waiters_.begin()).mapped());
+    Delivery first(shared_from_this(), std::move(held));
+    if (waiter.one) {
+      waiter.one(std::move(first));
+      continue;
+    }
+    std::vector<Delivery> batch;
+    batch.push_back(std::move(first));
+    while (batch.size() < waiter.most && (held = take_ready()) != nullptr) {
+      batch.emplace_back(shared_from_this(), std::move(held));
+    }
+    waiter.batch(std::move(batch));
   }
 }
 
 std::shared_ptr<HeldDelivery> SubscriptionState::take_ready() {
   bool in_order = group_.policy.ordering == Ordering::kPartition;
-  auto found = std::ranges::find_if(ready_, [&](const std::shared_ptr<HeldDelivery>& held) {
-    return !in_order || !busy_.contains(held->partition);
-  });
-  if (found == ready_.end()) return nullptr;
-  std::shared_ptr<HeldDelivery> held = std::move(*found);
-  ready_.erase(found);
-  held->handed_out = true;
-  ++out_;
-  if (in_order) busy_.insert(held->partition);
-  return held;
+  for (auto at = ready_.begin(); at != ready_.end();) {
+    std::vector<HeldDelivery>& messages = at->push->messages;
+    // Those that were lost meanwhile are passed over.
+    while (at->next < messages.size() && !messages[at->next].held) ++at->next;
+    if (at->next == messages.size()) {
+      at = ready_.erase(at);
+      continue;
+    }
+    if (in_order && busy_.contains(at->push->partition)) {
+      ++at;
+      continue;
+    }
+    HeldDelivery& message = messages[at->next++];
+    std::shared_ptr<HeldDelivery> taken(at->push, &message);
+    message.handed_out = true;
+    ++out_;
+    if (in_order) busy_.insert(at->push->partition);
+    return taken;
+  }
+  return nullptr;
 }
 
 // --- settling ---
 
 void SubscriptionState::settle_from_user(const std::shared_ptr<HeldDelivery>& held,
-                                         SettleOptions options, Completion<void> completion) {
-  if (held->settled.exchange(true)) {
+                                         std::unique_ptr<SettleOptions> options,
+                                         Completion<void> completion) {
+  if (std::atomic_ref(held->settled).exchange(true)) {
     if (completion) completion(RequestError(Errc::kAlreadySettled, "this delivery was settled"));
     return;
   }
@@ -308,59 +353,88 @@ void SubscriptionState::settle_from_user(const std::shared_ptr<HeldDelivery>& he
     if (completion) completion(ClientCore::closed_error());
     return;
   }
-  core_->post([self = shared_from_this(), held, options = std::move(options),
-               completion = std::move(completion)]() mutable {
-    self->settle(held, std::move(options), std::move(completion));
-  });
+  if (!endings_.put({held, std::move(options), std::move(completion)})) return;
+  core_->post([self = shared_from_this()] { self->settle_waiting(); });
 }
 
 void SubscriptionState::dropped(const std::shared_ptr<HeldDelivery>& held) {
-  SettleOptions options;
-  options.verb = SettleVerb::kRetry;
-  options.failure = {FailureClass::kFailed, "dropped", "the delivery was destroyed unsettled"};
+  auto options = std::make_unique<SettleOptions>();
+  options->verb = SettleVerb::kRetry;
+  options->failure = {FailureClass::kFailed, "dropped", "the delivery was destroyed unsettled"};
   settle_from_user(held, std::move(options), {});
 }
 
-void SubscriptionState::settle(const std::shared_ptr<HeldDelivery>& held, SettleOptions options,
+void SubscriptionState::settle_waiting() {
+  std::vector<Ending> endings = endings_.take();
+  for (Ending& ending : endings) {
+    settle(*ending.held, std::move(ending.options), std::move(ending.completion));
+  }
+  endings_.recycle(std::move(endings));
+  hand_out();
+}
+
+void SubscriptionState::settle(HeldDelivery& held, std::unique_ptr<SettleOptions> options,
                                Completion<void> completion) {
   if (ended_) {
     if (completion) completion(*ended_);
     return;
   }
+  forget(held);
+  if (options == nullptr && join_last(held, completion)) return schedule_settle();
   Settlement settlement;
-  settlement.partition = held->partition;
-  settlement.token = held->token;
-  settlement.range = {held->offset, held->offset};
-  settlement.verb = options.verb;
-  if (options.retry_after) {
-    // Out of range, the broker would refuse the request, and with it its neighbours.
-    settlement.retry_after =
-        std::clamp<Milliseconds>(*options.retry_after, Milliseconds(0), limits::kMaxRetryAfter);
+  settlement.partition = held.push->partition;
+  settlement.token = held.token;
+  settlement.range = {held.offset(), held.offset()};
+  if (options != nullptr) {
+    settlement.verb = options->verb;
+    if (options->retry_after) {
+      // Out of range, the broker would refuse the request, and with it its neighbours.
+      settlement.retry_after =
+          std::clamp<Milliseconds>(*options->retry_after, Milliseconds(0), limits::kMaxRetryAfter);
+    }
+    settlement.failure = bounded(std::move(options->failure));
   }
-  settlement.failure = bounded(std::move(options.failure));
-  forget(*held);
   bool in_order = group_.policy.ordering == Ordering::kPartition;
-  if (in_order && options.verb != SettleVerb::kAck) forget_ready_of(held->partition);
+  if (in_order && settlement.verb != SettleVerb::kAck) forget_ready_of(settlement.partition);
   queue_settlement(std::move(settlement), std::move(completion));
-  hand_out();
 }
 
-void SubscriptionState::forget(const HeldDelivery& held) {
-  auto found = held_.find(key_of(held));
-  if (found != held_.end() && found->second.get() == &held) {
-    return_credit(1, held.credit_bytes);
-    held_.erase(found);
-  }
+/// An ack of the message behind the last one that was acked: what nearly all settlements are.
+bool SubscriptionState::join_last(const HeldDelivery& acked, Completion<void>& completion) {
+  if (unsent_.empty()) return false;
+  PendingSettlement& last = unsent_.back();
+  Settlement& settlement = last.settlement;
+  bool joins = settlement.verb == SettleVerb::kAck && settlement.token == acked.token &&
+               settlement.partition == acked.push->partition &&
+               settlement.range.last + 1 == acked.offset();
+  if (!joins) return false;
+  settlement.range.last = acked.offset();
+  if (completion) last.completions.push_back(std::move(completion));
+  return true;
+}
+
+void SubscriptionState::forget(HeldDelivery& held) {
+  no_longer_held(held);
   if (!held.handed_out) return;
   --out_;
-  busy_.erase(held.partition);
+  busy_.erase(held.push->partition);
+}
+
+void SubscriptionState::no_longer_held(HeldDelivery& held) {
+  if (!held.held) return;
+  held.held = false;
+  --held_count_;
+  return_credit(1, held.credit_bytes);
+  if (--held.push->held == 0) held_.erase(held.push->number);
 }
 
 // The broker revokes what it had leased to us after this message (D8): a newer delivery comes.
 void SubscriptionState::forget_ready_of(PartitionIndex partition) {
-  std::erase_if(ready_, [&](const std::shared_ptr<HeldDelivery>& held) {
-    if (held->partition != partition) return false;
-    forget(*held);
+  std::erase_if(ready_, [&](const Ready& ready) {
+    if (ready.push->partition != partition) return false;
+    for (std::size_t i = ready.next; i < ready.push->messages.size(); ++i) {
+      if (ready.push->messages[i].held) forget(ready.push->messages[i]);
+    }
     return true;
   });
 }
@@ -424,7 +498,12 @@ std::vector<SubscriptionState::PendingSettlement> SubscriptionState::take_merged
     }
     merged.push_back(std::move(pending));
   }
-  while (merged.size() > kMaxSettlementsPerRequest) {
+  std::size_t count = 0;
+  for (std::size_t bytes = 0; count < std::min(merged.size(), limits::kMaxSettlements); ++count) {
+    bytes += size_of(merged[count].settlement);
+    if (bytes > kMaxSettlementBytes) break;
+  }
+  while (merged.size() > count) {
     unsent_.push_front(std::move(merged.back()));
     merged.pop_back();
   }
@@ -474,7 +553,7 @@ void SubscriptionState::settle_again() {
 // --- leases ---
 
 void SubscriptionState::arm_extension() {
-  if (extension_armed_ || held_.empty()) return;
+  if (extension_armed_ || held_count_ == 0) return;
   extension_armed_ = true;
   extension_timer_.expires_after(std::max(lease_ / 3, Milliseconds(1)));
   extension_timer_.async_wait([weak = weak_from_this()](ErrorCode stopped) {
@@ -487,21 +566,29 @@ void SubscriptionState::arm_extension() {
 }
 
 void SubscriptionState::extend() {
-  if (extending_ || !subscribed_ || held_.empty()) return;
+  if (extending_ || !subscribed_ || held_count_ == 0) return;
   extending_ = true;
-  extend_from(held_.begin()->first);
+  extend_from({});
 }
 
 void SubscriptionState::extend_from(const HeldKey& from) {
+  std::vector<std::pair<HeldKey, bool>> held;  // and whether it was handed out
+  for (const auto& [number, push] : held_) {
+    for (const HeldDelivery& message : push->messages) {
+      HeldKey key = key_of(message);
+      if (message.held && key >= from) held.emplace_back(key, message.handed_out);
+    }
+  }
+  std::ranges::sort(held);
   std::vector<LeaseExtension> leases;
   std::optional<HeldKey> rest;  // where the next request begins, if one does not hold all
-  for (auto at = held_.lower_bound(from); at != held_.end(); ++at) {
-    const auto& [key, held] = *at;
+  for (const auto& [key, started] : held) {
+    const auto& [partition, token, offset] = key;
     if (!leases.empty()) {
       LeaseExtension& last = leases.back();
-      if (last.partition == held->partition && last.token == held->token &&
-          last.started == held->handed_out && last.range.last + 1 == held->offset) {
-        last.range.last = held->offset;
+      if (last.partition == partition && last.token == token && last.started == started &&
+          last.range.last + 1 == offset) {
+        last.range.last = offset;
         continue;
       }
     }
@@ -509,8 +596,7 @@ void SubscriptionState::extend_from(const HeldKey& from) {
       rest = key;
       break;
     }
-    leases.push_back(
-        {held->partition, held->token, {held->offset, held->offset}, held->handed_out});
+    leases.push_back({partition, token, {offset, offset}, started});
   }
   if (leases.empty()) return all_extended();
   core_->connection()->request(
@@ -531,7 +617,6 @@ void SubscriptionState::extended(const std::vector<LeaseExtension>& asked,
       const Reply<void>& outcome = reply->outcomes[i];
       if (!outcome && !facts(outcome.error().code).retriable) lose(asked[i]);
     }
-    drop_lost();
     if (rest) return extend_from(*rest);
   }
   all_extended();
@@ -545,28 +630,20 @@ void SubscriptionState::all_extended() {
 }
 
 void SubscriptionState::lose(const LeaseExtension& lease) {
-  HeldKey first{lease.partition, lease.token, lease.range.first};
-  HeldKey last{lease.partition, lease.token, lease.range.last};
-  for (auto at = held_.lower_bound(first); at != held_.end() && at->first <= last;) {
-    std::shared_ptr<HeldDelivery> held = at->second;
-    ++at;
-    lose(held);
+  auto pushes = held_;  // lose() takes out those without held messages
+  for (auto& [number, push] : pushes) {
+    if (push->partition != lease.partition) continue;
+    for (HeldDelivery& message : push->from(lease.range.first)) {
+      if (message.offset() > lease.range.last) break;
+      if (message.held && message.token == lease.token) lose(message);
+    }
   }
 }
 
-void SubscriptionState::lose(const std::shared_ptr<HeldDelivery>& held) {
-  held->lost = true;
-  if (held->handed_out) {
-    // Its handler runs on; it is not ours to extend any more.
-    return_credit(1, held->credit_bytes);
-    held_.erase(key_of(*held));
-  } else {
-    forget(*held);
-  }
-}
-
-void SubscriptionState::drop_lost() {
-  std::erase_if(ready_, [](const auto& held) { return held->lost.load(); });
+void SubscriptionState::lose(HeldDelivery& held) {
+  std::atomic_ref(held.lost).store(true);
+  // Handed out, its handler runs on; it is not ours to extend any more.
+  no_longer_held(held);
 }
 
 // --- the end ---
@@ -580,9 +657,13 @@ void SubscriptionState::close(Completion<void> completion) {
   if (phase_ == Phase::kJoining) return end(subscription_closed());
   phase_ = Phase::kClosing;
   auto waiters = std::exchange(waiters_, {});
-  for (auto& [id, waiter] : waiters) waiter.completion(subscription_closed());
-  for (const auto& held : std::exchange(ready_, {})) {
-    settle(held, {.verb = SettleVerb::kRelease}, {});
+  for (auto& [id, waiter] : waiters) waiter.fail(subscription_closed());
+  for (const Ready& ready : std::exchange(ready_, {})) {
+    for (std::size_t i = ready.next; i < ready.push->messages.size(); ++i) {
+      HeldDelivery& message = ready.push->messages[i];
+      if (!message.held) continue;
+      settle(message, std::make_unique<SettleOptions>(SettleVerb::kRelease), {});
+    }
   }
   leave_if_done();
 }
@@ -608,11 +689,12 @@ void SubscriptionState::end(const RequestError& reason) {
   rejoin_timer_.cancel();
   settle_timer_.cancel();
   held_.clear();
+  held_count_ = 0;
   ready_.clear();
   core_->remove_subscription(number_);
   if (joined_) joined_(reason);
   auto waiters = std::exchange(waiters_, {});
-  for (auto& [id, waiter] : waiters) waiter.completion(reason);
+  for (auto& [id, waiter] : waiters) waiter.fail(reason);
   auto unsent = std::exchange(unsent_, {});
   for (PendingSettlement& pending : unsent) {
     for (Completion<void>& completion : pending.completions) completion(reason);

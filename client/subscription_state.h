@@ -2,6 +2,9 @@
 //
 //   push → held (lease extended) and ready → handed out → settlement queued → sent → answered
 //
+// Nothing is allocated for a message: the messages of a push lie in one vector beside its bytes, a
+// delivery shares the push, and settlements of neighbours join as they come.
+//
 // Leases are kept over a lost connection: after subscribing again the state asks for all of them at
 // once (extend), forgets those that are lost, and only then grants credit for the rest, so that a
 // new delivery of a lost lease never meets its old one. Settlements that were not answered are sent
@@ -11,6 +14,7 @@
 // subscription ended, the Subscription, and every delivery.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -21,6 +25,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -28,24 +33,48 @@
 #include "client/client_core.h"
 #include "client/completion.h"
 #include "client/delivery.h"
+#include "client/inbox.h"
 #include "client/subscription.h"
 #include "protocol/model/requests.h"
+#include "protocol/record/batch_view.h"
 
 namespace waybill {
 
-/// One leased message. Immutable once it was handed out, but for the flags.
+struct HeldPush;
+
+/// One leased message, where it lies in what was pushed. Immutable once it was handed out, but for
+/// the flags.
 struct HeldDelivery {
-  PartitionIndex partition;
-  Offset offset;
+  HeldPush* push = nullptr;
+  RecordView record;
   LeaseToken token;
   std::uint32_t number = 1;
   std::uint32_t failures = 0;
   std::uint32_t redrive = 0;
-  Message message;
-  std::uint64_t credit_bytes = 0;
+  std::uint32_t credit_bytes = 0;
+  bool held = false;        ///< as far as we know the lease is ours; on the strand
   bool handed_out = false;  ///< on the strand
-  std::atomic<bool> settled = false;
-  std::atomic<bool> lost = false;
+  bool settled = false;     ///< through std::atomic_ref, as the next
+  bool lost = false;
+  std::unique_ptr<Message> message;  ///< made when somebody asks; the user's thread
+
+  [[nodiscard]] Offset offset() const { return record.offset; }
+  [[nodiscard]] bool is_lost() { return std::atomic_ref(lost).load(); }
+};
+
+/// The messages of one push, which share its memory. Lives as long as any of its deliveries.
+struct HeldPush {
+  PartitionIndex partition;
+  std::vector<SharedBytes> batches;
+  std::vector<BatchReader> readers;    ///< what was expanded lies in them
+  std::vector<HeldDelivery> messages;  ///< in the order of their offsets; fixed once it is held
+  std::size_t held = 0;                ///< of the messages
+  std::uint64_t number = 0;            ///< its key in held_
+
+  [[nodiscard]] std::span<HeldDelivery> from(Offset first) {
+    auto found = std::ranges::lower_bound(messages, first, {}, &HeldDelivery::offset);
+    return {found, messages.end()};
+  }
 };
 
 class SubscriptionState : public std::enable_shared_from_this<SubscriptionState> {
@@ -63,9 +92,9 @@ class SubscriptionState : public std::enable_shared_from_this<SubscriptionState>
   [[nodiscard]] const GroupInfo& group() const { return group_; }
   [[nodiscard]] const std::string& topic() const { return topic_; }
   std::uint64_t next_waiter() { return ++last_waiter_; }
-  /// Settles a delivery that was handed out. The first settlement counts.
-  void settle_from_user(const std::shared_ptr<HeldDelivery>& held, SettleOptions options,
-                        Completion<void> completion);
+  /// Settles a delivery that was handed out. The first settlement counts. Without `options`: ack.
+  void settle_from_user(const std::shared_ptr<HeldDelivery>& held,
+                        std::unique_ptr<SettleOptions> options, Completion<void> completion);
   /// A delivery that was handed out was destroyed without being settled (D7).
   void dropped(const std::shared_ptr<HeldDelivery>& held);
 
@@ -80,6 +109,9 @@ class SubscriptionState : public std::enable_shared_from_this<SubscriptionState>
   void revoke(const RevokePush& push);
   void next(std::uint64_t waiter, std::optional<Milliseconds> wait,
             Completion<Delivery> completion);
+  /// At least one, at most `most`.
+  void next_batch(std::uint64_t waiter, std::size_t most, std::optional<Milliseconds> wait,
+                  Completion<std::vector<Delivery>> completion);
   void cancel_next(std::uint64_t waiter, const RequestError& error);
   void extend_now() { extend(); }
   void close(Completion<void> completion);
@@ -91,8 +123,23 @@ class SubscriptionState : public std::enable_shared_from_this<SubscriptionState>
   /// Ordered as they are reported: by partition, token, offset.
   using HeldKey = std::tuple<PartitionIndex, LeaseToken, Offset>;
   struct Waiter {
-    Completion<Delivery> completion;
-    std::unique_ptr<asio::steady_timer> timer;
+    Completion<Delivery> one{};
+    Completion<std::vector<Delivery>> batch{};  ///< or this one
+    std::size_t most = 1;
+    std::unique_ptr<asio::steady_timer> timer{};
+
+    void fail(const RequestError& error) { one ? one(error) : batch(error); }
+  };
+  /// Messages of a push that were not handed out.
+  struct Ready {
+    std::shared_ptr<HeldPush> push;
+    std::size_t next = 0;
+  };
+  /// What a user said about a delivery.
+  struct Ending {
+    std::shared_ptr<HeldDelivery> held;
+    std::unique_ptr<SettleOptions> options;  ///< null: ack
+    Completion<void> completion;
   };
   struct PendingSettlement {
     Settlement settlement;
@@ -100,7 +147,7 @@ class SubscriptionState : public std::enable_shared_from_this<SubscriptionState>
   };
 
   static HeldKey key_of(const HeldDelivery& held) {
-    return {held.partition, held.token, held.offset};
+    return {held.push->partition, held.token, held.offset()};
   }
 
   void try_join();
@@ -108,19 +155,21 @@ class SubscriptionState : public std::enable_shared_from_this<SubscriptionState>
   void subscribed(Reply<SubscribeReply> reply);
   void reclaimed();
   void grant(std::uint32_t messages, std::uint64_t bytes);
-  using Taken = std::vector<std::shared_ptr<HeldDelivery>>;
   using Ranges = std::vector<GrantedRange>;
-  static Result<void> take_batch(PartitionIndex partition, const Ranges& ranges, Bytes batch,
-                                 Taken& taken);
-  void refuse_missing(PartitionIndex partition, const Ranges& ranges, const Taken& taken);
+  static Result<void> take_batch(const Ranges& ranges, Bytes batch, HeldPush& taken);
+  void refuse_missing(const Ranges& ranges, const HeldPush& taken);
   void refuse(PartitionIndex partition, LeaseToken token, OffsetRange range);
 
+  void wait_for_delivery(std::uint64_t waiter, std::optional<Milliseconds> wait, Waiter waiting);
   void hand_out();
   std::shared_ptr<HeldDelivery> take_ready();
-  void forget(const HeldDelivery& held);
+  void forget(HeldDelivery& held);
+  void no_longer_held(HeldDelivery& held);
   void forget_ready_of(PartitionIndex partition);
-  void settle(const std::shared_ptr<HeldDelivery>& held, SettleOptions options,
+  void settle_waiting();
+  void settle(HeldDelivery& held, std::unique_ptr<SettleOptions> options,
               Completion<void> completion);
+  bool join_last(const HeldDelivery& acked, Completion<void>& completion);
   void queue_settlement(Settlement settlement, Completion<void> completion);
   void schedule_settle();
   void send_settlements();
@@ -135,10 +184,8 @@ class SubscriptionState : public std::enable_shared_from_this<SubscriptionState>
   void extended(const std::vector<LeaseExtension>& asked, const std::optional<HeldKey>& rest,
                 const Reply<ExtendReply>& reply);
   void all_extended();
-  /// Until drop_lost() is called, what is lost is still in ready_.
   void lose(const LeaseExtension& lease);
-  void lose(const std::shared_ptr<HeldDelivery>& held);
-  void drop_lost();
+  void lose(HeldDelivery& held);
   void leave_if_done();
 
   std::shared_ptr<ClientCore> core_;
@@ -152,8 +199,11 @@ class SubscriptionState : public std::enable_shared_from_this<SubscriptionState>
   GroupInfo group_;
   std::string topic_;
 
-  std::map<HeldKey, std::shared_ptr<HeldDelivery>> held_;
-  std::deque<std::shared_ptr<HeldDelivery>> ready_;
+  std::map<std::uint64_t, std::shared_ptr<HeldPush>> held_;  ///< those with held messages
+  std::uint64_t last_push_ = 0;
+  std::size_t held_count_ = 0;  ///< messages
+  std::deque<Ready> ready_;
+  Inbox<Ending> endings_;
   std::size_t out_ = 0;            ///< handed out and not settled
   std::set<PartitionIndex> busy_;  ///< partition ordering: one of it is out
   std::atomic<std::uint64_t> last_waiter_ = 0;

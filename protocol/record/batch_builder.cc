@@ -1,6 +1,7 @@
 #include "protocol/record/batch_builder.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "protocol/base/checksum.h"
@@ -36,6 +37,17 @@ std::size_t nullable_size(const std::optional<Bytes>& bytes) {
   return varint_size(nullable_length(bytes)) + size_or_zero(bytes);
 }
 
+/// std::ranges::copy into a plain pointer goes byte by byte here (g++ 12).
+std::byte* write_bytes(std::byte* at, Bytes bytes) {
+  if (!bytes.empty()) std::memcpy(at, bytes.data(), bytes.size());
+  return at + bytes.size();
+}
+
+std::byte* write_nullable(std::byte* at, const std::optional<Bytes>& bytes) {
+  at = write_varint(at, nullable_length(bytes));
+  return bytes ? write_bytes(at, *bytes) : at;
+}
+
 void append_header(ByteVector& out, std::string_view key, const std::optional<Bytes>& value) {
   append_nullable(out, as_bytes(key));
   append_nullable(out, value);
@@ -54,14 +66,18 @@ void append_record(ByteVector& out, const RecordFields& record) {
   std::size_t size = 1 + varint_size(record.timestamp_delta) + varint_size(record.offset_delta) +
                      nullable_size(record.key) + nullable_size(record.value) +
                      varint_size(record.header_count) + record.headers.size();
-  append_varint(out, static_cast<std::int64_t>(size));
-  out.push_back(std::byte{0});  // attributes
-  append_varint(out, record.timestamp_delta);
-  append_varint(out, record.offset_delta);
-  append_nullable(out, record.key);
-  append_nullable(out, record.value);
-  append_varint(out, record.header_count);
-  append_bytes(out, record.headers);
+  auto length = static_cast<std::int64_t>(size);
+  std::size_t begin = out.size();
+  out.resize(begin + varint_size(length) + size);
+  std::byte* at = write_varint(out.data() + begin, length);
+  *at++ = std::byte{0};  // attributes
+  at = write_varint(at, record.timestamp_delta);
+  at = write_varint(at, record.offset_delta);
+  at = write_nullable(at, record.key);
+  at = write_nullable(at, record.value);
+  at = write_varint(at, record.header_count);
+  at = write_bytes(at, record.headers);
+  WB_ASSERT(at == out.data() + out.size(), "a record is as long as it says");
 }
 
 /// No record of this draft is encoded longer: every varint at its longest.
@@ -100,7 +116,7 @@ void write_header(ByteVector& batch, const BatchHeader& header) {
 
 ByteVector encode_batch(const BatchHeader& header, Bytes body) {
   ByteVector batch(layout::kHeaderSize + body.size());
-  std::ranges::copy(body, batch.begin() + layout::kHeaderSize);
+  write_bytes(batch.data() + layout::kHeaderSize, body);
   write_header(batch, header);
   return batch;
 }
@@ -135,7 +151,7 @@ ByteVector encode_single(const RecordView& record, std::int32_t leader_epoch,
 }  // namespace
 
 std::size_t BatchBuilder::size() const {
-  return layout::kHeaderSize + records_.size();
+  return empty() ? layout::kHeaderSize : batch_.size();
 }
 
 bool BatchBuilder::fits(const RecordDraft& record) const {
@@ -154,12 +170,13 @@ Result<void> BatchBuilder::add(const RecordDraft& record) {
   base_timestamp_ = base;
   header_scratch_.clear();
   for (const auto& [key, value] : record.headers) append_header(header_scratch_, key, value);
-  append_record(records_, {.timestamp_delta = delta,
-                           .offset_delta = static_cast<std::int32_t>(count_),
-                           .key = record.key,
-                           .value = record.value,
-                           .header_count = static_cast<std::uint32_t>(record.headers.size()),
-                           .headers = header_scratch_});
+  if (empty()) batch_.resize(layout::kHeaderSize);
+  append_record(batch_, {.timestamp_delta = delta,
+                         .offset_delta = static_cast<std::int32_t>(count_),
+                         .key = record.key,
+                         .value = record.value,
+                         .header_count = static_cast<std::uint32_t>(record.headers.size()),
+                         .headers = header_scratch_});
   ++count_;
   return {};
 }
@@ -172,21 +189,17 @@ ByteVector BatchBuilder::build() {
                      .base_timestamp = base_timestamp_,
                      .max_timestamp = max_timestamp_,
                      .record_count = count_};
-  ByteVector compressed;
-  Bytes body = records_;
-  if (codec_ != Codec::kNone) {
-    compressed = compress(codec_, records_);
-    bool useful = compressed.size() < records_.size() &&
-                  records_.size() <= decompression_limit(compressed.size());
-    if (useful) {
-      body = compressed;
-    } else {
-      header.codec = Codec::kNone;
-    }
-  }
-  ByteVector batch = encode_batch(header, body);
-  records_.clear();
+  ByteVector batch = std::exchange(batch_, {});
   count_ = 0;
+  if (codec_ != Codec::kNone) {
+    Bytes records = Bytes(batch).subspan(layout::kHeaderSize);
+    ByteVector compressed = compress(codec_, records);
+    bool useful = compressed.size() < records.size() &&
+                  records.size() <= decompression_limit(compressed.size());
+    if (useful) return encode_batch(header, compressed);
+    header.codec = Codec::kNone;
+  }
+  write_header(batch, header);
   return batch;
 }
 

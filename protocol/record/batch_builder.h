@@ -60,7 +60,7 @@ class BatchBuilder {
   std::uint32_t count_ = 0;
   WallTime base_timestamp_;
   WallTime max_timestamp_;
-  ByteVector records_;
+  ByteVector batch_;  ///< room for its header, then its records
   ByteVector header_scratch_;
 };
 

@@ -25,6 +25,14 @@ inline void append_varint(ByteVector& out, std::int64_t value) {
   out.push_back(static_cast<std::byte>(rest));
 }
 
+/// The same into memory with room for it, ten bytes at most; returns where it ends.
+inline std::byte* write_varint(std::byte* at, std::int64_t value) {
+  std::uint64_t rest = zigzag_encode(value);
+  for (; rest >= 0x80; rest >>= 7) *at++ = static_cast<std::byte>(rest | 0x80);
+  *at++ = static_cast<std::byte>(rest);
+  return at;
+}
+
 /// Reads fields one after the other; stays failed after the first bad one, so ask once at the end.
 class VarintReader {
  public:

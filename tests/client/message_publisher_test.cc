@@ -371,6 +371,67 @@ TEST_F(Publishing, FlushesBeforeItCloses) {
   EXPECT_TRUE(wait(std::move(closed)).ok());
 }
 
+TEST_F(Publishing, PublishesManyAsOneBatchForEachPartition) {
+  connect(broker_.options(), 2);
+  std::string odd(limits::kMaxMessage + 1, 'x');
+  // Two keys of different partitions, in turns; one message among them that no batch may hold.
+  std::vector<Message> messages{text_message("a", "k0"), text_message(odd, "k0"),
+                                text_message("b", "k1"), text_message("c", "k0")};
+  std::uint32_t home = partition_for_key(as_bytes("k0"), 2).value;
+  std::string other = "k1";
+  while (partition_for_key(as_bytes(other), 2).value == home) other += "1";
+  messages[2] = text_message("b", other);
+  auto all = client_->async().async_publish_all("orders", std::move(messages), use_future);
+  for (int i = 0; i < 2; ++i) {
+    auto asked = expect_publish();
+    bool first = part_of(asked).partition == PartitionIndex{home};
+    EXPECT_EQ(values_in(part_of(asked).batch), first ? (Values{"a", "c"}) : Values{"b"});
+    peer_->answer(asked, published(first ? 10 : 20));
+  }
+  Reply<PublishReceipts> answered = wait(std::move(all));
+  ASSERT_TRUE(answered.ok());
+  const PublishReceipts& receipts = *answered;
+  ASSERT_EQ(receipts.size(), 4);
+  EXPECT_EQ(*receipts[0], (PublishReceipt{PartitionIndex{home}, Offset{10}}));
+  EXPECT_EQ(receipts[1].error().code, Errc::kMessageTooLarge);
+  EXPECT_EQ(*receipts[2], (PublishReceipt{PartitionIndex{1 - home}, Offset{20}}));
+  EXPECT_EQ(*receipts[3], (PublishReceipt{PartitionIndex{home}, Offset{11}}));
+  EXPECT_TRUE(wait(client_->async().async_publish_all("orders", {}, use_future))->empty());
+}
+
+TEST_F(Publishing, KeepsTheOrderOfCallsOfOneAndOfMany) {
+  connect(broker_.options());
+  auto first = publish("a");
+  auto asked = expect_publish();
+  auto second = publish("b");
+  auto several = client_->async().async_publish_all(
+      "orders", {text_message("c"), text_message("d")}, use_future);
+  auto last = publish("e");
+  peer_->answer(asked, published(0));
+  auto rest = expect_publish();
+  EXPECT_EQ(values_in(part_of(rest).batch), (Values{"b", "c", "d", "e"}));
+  peer_->answer(rest, published(1));
+  Reply<PublishReceipts> receipts = wait(std::move(several));
+  EXPECT_EQ((*receipts)[1]->offset, Offset{3});
+  EXPECT_EQ(wait(std::move(last))->offset, Offset{4});
+}
+
+TEST_F(Publishing, LetsThePartOfACallWaitThatDoesNotFitTheBuffer) {
+  ClientOptions options = broker_.options();
+  options.max_buffered_bytes = 1000;
+  connect(options);
+  std::string half(400, 'x');
+  auto all = client_->async().async_publish_all(
+      "orders", {text_message(half), text_message(half), text_message(half)}, use_future);
+  auto asked = expect_publish();
+  EXPECT_EQ(values_in(part_of(asked).batch).size(), 2u);
+  peer_->answer(asked, published(0));
+  auto rest = expect_publish();
+  EXPECT_EQ(values_in(part_of(rest).batch).size(), 1u);
+  peer_->answer(rest, published(2));
+  EXPECT_EQ((*wait(std::move(all)))[2]->offset, Offset{2});
+}
+
 TEST_F(Publishing, AnswersEveryMessageOfPublishAllInOrder) {
   connect(broker_.options());
   std::vector<Message> messages;

@@ -180,6 +180,39 @@ TEST_F(Consuming, MergesAcksThatGatheredIntoRangesAndReturnsTheirCredit) {
   EXPECT_EQ(returned_, 4);
 }
 
+TEST_F(Consuming, HandsOutTogetherWhatIsReady) {
+  subscribe(group_of(Ordering::kNone));
+  peer_->push(push_of({"a", "b", "c"}, 0, 1));
+  auto take_batch = [&](std::size_t most) {
+    return wait(subscription_->async_next_batch(most, std::nullopt, use_future));
+  };
+  Reply<std::vector<Delivery>> two = take_batch(2);
+  ASSERT_TRUE(two.ok());
+  ASSERT_EQ(two->size(), 2u);
+  EXPECT_EQ(as_text(*two->front().value()), "a");
+  EXPECT_EQ(two->front().key(), std::nullopt);
+  EXPECT_EQ(value_of(two->back().message()), "b");
+  Reply<std::vector<Delivery>> rest = take_batch(2);
+  ASSERT_EQ(rest->size(), 1u);
+  EXPECT_EQ(rest->front().offset(), Offset{2});
+  client_.reset();  // what was received stays readable
+  EXPECT_EQ(as_text(*rest->front().value()), "c");
+}
+
+TEST_F(Consuming, HandsOutOneOfEachPartitionTogetherWhereOrderCounts_D8) {
+  subscribe(group_of(Ordering::kPartition));
+  peer_->push(push_of({"a", "b"}, 0, 1, 0));
+  peer_->push(push_of({"c", "d"}, 0, 2, 1));
+  Delivery first = take();
+  Reply<std::vector<Delivery>> others =
+      wait(subscription_->async_next_batch(10, std::nullopt, use_future));
+  ASSERT_EQ(others->size(), 1u);
+  EXPECT_EQ(as_text(*others->front().value()), "c");
+  Reply<std::vector<Delivery>> none =
+      wait(subscription_->async_next_batch(10, milliseconds(1), use_future));
+  EXPECT_EQ(none.error().code, Errc::kTimedOut);
+}
+
 TEST_F(Consuming, RetriesADeliveryThatWasDropped_D7) {
   subscribe(group_of(Ordering::kNone));
   peer_->push(push_of({"a"}, 0, 1));
