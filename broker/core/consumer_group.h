@@ -39,9 +39,6 @@ struct LeaseWatch {
   bool alone = false;     ///< its instance has no other lease (D10)
 };
 
-/// After so many crashes a message is delivered alone: one may have been any message's fault (D10).
-inline constexpr std::uint32_t kSuspectCrashes = 2;
-
 struct GroupPartition {
   GroupPartition(GroupId group_id, PartitionIndex partition, Stream& partition_log,
                  Stream& dead_letter_stream, Offset start, std::size_t index_limit)
@@ -92,11 +89,6 @@ struct GroupPartition {
   [[nodiscard]] bool is_redriven(Offset offset) const {
     const TrackedMessage* message = delivery.find_tracked(offset);
     return message != nullptr && message->dead_letter != 0;
-  }
-  /// It may have killed clients: it was leased when they vanished, more than once (D10).
-  [[nodiscard]] bool is_suspect(Offset offset) const {
-    const TrackedMessage* message = delivery.find_tracked(offset);
-    return message != nullptr && message->crashes >= kSuspectCrashes;
   }
   /// The scan goes on when messages have ended (D9).
   [[nodiscard]] bool index_full() const {

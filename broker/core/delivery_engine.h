@@ -211,6 +211,8 @@ class DeliveryEngine {
                           Offset offset);
 
   // Suspects.
+  [[nodiscard]] static bool goes_alone(const ConsumerGroup& group, const GroupPartition& partition,
+                                       Offset offset);
   bool may_isolate(ConsumerGroup& group, const GroupPartition& partition);
   void ask_for_isolation(ConsumerGroup& group);
   void set_quiet(InstanceId instance, bool quiet);

@@ -1,12 +1,32 @@
-// DeliveryEngine, continued: messages that may have killed clients (D10). A suspect waits apart,
-// until one instance holds nothing else; IsolationDesk sees to that. If the instance vanishes then,
-// nothing else can have killed it, and the message is charged.
+// DeliveryEngine, continued: messages that go alone, since they may have killed clients, or since
+// this is their last attempt and others may have spoilt those before (D10). Such a suspect waits
+// apart, until one instance holds nothing else; IsolationDesk sees to that. If the instance
+// vanishes then, nothing else can have killed it, and the message is charged.
 #include <algorithm>
 
 #include "broker/core/delivery_engine.h"
 #include "broker/core/shard.h"
+#include "protocol/base/mutant.h"
 
 namespace waybill {
+namespace {
+
+/// After so many crashes a message is delivered alone: one may have been any message's fault.
+constexpr std::uint32_t kSuspectCrashes = 2;
+
+}  // namespace
+
+bool DeliveryEngine::goes_alone(const ConsumerGroup& group, const GroupPartition& partition,
+                                Offset offset) {
+  const TrackedMessage* message = partition.delivery.find_tracked(offset);
+  if (message == nullptr) return false;
+  if (message->crashes >= kSuspectCrashes) return true;
+  // A message that only waited behind a slow one ends in the same way as the slow one.
+  bool unclear =
+      message->unexplained > 0 || message->first_failure(FailureClass::kTimeout).milliseconds != 0;
+  return unclear && message->failures + 1 >= group.info.policy.max_failures &&
+         !mutant("last_attempt_in_company");
+}
 
 /// Whether a suspect of the partition may go, if an instance is there for it alone.
 bool DeliveryEngine::may_isolate(ConsumerGroup& group, const GroupPartition& partition) {

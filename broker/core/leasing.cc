@@ -238,23 +238,25 @@ void DeliveryEngine::choose_singles(ConsumerGroup& group, GroupPartition& partit
   partition.choose_next = std::min(count * 2, kMostChosen);
   for (auto it = ready.begin(); it != ready.end() && chosen.size() < count;) {
     bool may = !full || partition.is_redriven(*it);
-    if (may) (partition.is_suspect(*it) ? suspects : chosen).push_back(*it);
+    if (may) (goes_alone(group, partition, *it) ? suspects : chosen).push_back(*it);
     it = may ? ready.erase(it) : std::next(it);
   }
   // The brake probes with what has failed least (D13).
   if (!chosen.empty() && group.info.brake.state == BrakeState::kProbing) {
     ready.insert(chosen.begin(), chosen.end());
-    chosen.assign(1, *std::ranges::min_element(ready, {}, [&](Offset offset) {
-                    return partition.delivery.find_tracked(offset)->failures;
-                  }));
-    ready.erase(chosen.front());
+    Offset least = *std::ranges::min_element(ready, {}, [&](Offset offset) {
+      return partition.delivery.find_tracked(offset)->failures;
+    });
+    ready.erase(least);
+    chosen.clear();
+    (goes_alone(group, partition, least) ? suspects : chosen).push_back(least);
   }
   bool open_turn = partition.open_next && !scheduler.open().empty() && !full;
   if (chosen.empty() && !open_turn) {
     while (chosen.size() < count) {
       std::optional<Offset> next = scheduler.take(full);
       if (!next) break;
-      (partition.is_suspect(*next) ? suspects : chosen).push_back(*next);
+      (goes_alone(group, partition, *next) ? suspects : chosen).push_back(*next);
     }
     if (!chosen.empty()) partition.open_next = true;
   }
@@ -297,7 +299,7 @@ bool DeliveryEngine::pick_run(ConsumerGroup& group, GroupPartition& partition, P
   }
   if (!first) return false;
   bool again = partition.ready.contains(*first);
-  if (again && partition.is_suspect(*first)) {
+  if (again && goes_alone(group, partition, *first)) {
     partition.ready.erase(*first);
     partition.suspects.insert(*first);
     return false;

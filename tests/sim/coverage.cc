@@ -54,6 +54,7 @@ constexpr std::string_view kStates[] = {
     "claimed after a restart",
     "consumer crashed holding leases",
     "crash of one held alone charged",
+    "last attempt alone after a timeout",
     "consumer left cleanly",
     "settlement repeated on a new connection",
     "settlement of a lost lease refused",

@@ -45,7 +45,7 @@ void GroupModel::check_letter(const DeadLetterSummary& letter, Message& known, c
     report("a discard is final", "it is " + std::string(waybill::name(letter.state)), where);
   }
   bool acked = known.acked && known.acked->redrive >= letter.redrives && !known.vague;
-  if (dead && newest && acked && resets_ == 0) {
+  if (dead && newest && acked && !known.skipped) {
     report("one end", "acknowledged, and dead", where);
   }
 }
@@ -149,7 +149,9 @@ void GroupModel::redrive_told(const DeadLetterSummary& letter, const Reply<Redri
 }
 
 void GroupModel::discard_sent(const DeadLetterSummary& letter) {
-  letter_of(messages_[place(letter.id.partition, letter.offset)], letter).discard_sent = true;
+  Letter& told = letter_of(messages_[place(letter.id.partition, letter.offset)], letter);
+  if (!told.discard_sent && !resetting_) told.sent_after = resets_;
+  told.discard_sent = true;
   resolve_full();
 }
 

@@ -75,7 +75,7 @@ void GroupModel::event(Place place) {
   events.insert({last, place.offset});
 }
 
-void GroupModel::pushed(std::uint64_t holder, const DeliverPush& push,
+void GroupModel::pushed(InstanceId holder, const DeliverPush& push,
                         const std::vector<HandedOut>& messages) {
   if (messages.size() > 1) coverage_.count("delivered in a range");
   std::int64_t granted = 0;
@@ -100,8 +100,10 @@ void GroupModel::pushed(std::uint64_t holder, const DeliverPush& push,
       check_times(message, known);
       if (!known.vague) check_pushed(message, known);
     }
+    bool alone = !resetting_ && !known.vague && goes_alone(message, known);
     Lease& lease = known.leases[message.number];
     lease = {};
+    lease.goes_alone = alone;
     lease.token = message.token;
     lease.failures = message.failures;
     lease.holder = holder;
@@ -112,6 +114,7 @@ void GroupModel::pushed(std::uint64_t holder, const DeliverPush& push,
     event(message.place);
     lease.in_partition = ordered(Ordering::kPartition);
   }
+  note_company(holder, messages);
 }
 
 void GroupModel::check_pushed(const HandedOut& message, Message& known) {
@@ -131,16 +134,22 @@ void GroupModel::check_pushed(const HandedOut& message, Message& known) {
     report("the dead stay dead", text(message.number) + " after it died in " + text(*known.died),
            message.place);
   }
-  bool discarded = !known.letters.empty() && known.letters.rbegin()->second.discarded;
-  if (discarded && resets_ == 0) report("a discard is final", "it was discarded", message.place);
+  const Letter* newest = known.letters.empty() ? nullptr : &known.letters.rbegin()->second;
+  if (newest != nullptr && newest->discarded && newest->sent_after == resets_) {
+    report("a discard is final", "it was discarded", message.place);
+  }
   if (message.number.redrive > known.redrives_sent) {
     report("a redrive is somebody's",
            "nobody asked for redrive " + std::to_string(message.number.redrive), message.place);
   }
-  // What was taken back in order does not count (D8); clients can not tell how often that was.
+  // What was taken back in order does not count (D8), clients can not tell how often that was; nor
+  // what never left the broker, so those that came are counted.
   bool countable =
       policy_.always([](const GroupPolicy& p) { return p.ordering != Ordering::kPartition; });
-  if (countable && message.number.delivery > max_deliveries_) {
+  auto seen = std::ranges::count_if(known.leases, [&](const auto& lease) {
+    return lease.first.redrive == message.number.redrive && lease.first < message.number;
+  });
+  if (countable && seen >= max_deliveries_) {
     report("max_deliveries", text(message.number), message.place);
   }
   check_payload(message, known);
@@ -198,7 +207,8 @@ void GroupModel::check_counts(const HandedOut& message, const Message& known) {
   }
 }
 
-void GroupModel::holder_gone(std::uint64_t holder) {
+void GroupModel::holder_gone(InstanceId holder) {
+  held_by_.erase(holder);
   streak_.clear();
   streak_broken_ = now();
   for (auto& [place, message] : messages_) {
@@ -213,6 +223,7 @@ void GroupModel::holder_gone(std::uint64_t holder) {
 
 void GroupModel::restarted() {
   ++life_;
+  held_by_.clear();
   policy_.restarted();
   paused_.restarted();
   mode_.restarted();
@@ -236,11 +247,16 @@ bool GroupModel::is_stale(const HandedOut& message) const {
          });
 }
 
-/// Its holder vanished, and others had vanished with it before (D10).
-bool GroupModel::may_be_blamed(const Leases& leases, Leases::const_iterator lease) {
-  if (!lease->second.crashed) return false;
-  return std::count_if(leases.begin(), lease, [&](const auto& l) {
-           return l.first.redrive == lease->first.redrive && l.second.crashed;
+/// Its holder vanished while it may have held nothing else: since others had vanished with the
+/// message before, or since it was its last attempt and not its first (D10).
+bool GroupModel::may_be_blamed(const Leases& leases, Leases::const_iterator at) const {
+  const auto& [number, lease] = *at;
+  if (!lease.crashed || lease.in_company) return false;
+  bool last = policy_.ever(
+      [&](const GroupPolicy& p) { return lease.failures + 1 >= p.max_failures; }, lease.pushed);
+  if (last && number.delivery > 1) return true;
+  return std::count_if(leases.begin(), at, [&](const auto& l) {
+           return l.first.redrive == number.redrive && l.second.crashed;
          }) >= 2;
 }
 
@@ -311,6 +327,10 @@ void GroupModel::settle_sent(const HandedOut& message, SentSettlement& settlemen
     streak_broken_ = now();
   }
   Lease* lease = find(message);
+  if (lease != nullptr) {
+    lease->settled = true;
+    held_by_[lease->holder].erase({message.place, message.number});
+  }
   bool voided = lease == nullptr && resets_ > 0 && !resetting_ &&
                 policy_.always([](const GroupPolicy& p) { return p.attempts == Attempts::kExact; });
   if (voided) settlement.stale = true;  // by a reset
@@ -479,7 +499,7 @@ Duration GroupModel::least_lease(MonotonicTime from) const {
 }
 
 void GroupModel::extend_told(const HandedOut& message, bool ok, MonotonicTime sent,
-                             std::uint64_t holder) {
+                             InstanceId holder) {
   Lease* lease = find(message);
   if (lease == nullptr || !ok) return;
   coverage_.count("extended");

@@ -81,12 +81,11 @@ class GroupModel {
   // --- deliveries ---
 
   /// The broker lets it go now; `holder` names the consumer.
-  void pushed(std::uint64_t holder, const DeliverPush& push,
-              const std::vector<HandedOut>& messages);
+  void pushed(InstanceId holder, const DeliverPush& push, const std::vector<HandedOut>& messages);
   /// The broker takes back what the holder has of a partition, from an offset on.
-  void revoked(std::uint64_t holder, const RevokePush& push);
+  void revoked(InstanceId holder, const RevokePush& push);
   /// The broker lost sight of the holder, or began anew: its leases may end.
-  void holder_gone(std::uint64_t holder);
+  void holder_gone(InstanceId holder);
   void restarted();
 
   // --- settlements ---
@@ -97,7 +96,7 @@ class GroupModel {
                    const Reply<SettleOutcome>& outcome);
   void extend_sent(const HandedOut& message, bool started);
   /// Extended at or after `sent`.
-  void extend_told(const HandedOut& message, bool ok, MonotonicTime sent, std::uint64_t holder);
+  void extend_told(const HandedOut& message, bool ok, MonotonicTime sent, InstanceId holder);
   void stolen_settle_told(const HandedOut& message, const Reply<SettleOutcome>& outcome);
 
   // --- dead letters ---
@@ -149,7 +148,7 @@ class GroupModel {
   struct Lease {
     LeaseToken token;
     std::uint32_t failures = 0;  ///< as told with it
-    std::uint64_t holder = 0;
+    InstanceId holder;
     std::uint64_t life = 0;  ///< of the broker
     MonotonicTime pushed;
     MonotonicTime until;                  ///< exclusive at least so long, unless it may end
@@ -160,7 +159,10 @@ class GroupModel {
     std::optional<FailureClass> failure;    ///< of what was sent last
     bool in_partition = false;              ///< leased while the order was `partition`
     bool started = false;                   ///< was sent: its running out is a failure (D6)
+    bool settled = false;                   ///< a settlement was sent
     bool crashed = false;                   ///< its holder vanished (D10)
+    bool in_company = false;                ///< its holder had other leases meanwhile
+    bool goes_alone = false;                ///< it must not have had
     bool charged = false;                   ///< confirmed
     bool asked_dead = false;                ///< dead_letter was sent
 
@@ -169,6 +171,7 @@ class GroupModel {
   struct Letter {
     std::uint32_t redrives_done = 0;
     bool discard_sent = false;
+    std::optional<std::uint32_t> sent_after;  ///< so many resets, if none was under way
     bool discarded = false;
     std::set<std::string> open_fixes;     ///< may or may not have happened
     std::optional<std::string> last_fix;  ///< confirmed, the newest
@@ -204,6 +207,9 @@ class GroupModel {
   void check_payload(const HandedOut& message, const Message& known);
   void check_stopped(const HandedOut& message);
   void check_times(const HandedOut& message, const Message& known);
+  [[nodiscard]] bool goes_alone(const HandedOut& message, const Message& known) const;
+  [[nodiscard]] bool holds_surely(Place place, const Lease& lease) const;
+  void note_company(InstanceId holder, const std::vector<HandedOut>& messages);
   void forget_unrecorded(const HandedOut& message, Message& known);
   [[nodiscard]] bool taken_back(Place place, const Lease& lease) const;
   [[nodiscard]] bool may_have_taken_back(Place before, const Lease& lease) const;
@@ -212,9 +218,9 @@ class GroupModel {
   // Order.
   [[nodiscard]] bool ordered(Ordering ordering) const;
   [[nodiscard]] bool holds() const;
-  void check_order(std::uint64_t holder, const HandedOut& message);
+  void check_order(InstanceId holder, const HandedOut& message);
   void check_key_order(const HandedOut& message);
-  void check_partition_order(std::uint64_t holder, const HandedOut& message);
+  void check_partition_order(InstanceId holder, const HandedOut& message);
   void check_hold(const Lane& lane, const HandedOut& message);
   [[nodiscard]] bool may_be_over(Place place) const;
   [[nodiscard]] bool may_have_expired(Place place) const;
@@ -223,7 +229,7 @@ class GroupModel {
   [[nodiscard]] bool is_stale(const HandedOut& message) const;
   using Leases = std::map<DeliveryNumber, Lease>;
   [[nodiscard]] bool may_be_charged(const Leases& leases, Leases::const_iterator lease) const;
-  [[nodiscard]] static bool may_be_blamed(const Leases& leases, Leases::const_iterator lease);
+  [[nodiscard]] bool may_be_blamed(const Leases& leases, Leases::const_iterator lease) const;
   [[nodiscard]] bool may_die(const Leases& leases, Leases::const_iterator lease) const;
   [[nodiscard]] bool may_have_died(const Leases& leases) const;
   [[nodiscard]] bool may_be_worn_out(const Leases& leases) const;
@@ -266,6 +272,8 @@ class GroupModel {
 
   std::map<Place, Message> messages_;
   std::set<std::pair<std::uint32_t, std::pair<LeaseToken, std::int64_t>>> given_;
+  /// By instance: what it may hold.
+  std::map<InstanceId, std::set<std::pair<Place, DeliveryNumber>>> held_by_;
   std::uint64_t moment_ = 1;
   std::uint64_t life_ = 1;
   std::map<std::uint32_t, std::uint64_t> acked_;  ///< by partition, confirmed

@@ -60,6 +60,58 @@ void GroupModel::check_exclusive(const HandedOut& message, const Message& known)
          message.place);
 }
 
+/// It is its message's last attempt, and one before ran out of time: who was charged without having
+/// said that it failed, and without having vanished (D10).
+bool GroupModel::goes_alone(const HandedOut& message, const Message& known) const {
+  bool last =
+      policy_.always([&](const GroupPolicy& p) { return message.failures + 1 >= p.max_failures; },
+                     world_.last_rest().at);
+  if (!last) return false;
+  auto ran_out = [](const Lease& lease, std::uint32_t failures_then) {
+    return lease.started && !lease.failure && !lease.crashed && failures_then > lease.failures;
+  };
+  const Lease* before = nullptr;
+  for (const auto& [number, lease] : known.leases) {
+    if (number.redrive != message.number.redrive || number >= message.number) continue;
+    if (before != nullptr && ran_out(*before, lease.failures)) return true;
+    before = &lease;
+  }
+  return before != nullptr && ran_out(*before, message.failures);
+}
+
+/// Nothing happened that may have ended it.
+bool GroupModel::holds_surely(Place place, const Lease& lease) const {
+  return !lease.settled && !lease.may_end() && lease.life == life_ && now() < lease.until &&
+         !messages_.at(place).vague && !taken_back(place, lease);
+}
+
+/// What an instance has at one time is each other's company for as long as the leases last (D10).
+void GroupModel::note_company(InstanceId holder, const std::vector<HandedOut>& messages) {
+  if (resetting_) return;
+  auto& held = held_by_[holder];
+  for (const HandedOut& message : messages) held.erase({message.place, message.number});
+  std::vector<std::pair<Place, Lease*>> together;
+  for (const auto& [place, number] : held) {
+    auto lease = messages_.at(place).leases.find(number);
+    bool there = lease != messages_.at(place).leases.end() && lease->second.holder == holder;
+    if (there && holds_surely(place, lease->second)) together.emplace_back(place, &lease->second);
+  }
+  for (const HandedOut& message : messages) {
+    held.insert({message.place, message.number});
+    together.emplace_back(message.place, find(message));
+  }
+  if (together.size() == 1 && together.front().second->goes_alone) {
+    coverage_.count("last attempt alone after a timeout");
+  }
+  if (together.size() < 2) return;
+  for (auto [place, lease] : together) {
+    lease->in_company = true;
+    if (!lease->goes_alone) continue;
+    report("a last attempt after a timeout is alone",
+           "its instance holds " + std::to_string(together.size()), place);
+  }
+}
+
 /// In a partition's order, the end of a message before it may have ended the lease (D8).
 bool GroupModel::taken_back(Place place, const Lease& lease) const {
   bool possible = policy_.ever(
@@ -118,7 +170,7 @@ void GroupModel::check_behind_failure(const HandedOut& message, const Lease& lea
   }
 }
 
-void GroupModel::revoked(std::uint64_t /*holder*/, const RevokePush& /*push*/) {
+void GroupModel::revoked(InstanceId /*holder*/, const RevokePush& /*push*/) {
   coverage_.count("revoked");
 }
 
@@ -136,7 +188,7 @@ bool GroupModel::holds() const {
       world_.last_rest().at);
 }
 
-void GroupModel::check_order(std::uint64_t holder, const HandedOut& message) {
+void GroupModel::check_order(InstanceId holder, const HandedOut& message) {
   if (ordered(Ordering::kKey)) check_key_order(message);
   if (ordered(Ordering::kPartition)) check_partition_order(holder, message);
 }
@@ -180,7 +232,7 @@ void GroupModel::check_hold(const Lane& lane, const HandedOut& message) {
   }
 }
 
-void GroupModel::check_partition_order(std::uint64_t holder, const HandedOut& message) {
+void GroupModel::check_partition_order(InstanceId holder, const HandedOut& message) {
   coverage_.count("delivered in order of its partition");
   Lane lane{message.place.partition, std::nullopt};
   check_hold(lane, message);

@@ -114,6 +114,7 @@ void GroupModel::reset_told(const std::vector<ResetPartition>& partitions, bool 
     }
     skipped_to_[first.partition] = std::max(skipped_to_[first.partition], reset.to.value);
   }
+  held_by_.clear();
   highest_.clear();
   open_from_.clear();
   dead_.clear();
@@ -251,8 +252,19 @@ void GroupModel::check_end(const std::vector<DeadLetterSummary>& letters,
         report("a dead letter stays", "it died and is gone", where);
       }
       bool both = given_up && known.acked && known.acked->redrive >= known.redrives_sent;
-      if (both && resets_ == 0) report("one end", "acknowledged, and dead", where);
+      // What a reset discarded may have been acknowledged since.
+      bool again = known.resets > 0 && state != states.end() &&
+                   (known.skipped || state->second == DeadLetterState::kDiscarded);
+      if (both && !again) report("one end", "acknowledged, and dead", where);
       done += given_up ? 0 : 1;
+    }
+    auto dead = static_cast<std::uint64_t>(std::ranges::count_if(letters, [&](const auto& letter) {
+      return letter.id.partition == partition.partition && letter.state == DeadLetterState::kDead;
+    }));
+    if (partition.accounting.dead != dead) {
+      report("accounting is true",
+             std::to_string(partition.accounting.dead) + " dead, listed " + std::to_string(dead),
+             begin);
     }
     std::uint64_t told = partition.accounting.done + partition.accounting.expired;
     if (partition.accounting.expired > 0) coverage_.count("expired");

@@ -34,6 +34,7 @@ inline constexpr Mutant kMutants[] = {
     {"charge_released", "releasing is a failure", 50},
     {"charge_unexplained", "a vanished consumer or a restart is a failure", 50},
     {"charge_the_crowd", "a consumer that vanished is charged to all it held", 100},
+    {"last_attempt_in_company", "a last attempt after a timeout is not alone", 200},
     {"charge_transient", "transient failures are charged", 50},
     {"one_attempt_more", "a message dies one failure too late", 50},
     {"redrives_are_not_counted", "a redrive is not counted", 50},

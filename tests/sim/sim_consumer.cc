@@ -125,7 +125,7 @@ void SimConsumer::leave() {
 
 // --- what the broker does, at that moment ---
 
-void SimConsumer::pushed(const DeliverPush& push) {
+void SimConsumer::pushed(InstanceId to, const DeliverPush& push) {
   std::vector<HandedOut> messages = messages_of(push);
   for (const HandedOut& message : messages) {
     world_.trace.note("pushed", message.place, 1,
@@ -135,12 +135,12 @@ void SimConsumer::pushed(const DeliverPush& push) {
                        {"redrive", message.number.redrive},
                        {"token", static_cast<std::int64_t>(message.token.counter)}});
   }
-  group_.pushed(number_, push, messages);
+  group_.pushed(to, push, messages);
 }
 
-void SimConsumer::dropped() {
+void SimConsumer::dropped(InstanceId of) {
   world_.trace.note("broker drops consumer", {{"consumer", static_cast<std::int64_t>(number_)}});
-  group_.holder_gone(number_);
+  group_.holder_gone(of);
 }
 
 std::vector<HandedOut> SimConsumer::messages_of(const DeliverPush& push) {
@@ -192,7 +192,7 @@ void SimConsumer::on_push(DeliverPush push) {
 void SimConsumer::revoked(const RevokePush& push) {
   world_.trace.note("revoked", group_.place(push.partition, push.first), 1'000'000,
                     {{"consumer", static_cast<std::int64_t>(number_)}});
-  group_.revoked(number_, push);
+  group_.revoked(instance_, push);
 }
 
 void SimConsumer::on_revoke(RevokePush push) {
@@ -294,7 +294,7 @@ void SimConsumer::extend(std::uint64_t key, bool claim) {
                                world_.coverage.count("claimed after a restart");
                              }
                              for (const HandedOut& message : found->second.messages) {
-                               group_.extend_told(message, ok, sent, number_);
+                               group_.extend_told(message, ok, sent, instance_);
                              }
                              bool lost = !ok && reply->outcomes.front().error() == Errc::kLeaseLost;
                              if (lost && !found->second.settling) drop(key);

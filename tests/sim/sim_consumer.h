@@ -30,8 +30,8 @@ class SimConsumer final : public ClientEnd {
   void on_revoke(RevokePush push) override;
   void revoked(const RevokePush& push) override;
   void on_lost() override;
-  void pushed(const DeliverPush& push) override;
-  void dropped() override;
+  void pushed(InstanceId to, const DeliverPush& push) override;
+  void dropped(InstanceId of) override;
 
  private:
   /// Messages that one handler works on: one, or a range of one lease.

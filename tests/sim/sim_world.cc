@@ -43,10 +43,10 @@ class SimWorld::Mail final : public Mailbox {
 };
 
 struct SimWorld::Sink final : PushSink {
-  Sink(SimWorld& the_world, ConnectionId connection, ClientEnd& client_end)
-      : world(the_world), id(connection), end(client_end) {}
+  Sink(SimWorld& the_world, ConnectionId connection, InstanceId its_instance, ClientEnd& client_end)
+      : world(the_world), id(connection), instance(its_instance), end(client_end) {}
   void deliver(DeliverPush push) override {
-    end.pushed(push);
+    end.pushed(instance, push);
     world.to_client(
         id, [to = &end, push = std::move(push)]() mutable { to->on_push(std::move(push)); });
   }
@@ -57,6 +57,7 @@ struct SimWorld::Sink final : PushSink {
 
   SimWorld& world;
   ConnectionId id;
+  InstanceId instance;
   ClientEnd& end;
 };
 
@@ -67,6 +68,10 @@ struct SimWorld::Connection {
   MonotonicTime to_client;
   std::unique_ptr<Sink> sink;
   std::unique_ptr<ClientSession> session;
+
+  void dropped() const {
+    if (session) end->dropped(sink->instance);
+  }
 };
 
 SimWorld::SimWorld(const WorldPlan& plan, std::uint64_t seed, TraceFilter filter)
@@ -339,7 +344,7 @@ ConnectionId SimWorld::connect(std::uint16_t home, const HelloRequest& hello, Cl
     if (found == connections_.end() || !found->second.open_at_client) return;
     if (!up()) return lost_at_client(id.value, some_of(plan_.network_delay));
     Connection& here = found->second;
-    here.sink = std::make_unique<Sink>(*this, id, *here.end);
+    here.sink = std::make_unique<Sink>(*this, id, hello.instance, *here.end);
     here.session =
         std::make_unique<ClientSession>(*gateways_[home % shards_.size()], hello, *here.sink);
   });
@@ -364,7 +369,7 @@ void SimWorld::abandon(ConnectionId id, Duration noticed_after) {
   events_.emplace(at, [this, id] {
     auto there = connections_.find(id.value);
     if (there == connections_.end()) return;
-    if (there->second.session) there->second.end->dropped();
+    there->second.dropped();
     there->second.session.reset();
     connections_.erase(there);
   });
@@ -373,7 +378,7 @@ void SimWorld::abandon(ConnectionId id, Duration noticed_after) {
 void SimWorld::goodbye(ConnectionId id) {
   to_server(id,
             [this, id](ClientSession& session) {
-              connections_.at(id.value).end->dropped();
+              connections_.at(id.value).dropped();
               session.close();
             },
             {});
@@ -386,7 +391,7 @@ void SimWorld::cut(ConnectionId id, Duration client_after, Duration broker_after
   after(broker_after, [this, id] {
     auto there = connections_.find(id.value);
     if (there == connections_.end()) return;
-    if (there->second.session) there->second.end->dropped();
+    there->second.dropped();
     there->second.session.reset();
     there->second.sink.reset();
   });

@@ -40,10 +40,10 @@ class ClientEnd {
   virtual void on_lost() = 0;
 
   // What only an oracle knows: the moments at which the broker did it.
-  virtual void pushed(const DeliverPush& /*push*/) {}
+  virtual void pushed(InstanceId /*to*/, const DeliverPush& /*push*/) {}
   virtual void revoked(const RevokePush& /*push*/) {}
-  /// The broker noticed that the connection is gone.
-  virtual void dropped() {}
+  /// The broker noticed that a connection of that instance is gone.
+  virtual void dropped(InstanceId /*of*/) {}
 };
 
 enum class StopKind : std::uint8_t { kPower, kKill, kClean };

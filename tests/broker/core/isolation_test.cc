@@ -179,6 +179,59 @@ TEST(Isolation, AnInstanceThatStaysBusyIsNotHeldUpForEverD10) {
   EXPECT_EQ(idle.take().size(), 1u);
 }
 
+TEST(Isolation, ALastAttemptIsAloneIfAnEarlierOneTimedOutD10) {
+  Scene s;
+  s.publish(0, {"slow", "broken"});
+  TestClient& client = s.rig.connect(13);
+  client.subscribe("billing", 0);
+  // Both fail twice, and may fail three times; only one does so by its time.
+  for (int i = 0; i < 2; ++i) {
+    client.credit(2);
+    std::vector<Delivered> got = client.take();
+    ASSERT_EQ(got.size(), 2u) << i;
+    LeaseExtension begun{{0}, got[0].token, {got[0].offset, got[0].offset}, true};
+    ASSERT_TRUE(client.call<ExtendReply>(ExtendRequest{1, {begun}})->outcomes[0].ok());
+    EXPECT_TRUE(client.retry(got[1]).ok());
+    s.rig.advance(seconds(40));
+  }
+  EXPECT_EQ(s.tracked(0)->failures, 2u);
+  EXPECT_EQ(s.tracked(1)->failures, 2u);
+  client.credit(10);
+  std::vector<Delivered> broken = client.take();
+  ASSERT_EQ(broken.size(), 1u);
+  EXPECT_EQ(broken[0].value, "broken") << "whose failures explain themselves";
+  s.publish(0, {"new"});
+  EXPECT_TRUE(client.take().empty()) << "the instance is to hold nothing";
+  EXPECT_TRUE(client.ack(broken[0]).ok());
+  std::vector<Delivered> slow = client.take();
+  ASSERT_EQ(slow.size(), 1u);
+  EXPECT_EQ(slow[0].value, "slow");
+  EXPECT_TRUE(client.ack(slow[0]).ok());
+  ASSERT_EQ(client.take().size(), 1u);
+}
+
+TEST(Isolation, ALastAttemptAfterAnUnexplainedEndIsAloneD10) {
+  Scene s;
+  s.publish(0, {"unlucky"});
+  s.client->subscribe("billing", 1);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_TRUE(s.client->retry(s.client->take().at(0)).ok());
+    s.rig.advance(seconds(5));
+    s.client->credit(1);
+  }
+  ASSERT_EQ(s.client->take().size(), 1u);
+  s.rig.restart();
+  s.rig.advance(seconds(10));
+  EXPECT_EQ(s.tracked(0)->unexplained, 1u);
+  TestClient& client = s.reconnect(13);
+  s.publish(0, {"new"});
+  client.subscribe("billing");
+  std::vector<Delivered> got = client.take();
+  ASSERT_EQ(got.size(), 1u) << "not together";
+  EXPECT_TRUE(client.ack(got[0]).ok());
+  ASSERT_EQ(client.take().size(), 1u);
+}
+
 TEST(Isolation, ASuspectBlocksItsKeyAndNoOtherD8D10) {
   Scene s({}, 1, ordered(Ordering::kKey));
   ASSERT_TRUE(s.client->publish_batch(s.topic, 0, keyed({{"k", "suspect"}})).ok());
