@@ -156,6 +156,41 @@ TEST(FailingDisk, ShardsWithoutRoomDoNotHandCreditToAndFro) {
   }
 }
 
+TEST(FailingDisk, AResetThatFindsNoRoomHappensOnceThereIsSomeD15) {
+  constexpr std::size_t kMessages = 300;
+  Scene s({.shards = 2, .disk = {.capacity = 2'600'000}}, 2);
+  // Shard 0 has room to record the reset; where that partition is there is none to carry it out.
+  std::uint32_t full = s.rig.shards[1]->delivery().find(s.group)->partitions.front()->index.value;
+  s.publish(full, std::vector<std::string>(kMessages, "work"));
+  s.client->subscribe("billing");
+  std::vector<Delivered> got = s.client->take();
+  ASSERT_EQ(got.size(), kMessages);
+  TopicId filler = s.rig.create_topic(*s.client, "filler", 2);
+  for (int refused = 0; refused < 10;) {
+    if (!s.client->publish(filler, full, {std::string(3000, 'x')})) ++refused;
+  }
+  // Settlements still find room, until there is none for them either.
+  std::size_t acked = 0;
+  while (acked < kMessages && s.client->ack(got[acked]).ok()) ++acked;
+  ASSERT_GT(acked, 0u);
+  ASSERT_LT(acked, kMessages);
+  ResetGroupRequest request{"billing", {StartKind::kEarliest, {}, {}}, false, false};
+  auto reset = s.client->begin<ResetGroupReply>(request);
+  s.rig.run();
+  EXPECT_EQ(s.rig.partition_of(s.group, full).delivery.epoch(), 0u);
+  s.rig.disk->set_capacity(100'000'000);
+  s.rig.options.disk.capacity = 100'000'000;
+  s.rig.advance(seconds(5));
+  ASSERT_TRUE(reset->has_value());
+  EXPECT_EQ(code_of(**reset), Errc::kOutcomeUnknown);
+  EXPECT_EQ(s.rig.partition_of(s.group, full).delivery.epoch(), 1u);
+  EXPECT_EQ(code_of(s.client->ack(got[acked])), Errc::kLeaseLost) << "the reset voided it";
+  EXPECT_EQ(s.client->take().size(), kMessages);
+  s.rig.restart();
+  s.reconnect();
+  EXPECT_EQ(s.accounting().leased, kMessages) << "it happened once";
+}
+
 TEST(FailingDisk, ManySmallFilesDoNotStarveAConsumer) {
   // Each time the journal waits for its next file no lease is granted; it has to go on afterwards.
   Scene s({.journal_file = 128 * 1024});
