@@ -22,6 +22,7 @@ enum class EntryType : std::uint8_t {
   kCatalog = 4,     ///< topics and groups, on shard 0
   kAdopt = 5,       ///< a shard takes over its part of a catalog change
   kProducer = 6,    ///< a durable producer is opened or removed
+  kTrim = 7,        ///< a stream begins later (S22)
   // Local: about this machine's files only, without entry_seq.
   kStart = 64,  ///< a new run of the broker (S9)
 };

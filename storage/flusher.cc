@@ -141,7 +141,8 @@ void Flusher::check_written() {
                     .contents = writer.contents(),
                     .size = writer.durable_position(),
                     .payload = writing_->payload,
-                    .sealed = false});
+                    .sealed = false,
+                    .stored = clock_.wall()});
     appended(stream);
     auto open = open_.find(stream.id());
     go_idle();
@@ -186,6 +187,26 @@ void Flusher::seal(std::map<StreamId, Open>::iterator open) {
   open_.erase(open);
 }
 
+bool Flusher::grows(const SegmentId& segment) const {
+  auto open = open_.find(segment.stream);
+  if (open != open_.end() && open->second.writer->id() == segment) return true;
+  return std::ranges::any_of(sealing_,
+                             [&](const auto& one) { return one.second->id() == segment; });
+}
+
+std::uint64_t Flusher::growing(const Stream& stream) const {
+  auto open = open_.find(stream.id());
+  return open == open_.end() ? 0 : open->second.payload;
+}
+
+bool Flusher::roll(Stream& stream) {
+  auto open = open_.find(stream.id());
+  if (open != open_.end() && writing_ == &open->second) return false;
+  if (open != open_.end()) seal(open);
+  enqueue(stream);
+  return true;
+}
+
 void Flusher::check_sealed() {
   std::erase_if(sealing_, [&](auto& entry) {
     auto& [stream, writer] = entry;
@@ -199,7 +220,11 @@ void Flusher::check_sealed() {
 
 void Flusher::remove_one() {
   if (removals_.empty()) return;
-  const std::string directory = files_.directory_of(removals_.front());
+  if (const auto& segment = removals_.front().segment) {
+    ignore_error(disk_.remove(files_.path_of(*segment)), "the next start tries again");
+    return removals_.pop_front();
+  }
+  const std::string directory = files_.directory_of(removals_.front().stream);
   Result<std::vector<std::string>> names = disk_.list(directory);
   if (names && !names->empty()) {
     Result<void> removed = disk_.remove(directory + "/" + names->back());

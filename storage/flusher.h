@@ -55,7 +55,17 @@ class Flusher {
   void forget(const Stream& stream);
   /// Nobody needs the files of this stream any more, and that is durable: removes them, one with
   /// each step.
-  void remove(StreamId stream) { removals_.push_back(stream); }
+  void remove(StreamId stream) { removals_.push_back({stream, std::nullopt}); }
+  /// The same of one segment.
+  void remove(const SegmentId& segment) { removals_.push_back({segment.stream, segment}); }
+
+  /// Whether the segment may still be written to.
+  [[nodiscard]] bool grows(const SegmentId& segment) const;
+  /// Bytes of the batches in the stream's segment that grows; 0 if there is none.
+  [[nodiscard]] std::uint64_t growing(const Stream& stream) const;
+  /// Ends that segment, and flushes soon what is in none. False, and nothing happens: it is just
+  /// being written.
+  bool roll(Stream& stream);
 
   /// Does what can be done now. Once per turn. Blocks only to create or remove a file.
   void step(Journal& journal);
@@ -81,6 +91,10 @@ class Flusher {
     std::uint32_t count = 0;
     WallTime max_timestamp;
     bool timed = false;
+  };
+  struct Removal {
+    StreamId stream;
+    std::optional<SegmentId> segment;  ///< nothing: all of them, and their directory
   };
   enum class State : std::uint8_t { kIdle, kReading, kWriting };
 
@@ -117,7 +131,7 @@ class Flusher {
 
   std::vector<std::pair<Stream*, std::unique_ptr<SegmentWriter>>> sealing_;
   std::vector<std::unique_ptr<SegmentWriter>> leaving_;  ///< until nothing of them is in flight
-  std::deque<StreamId> removals_;
+  std::deque<Removal> removals_;
   std::optional<Error> stalled_;
   MonotonicTime retry_at_;
 };

@@ -153,6 +153,7 @@ bool is_known(EntryType type) {
     case EntryType::kCatalog:
     case EntryType::kAdopt:
     case EntryType::kProducer:
+    case EntryType::kTrim:
     case EntryType::kStart:
       return true;
   }

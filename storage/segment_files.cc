@@ -103,13 +103,22 @@ void SegmentFiles::keep(Cached cached) {
   }
 }
 
-void SegmentFiles::forget(StreamId stream) {
-  std::erase_if(files_, [&](const Entry& entry) { return entry.id.stream == stream; });
+template <class Gone>
+void SegmentFiles::forget_if(Gone gone) {
+  std::erase_if(files_, [&](const Entry& entry) { return gone(entry.id); });
   std::erase_if(cache_, [&](const Cached& cached) {
-    if (cached.id.stream != stream) return false;
+    if (!gone(cached.id)) return false;
     cached_bytes_ -= cached.place.size;
     return true;
   });
+}
+
+void SegmentFiles::forget(const SegmentId& segment) {
+  forget_if([&](const SegmentId& id) { return id == segment; });
+}
+
+void SegmentFiles::forget(StreamId stream) {
+  forget_if([&](const SegmentId& id) { return id.stream == stream; });
 }
 
 }  // namespace waybill

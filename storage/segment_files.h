@@ -40,10 +40,15 @@ class SegmentFiles {
   /// Whether the file is there and has that many bytes. kDamaged: it is not as it was;
   /// `explanation` is a sentence for a person. Blocking.
   Result<void> check_there(const SegmentId& id, std::uint64_t size, std::string* explanation);
+  /// Lets go of a segment that is no more.
+  void forget(const SegmentId& segment);
   /// Lets go of the files of a stream that is no more.
   void forget(StreamId stream);
   /// "shard-0/streams/0001000000000011"
   [[nodiscard]] std::string directory_of(StreamId stream) const;
+  [[nodiscard]] std::string path_of(const SegmentId& segment) const {
+    return directory_of(segment.stream) + "/" + segment_name(segment);
+  }
   /// Reads whose completion has not run.
   [[nodiscard]] std::size_t pending() const { return pending_; }
   /// No `done` runs any more: whoever asked is going.
@@ -61,6 +66,8 @@ class SegmentFiles {
   };
   Result<OpenFilePointer> open(const SegmentId& id);
   void keep(Cached cached);
+  template <class Gone>
+  void forget_if(Gone gone);
 
   Disk& disk_;
   std::string directory_;

@@ -97,7 +97,7 @@ Offset Stream::find_time(WallTime time) const {
 // --- segments ---
 
 Offset Stream::flushed_end() const {
-  return segments_.empty() ? start_ : segments_.back().contents.end;
+  return segments_.empty() ? start_ : std::max(start_, segments_.back().contents.end);
 }
 
 /// Of the first batch that is in no segment.
@@ -149,6 +149,22 @@ void Stream::drop_flushed() {
 void Stream::sealed(const SegmentId& id) {
   auto found = std::ranges::find(segments_, id, &StreamSegment::id);
   if (found != segments_.end()) found->sealed = true;
+}
+
+void Stream::trim(Offset start) {
+  WB_ASSERT(start_ <= start && start <= end_, "a stream is trimmed to a later start within it");
+  // Only while a journal is replayed: what is trimmed was in segments that nobody knows any more.
+  for (std::size_t i = unflushed_index(); i < batches_.size() && batches_[i].base < start; ++i) {
+    bytes_ -= batches_[i].size;
+    unflushed_bytes_ -= batches_[i].size;
+  }
+  start_ = start;
+  visible_end_ = std::max(visible_end_, start);
+  while (!segments_.empty() && segments_.front().contents.end <= start) {
+    bytes_ -= segments_.front().payload;
+    segments_.pop_front();
+  }
+  drop_flushed();
 }
 
 void Stream::restore(Offset start, std::deque<StreamSegment> segments) {
@@ -307,6 +323,7 @@ class StreamRead : public std::enable_shared_from_this<StreamRead> {
 
 void read_batches(Journal& journal, SegmentFiles& segments, const Stream& stream, Offset from,
                   Offset end, BatchesRead done) {
+  if (from < stream.start()) return done(Error{Errc::kOffsetOutOfRange, 0, "trimmed"});
   std::make_shared<StreamRead>(from, end, std::move(done))->start(journal, segments, stream);
 }
 

@@ -54,6 +54,7 @@ struct StreamSegment {
   std::uint64_t size = 0;     ///< bytes of its blocks
   std::uint64_t payload = 0;  ///< bytes of its batches
   bool sealed = false;        ///< its footer is durable
+  WallTime stored;            ///< when the last of it was written, by the broker's clock
 };
 
 /// A part of a stream that is read as a whole: one batch, or those that stand together in a
@@ -121,6 +122,9 @@ class Stream {
   void flushed(StreamSegment segment);
   /// The footer of that segment is durable.
   void sealed(const SegmentId& segment);
+  /// The stream begins later: requires start() <= start <= end(), where a batch begins. Segments of
+  /// which nothing is left are no part of it any more.
+  void trim(Offset start);
   /// Puts back what a checkpoint says; the rest is appended again. Requires that it is new.
   void restore(Offset start, std::deque<StreamSegment> segments);
   /// The index of a segment that restore() was given without.
@@ -177,8 +181,8 @@ using BatchesRead = std::move_only_function<void(Result<std::vector<SharedBytes>
 
 /// Fetches the batches that hold records of [from, end), in order, from memory, journal or
 /// segments, and calls `done` with them: at once if all are in memory, else from Disk::reap(). What
-/// is read back is checked. Requires start() <= from <= end <= the stream's end, and that they are
-/// durable.
+/// is read back is checked. Requires from <= end <= the stream's end, and that they are durable.
+/// kOffsetOutOfRange: what was there was trimmed.
 void read_batches(Journal& journal, SegmentFiles& segments, const Stream& stream, Offset from,
                   Offset end, BatchesRead done);
 

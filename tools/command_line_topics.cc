@@ -22,16 +22,33 @@ Checked<Moment> parse_moment(const std::string& text, WallTime now) {
                   escaped_line(text))};
 }
 
+void add_policy_options(CLI::App* app, TopicChanges& policy) {
+  add_parsed(app, "--retention", policy.retention, parse_duration,
+             "Keep messages so long, and until every group is done with them; 7d", "DURATION");
+  add_parsed(app, "--drop-after", policy.drop_after, parse_duration,
+             "Drop what is older, even if a group is not done with it; 0s: never", "DURATION");
+  app->add_option("--drop-above", policy.drop_above,
+                  "Drop the oldest of a partition that has more bytes, even if a group is not done "
+                  "with it; 0: never")
+      ->transform(CLI::AsSizeValue(false))
+      ->type_name("SIZE");
+}
+
 }  // namespace
 
 void add_topic_commands(CLI::App& app, CommandSink& sink) {
-  CLI::App* family = add_family(app, "topic", "Create, list, describe and delete topics");
+  CLI::App* family = add_family(app, "topic", "Create, change, list, describe and delete topics");
   auto [create, created] = add_command<TopicCreate>(
       *family, "create", "Create a topic; fine if it exists with as many partitions", sink);
   create->add_option("name", created->name, "Its name")->required();
   create->add_option("--partitions", created->partitions, "How many, fixed for ever")
       ->check(CLI::Range(1U, limits::kMaxPartitions))
       ->capture_default_str();
+  add_policy_options(create, created->policy);
+  auto [set, changed] = add_command<TopicSet>(
+      *family, "set", "Change how long a topic keeps its messages; what is not said stays", sink);
+  set->add_option("name", changed->name, "The topic")->required();
+  add_policy_options(set, changed->policy);
   add_command<TopicList>(*family, "list", "List all topics", sink);
   auto [describe, described] = add_command<TopicDescribe>(
       *family, "describe", "Show a topic's partitions, offsets and groups", sink);

@@ -24,9 +24,21 @@ class BrokerSession;
 
 // --- topics ---
 
+/// What was said of a topic's policy; the rest stays.
+struct TopicChanges {
+  std::optional<std::chrono::milliseconds> retention;
+  std::optional<std::chrono::milliseconds> drop_after;
+  std::optional<std::uint64_t> drop_above;
+  friend bool operator==(const TopicChanges&, const TopicChanges&) = default;
+};
 struct TopicCreate {
   std::string name;
   std::uint32_t partitions = 1;
+  TopicChanges policy;
+};
+struct TopicSet {
+  std::string name;
+  TopicChanges policy;
 };
 struct TopicList {};
 struct TopicDescribe {
@@ -233,14 +245,15 @@ struct StorageProbe {
 };
 
 using Command =
-    std::variant<TopicCreate, TopicList, TopicDescribe, TopicDelete, Publish, ProducerList,
-                 ProducerRemove, GroupCreate, GroupSet, GroupList, GroupDescribe, GroupCheck,
-                 GroupPause, GroupBrake, GroupReset, GroupDelete, Consume, Read, DeadLetterList,
-                 DeadLetterShow, DeadLetterEdit, DeadLetterRedrive, DeadLetterDiscard, OutboxDdl,
-                 OutboxRelayRun, OutboxStatusShow, OutboxLane, StorageInfo, StorageCheck,
-                 StorageDump, StorageProbe, Bench, BenchCompare>;
+    std::variant<TopicCreate, TopicSet, TopicList, TopicDescribe, TopicDelete, Publish,
+                 ProducerList, ProducerRemove, GroupCreate, GroupSet, GroupList, GroupDescribe,
+                 GroupCheck, GroupPause, GroupBrake, GroupReset, GroupDelete, Consume, Read,
+                 DeadLetterList, DeadLetterShow, DeadLetterEdit, DeadLetterRedrive,
+                 DeadLetterDiscard, OutboxDdl, OutboxRelayRun, OutboxStatusShow, OutboxLane,
+                 StorageInfo, StorageCheck, StorageDump, StorageProbe, Bench, BenchCompare>;
 
 ExitCode run(const TopicCreate& command, BrokerSession& session);
+ExitCode run(const TopicSet& command, BrokerSession& session);
 ExitCode run(const TopicList& command, BrokerSession& session);
 ExitCode run(const TopicDescribe& command, BrokerSession& session);
 ExitCode run(const TopicDelete& command, BrokerSession& session);

@@ -187,6 +187,8 @@ std::string_view entry_type_name(EntryType type) {
       return "adopt";
     case EntryType::kProducer:
       return "producer";
+    case EntryType::kTrim:
+      return "trim";
     case EntryType::kStart:
       return "start";
   }

@@ -163,11 +163,19 @@ json::object lane_object(const LaneStatus& lane) {
           {"oldest_ms", lane.oldest.count()}};
 }
 
+json::object policy_object(const TopicPolicy& policy) {
+  return {{"retention_ms", policy.retention.count()},
+          {"drop_after_ms", policy.drop_after.count()},
+          {"drop_above", policy.drop_above}};
+}
+
 }  // namespace
 
 std::string to_json(const TopicInfo& topic) {
-  json::object object{
-      {"name", topic.name}, {"id", topic.id.value}, {"partitions", topic.partitions.size()}};
+  json::object object{{"name", topic.name},
+                      {"id", topic.id.value},
+                      {"partitions", topic.partitions.size()},
+                      {"policy", policy_object(topic.policy)}};
   return json::serialize(object);
 }
 
@@ -181,6 +189,7 @@ std::string to_json(const DescribeTopicReply& reply) {
   }
   json::object object{{"name", reply.topic.name},
                       {"id", reply.topic.id.value},
+                      {"policy", policy_object(reply.topic.policy)},
                       {"partitions", std::move(partitions)},
                       {"groups", json::array(reply.groups.begin(), reply.groups.end())}};
   return json::serialize(object);

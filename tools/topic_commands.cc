@@ -5,16 +5,53 @@
 #include "tools/counted.h"
 #include "tools/json_output.h"
 #include "tools/text_table.h"
+#include "tools/time_text.h"
 
 namespace waybill::cli {
+namespace {
+
+TopicPolicy changed(TopicPolicy policy, const TopicChanges& changes) {
+  policy.retention = changes.retention.value_or(policy.retention);
+  policy.drop_after = changes.drop_after.value_or(policy.drop_after);
+  policy.drop_above = changes.drop_above.value_or(policy.drop_above);
+  return policy;
+}
+
+/// "kept for 7d and until every group is done; dropped after 30d, above 1048576 bytes a partition"
+std::string policy_text(const TopicPolicy& policy) {
+  std::string text =
+      fmt::format("kept for {} and until every group is done", duration_text(policy.retention));
+  if (policy.drop_after.count() > 0) {
+    text += fmt::format("; dropped after {}", duration_text(policy.drop_after));
+  }
+  if (policy.drop_above > 0) {
+    text += fmt::format("; dropped above {} bytes in a partition", policy.drop_above);
+  }
+  return text;
+}
+
+}  // namespace
 
 ExitCode run(const TopicCreate& command, BrokerSession& session) {
-  Reply<CreateTopicReply> reply =
-      session.request(CreateTopicRequest{command.name, command.partitions});
+  CreateTopicRequest request{command.name, command.partitions};
+  if (command.policy != TopicChanges{}) request.policy = changed({}, command.policy);
+  Reply<CreateTopicReply> reply = session.request(std::move(request));
   if (!reply) return session.report(reply.error());
   session.console().print_one(
       fmt::format("{} {} ({})\n", reply->created ? "created" : "exists:", command.name,
                   counted(reply->topic.partitions.size(), "partition")),
+      to_json(reply->topic));
+  return ExitCode::kOk;
+}
+
+ExitCode run(const TopicSet& command, BrokerSession& session) {
+  Reply<DescribeTopicReply> before = session.request(DescribeTopicRequest{command.name});
+  if (!before) return session.report(before.error(), command.name);
+  Reply<AlterTopicReply> reply = session.request(
+      AlterTopicRequest{command.name, changed(before->topic.policy, command.policy)});
+  if (!reply) return session.report(reply.error(), command.name);
+  session.console().print_one(
+      fmt::format("topic {}: {}\n", command.name, policy_text(reply->topic.policy)),
       to_json(reply->topic));
   return ExitCode::kOk;
 }
@@ -50,7 +87,8 @@ ExitCode run(const TopicDescribe& command, BrokerSession& session) {
   std::string groups = reply->groups.empty()
                            ? "no groups"
                            : fmt::format("groups: {}", fmt::join(reply->groups, ", "));
-  session.console().print_one(fmt::format("{}, {}\n{}", command.name, groups, table.render()),
+  session.console().print_one(fmt::format("{}, {}\n{}\n{}", command.name, groups,
+                                          policy_text(reply->topic.policy), table.render()),
                               to_json(*reply));
   return ExitCode::kOk;
 }

@@ -195,6 +195,11 @@ void CatalogOwner::create_topic(CreateTopicRequest request, Done<CreateTopicRepl
   if (Reply<void> valid = validate_name("topic", request.name); !valid) {
     return answer<CreateTopicReply>(std::move(done), valid.error());
   }
+  if (request.policy) {
+    if (Reply<void> valid = validate(*request.policy); !valid) {
+      return answer<CreateTopicReply>(std::move(done), valid.error());
+    }
+  }
   if (request.partitions == 0 || request.partitions > limits::kMaxPartitions) {
     return answer<CreateTopicReply>(
         std::move(done),
@@ -202,6 +207,13 @@ void CatalogOwner::create_topic(CreateTopicRequest request, Done<CreateTopicRepl
                      "partitions must be 1 to " + std::to_string(limits::kMaxPartitions)));
   }
   if (const TopicInfo* known = catalog_.topic(request.name)) {
+    if (request.policy && *request.policy != known->policy) {
+      return answer<CreateTopicReply>(
+          std::move(done),
+          RequestError(Errc::kTopicExists,
+                       "topic \"" + request.name +
+                           "\" exists with another retention; change it with `topic set`"));
+    }
     if (known->partitions.size() == request.partitions) {
       // Perhaps not adopted everywhere yet: then this waits for it too (S13).
       adopt_known(PutTopic{*known},
@@ -226,6 +238,7 @@ void CatalogOwner::create_topic(CreateTopicRequest request, Done<CreateTopicRepl
   topic.id = {id++};
   topic.name = request.name;
   topic.version = catalog_.version + 1;
+  if (request.policy) topic.policy = *request.policy;
   for (std::uint32_t i = 0; i < request.partitions; ++i) {
     ShardIndex shard{
         static_cast<std::uint16_t>((topic.id.value + i) % log_.mailbox().shard_count())};
@@ -236,6 +249,29 @@ void CatalogOwner::create_topic(CreateTopicRequest request, Done<CreateTopicRepl
            if (!changed) return answer<CreateTopicReply>(std::move(done), changed.error());
            answer<CreateTopicReply>(std::move(done), CreateTopicReply{topic, true});
          });
+}
+
+void CatalogOwner::alter_topic(AlterTopicRequest request, Done<AlterTopicReply> done) {
+  if (Reply<void> valid = validate(request.policy); !valid) {
+    return answer<AlterTopicReply>(std::move(done), valid.error());
+  }
+  const TopicInfo* known = catalog_.topic(request.name);
+  if (known == nullptr) {
+    return answer<AlterTopicReply>(std::move(done), unknown_topic(catalog_, request.name));
+  }
+  TopicInfo topic = *known;
+  topic.policy = request.policy;
+  const bool news = topic != *known;
+  if (news) topic.version = catalog_.version + 1;
+  auto adopted = [this, topic, done = std::move(done)](const Reply<Resets>& all) mutable {
+    if (!all) return answer<AlterTopicReply>(std::move(done), all.error());
+    answer<AlterTopicReply>(std::move(done), AlterTopicReply{topic});
+  };
+  if (news) {
+    change(PutTopic{topic}, std::move(adopted));
+  } else {
+    adopt_known(PutTopic{topic}, std::move(adopted));
+  }
 }
 
 void CatalogOwner::delete_topic(DeleteTopicRequest request, Done<DeleteTopicReply> done) {

@@ -26,6 +26,7 @@ class CatalogOwner {
   explicit CatalogOwner(ShardLog& log) : log_(log) {}
 
   void create_topic(CreateTopicRequest request, Done<CreateTopicReply> done);
+  void alter_topic(AlterTopicRequest request, Done<AlterTopicReply> done);
   void delete_topic(DeleteTopicRequest request, Done<DeleteTopicReply> done);
   void create_group(CreateGroupRequest request, Done<CreateGroupReply> done);
   void alter_group(AlterGroupRequest request, Done<AlterGroupReply> done);

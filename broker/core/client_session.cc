@@ -118,6 +118,9 @@ void ClientSession::handle(CreateTopicRequest request, Done<CreateTopicReply> do
 void ClientSession::handle(DeleteTopicRequest request, Done<DeleteTopicReply> done) {
   owner_request(std::move(request), std::move(done), &CatalogOwner::delete_topic);
 }
+void ClientSession::handle(AlterTopicRequest request, Done<AlterTopicReply> done) {
+  owner_request(std::move(request), std::move(done), &CatalogOwner::alter_topic);
+}
 void ClientSession::handle(CreateGroupRequest request, Done<CreateGroupReply> done) {
   owner_request(std::move(request), std::move(done), &CatalogOwner::create_group);
 }

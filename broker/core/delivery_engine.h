@@ -10,7 +10,7 @@
 // Where what is in this class: delivery_engine.cc the fold, consumers, the loop; scan.cc what
 // may go; leasing.cc what goes next and to whom; isolation.cc who may have killed clients;
 // sending.cc how it leaves; settlement.cc how a lease ends; burial.cc dead letters; accounting.cc
-// describe, check, reset. Rules D1-D15.
+// describe, check, reset; removal.cc what retention takes away. Rules D1-D15.
 #pragma once
 
 #include <cstdint>
@@ -88,6 +88,14 @@ class DeliveryEngine {
   void on_outcomes(std::move_only_function<void(GroupId, std::vector<DeliveryOutcome>)> callback) {
     outcomes_ = std::move(callback);
   }
+
+  // --- retention ---
+
+  /// What is before it no group here needs from the log; the log's end if nobody needs anything.
+  [[nodiscard]] Offset needed(const Stream& log) const;
+  /// The log begins at `to` now, where a segment begins: stages and applies that for the log and
+  /// for the groups. How many messages were taken from groups that were not done with them.
+  std::uint64_t trim(Stream& log, Offset to);
 
   // --- isolation (D10), called by the desk in shard 0 ---
 
@@ -175,7 +183,9 @@ class DeliveryEngine {
   void mark_dirty(ConsumerGroup& group);
 
   // What may go.
+  void forget_removed(GroupPartition& partition, Offset to);
   void rebuild(GroupPartition& partition);
+  void add_trimmed(GroupPartition& partition);
   void look(ConsumerGroup& group, GroupPartition& partition);
   void scan(GroupPartition& partition);
   bool scan_batch(GroupPartition& partition, Bytes batch);

@@ -93,6 +93,27 @@ Offset DeliveryState::floor() const {
   return floor;
 }
 
+bool DeliveryState::is_redriven(Offset offset) const {
+  const TrackedMessage* message = find_tracked(offset);
+  return message != nullptr && message->dead_letter != 0;
+}
+
+Offset DeliveryState::needed() const {
+  Offset needed = fresh_;
+  if (!gaps_.empty()) needed = std::min(needed, gaps_.front().first);
+  for (const auto& [offset, message] : tracked_) {
+    if (message.dead_letter != 0) continue;
+    needed = std::min(needed, offset);
+    break;
+  }
+  for (const auto& [token, lease] : leases_) {
+    auto first = std::ranges::find_if_not(
+        lease.open, [this](OffsetRange range) { return is_redriven(range.first); });
+    if (first != lease.open.end()) needed = std::min(needed, first->first);
+  }
+  return needed;
+}
+
 TrackedMessage& DeliveryState::track(Offset offset) {
   auto [it, inserted] = tracked_.try_emplace(offset);
   // First tracked when its first lease ends: that was delivery 1.
@@ -236,6 +257,40 @@ Result<void> DeliveryState::apply(const ExpiredOp& op) {
   return {};
 }
 
+Result<void> DeliveryState::apply(const RemovedOp& op) {
+  if (op.to <= removed_to_) return misfit("removal");
+  const std::uint64_t before = gaps_.count() + leased_count_ + waiting_count();
+  while (!gaps_.empty() && gaps_.front().first < op.to) {
+    const OffsetRange gap = gaps_.front();
+    gaps_.remove({gap.first, std::min(gap.last, op.to - 1)});
+  }
+  for (auto lease = leases_.begin(); lease != leases_.end();) {
+    std::vector<OffsetRange> left;
+    for (OffsetRange range : lease->second.open) {
+      const OffsetRange cut{std::max(range.first, op.to), range.last};
+      if (is_redriven(range.first)) {
+        left.push_back(range);
+      } else {
+        leased_count_ -=
+            static_cast<std::uint64_t>(range.count() - std::max<std::int64_t>(cut.count(), 0));
+        if (cut.count() > 0) left.push_back(cut);
+      }
+    }
+    lease->second.open = std::move(left);
+    lease = lease->second.open.empty() ? leases_.erase(lease) : std::next(lease);
+  }
+  for (auto it = tracked_.begin(); it != tracked_.end() && it->first < op.to;) {
+    const bool stays = it->second.dead_letter != 0;
+    if (!stays && it->second.leased) --tracked_leased_;
+    it = stays ? std::next(it) : tracked_.erase(it);
+  }
+  removed_count_ += before - (gaps_.count() + leased_count_ + waiting_count());
+  if (op.to > fresh_) removed_count_ += static_cast<std::uint64_t>(op.to - fresh_);
+  fresh_ = std::max(fresh_, op.to);
+  removed_to_ = op.to;
+  return {};
+}
+
 Result<void> DeliveryState::apply(const DiedOp& op) {
   if (op.token == LeaseToken{}) {
     auto found = tracked_.find(op.offset);
@@ -284,6 +339,7 @@ Result<void> DeliveryState::apply(const ResetOp& op, const std::vector<Offset>& 
   epoch_ = op.epoch;
   start_ = start;
   skipped_count_ = skipped;
+  removed_count_ = 0;
   expired_count_ = 0;
   done_count_ = passed.count() <= 0 ? 0
                                     : static_cast<std::uint64_t>(passed.count()) - skipped -

@@ -78,6 +78,10 @@ class DeliveryState {
   [[nodiscard]] std::uint64_t expired_count() const { return expired_count_; }
   /// Passed over by a reset.
   [[nodiscard]] std::uint64_t skipped_count() const { return skipped_count_; }
+  /// Taken away by retention before they were done.
+  [[nodiscard]] std::uint64_t removed_count() const { return removed_count_; }
+  /// What was not done before this offset was removed.
+  [[nodiscard]] Offset removed_to() const { return removed_to_; }
   /// Charged failures since the group began here.
   [[nodiscard]] std::uint64_t failure_count() const { return failure_count_; }
   /// Deliveries beyond each message's first.
@@ -94,6 +98,8 @@ class DeliveryState {
   [[nodiscard]] std::uint64_t unsettled_in(OffsetRange range) const;
   /// The lowest message this group still needs; fresh() if none is below.
   [[nodiscard]] Offset floor() const;
+  /// As floor(), of the log: what was redriven is in the dead-letter stream.
+  [[nodiscard]] Offset needed() const;
 
   // Each fails with kBadFormat, changing nothing, if it does not fit the state: then the journal
   // was written by something else. Live callers have checked before.
@@ -103,6 +109,7 @@ class DeliveryState {
   Result<void> apply(const WaitOp& op);
   Result<void> apply(const ReleaseOp& op);
   Result<void> apply(const ExpiredOp& op);
+  Result<void> apply(const RemovedOp& op);
   /// The message leaves this state for the dead letters.
   Result<void> apply(const DiedOp& op);
   /// The message comes back from the dead letters.
@@ -116,6 +123,7 @@ class DeliveryState {
  private:
   friend class Snapshot;
 
+  [[nodiscard]] bool is_redriven(Offset offset) const;
   [[nodiscard]] bool may_lease(OffsetRange range) const;
   void take_undelivered(OffsetRange range);
   Result<void> take_from_lease(LeaseToken token, OffsetRange range);
@@ -133,6 +141,8 @@ class DeliveryState {
   std::uint64_t done_count_ = 0;
   std::uint64_t expired_count_ = 0;
   std::uint64_t skipped_count_ = 0;
+  std::uint64_t removed_count_ = 0;
+  Offset removed_to_;
   std::uint64_t failure_count_ = 0;
   std::uint64_t redelivery_count_ = 0;
 };

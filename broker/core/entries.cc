@@ -22,6 +22,9 @@ void put(ByteWriter& out, const TopicInfo& topic) {
     out.write(place.shard.value);
     out.write(place.stream.value);
   }
+  out.write<std::int64_t>(topic.policy.retention.count());
+  out.write<std::int64_t>(topic.policy.drop_after.count());
+  out.write(topic.policy.drop_above);
 }
 TopicInfo get_topic(ByteReader& in) {
   TopicInfo topic;
@@ -35,6 +38,9 @@ TopicInfo get_topic(ByteReader& in) {
     place.stream.value = in.read<std::uint64_t>();
     topic.partitions.push_back(place);
   }
+  topic.policy.retention = get_milliseconds(in);
+  topic.policy.drop_after = get_milliseconds(in);
+  topic.policy.drop_above = in.read<std::uint64_t>();
   return topic;
 }
 
@@ -182,6 +188,7 @@ struct PutOp {
     out.write(static_cast<std::uint8_t>(op.include_dead));
     put(out, op.at);
   }
+  void operator()(const RemovedOp& op) const { out.write(op.to.value); }
   void operator()(const DiedOp& op) const {
     put(out, op.token);
     out.write(op.offset.value);
@@ -274,6 +281,8 @@ DeliveryOp get_delivery_op(ByteReader& in, bool& known) {
       op.at = get_time(in);
       return op;
     }
+    case 7:
+      return RemovedOp{{in.read<std::int64_t>()}};
     default:
       known = false;
       return AckOp{};
@@ -514,6 +523,23 @@ Result<ProducerEntry> decode_producer(Bytes body) {
       return bad("producer entry");
   }
   if (!in.finished()) return bad("producer entry");
+  return entry;
+}
+
+ByteVector encode(const TrimEntry& entry) {
+  ByteVector bytes;
+  ByteWriter out(bytes);
+  out.write(entry.stream.value);
+  out.write(entry.start.value);
+  return bytes;
+}
+
+Result<TrimEntry> decode_trim(Bytes body) {
+  ByteReader in(body);
+  TrimEntry entry;
+  entry.stream.value = in.read<std::uint64_t>();
+  entry.start.value = in.read<std::int64_t>();
+  if (!in.finished()) return bad("trim entry");
   return entry;
 }
 

@@ -75,7 +75,12 @@ struct ResetOp {
   bool include_dead = false;  ///< discards the open dead letters from there on
   WallTime at;
 };
-using DeliveryOp = std::variant<LeaseOp, AckOp, WaitOp, ReleaseOp, ExpiredOp, ResetOp>;
+/// The log begins at `to` now: what the group was not done with before it is removed, and its
+/// leases are void (S22). What was redriven stays, its payload is elsewhere.
+struct RemovedOp {
+  Offset to;
+};
+using DeliveryOp = std::variant<LeaseOp, AckOp, WaitOp, ReleaseOp, ExpiredOp, ResetOp, RemovedOp>;
 
 struct DeliveryEntry {
   GroupId group;
@@ -165,6 +170,12 @@ struct RemovedProducer {
 };
 using ProducerEntry = std::variant<OpenedProducer, RemovedProducer>;
 
+/// kTrim: the stream begins at `start` now; what is before it is kept no longer (S22).
+struct TrimEntry {
+  StreamId stream;
+  Offset start;
+};
+
 inline constexpr std::uint8_t kEntryVersion = 1;
 
 ByteVector encode(const AppendHead& head);
@@ -173,6 +184,7 @@ ByteVector encode(const DeadLetterEntry& entry);
 ByteVector encode(const CatalogChange& change);
 ByteVector encode(const AdoptEntry& entry);
 ByteVector encode(const ProducerEntry& entry);
+ByteVector encode(const TrimEntry& entry);
 
 /// `batch_offset` is where the batch begins in the body.
 Result<AppendHead> decode_append(Bytes body, std::size_t* batch_offset);
@@ -181,6 +193,7 @@ Result<DeadLetterEntry> decode_dead_letter(Bytes body);
 Result<CatalogChange> decode_catalog(Bytes body);
 Result<AdoptEntry> decode_adopt(Bytes body);
 Result<ProducerEntry> decode_producer(Bytes body);
+Result<TrimEntry> decode_trim(Bytes body);
 
 // --- the record of a dead letter, in its group's dead-letter stream ---
 

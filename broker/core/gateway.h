@@ -103,6 +103,7 @@ class ClientSession {
   void handle(CreateTopicRequest request, Done<CreateTopicReply> done);
   void handle(DescribeTopicRequest request, Done<DescribeTopicReply> done);
   void handle(DeleteTopicRequest request, Done<DeleteTopicReply> done);
+  void handle(AlterTopicRequest request, Done<AlterTopicReply> done);
   void handle(PublishRequest request, Done<PublishReply> done);
   void handle(OpenProducerRequest request, Done<OpenProducerReply> done);
   void handle(ListProducersRequest request, Done<ListProducersReply> done);

@@ -38,6 +38,12 @@ std::int64_t redriven_size(const GroupPartition& partition, Offset offset) {
   return stream.at(record).cost(1, std::nullopt);
 }
 
+/// Where the message stands in the log; by itself if the log has it no more, as what was redriven.
+Stretch stretch_of(const GroupPartition& partition, Offset offset) {
+  if (offset < partition.log.start()) return {.base = offset, .end = offset + 1};
+  return partition.log.at(offset);
+}
+
 }  // namespace
 
 /// What a lease will hold; taken out of `ready` and the scheduler already.
@@ -266,13 +272,12 @@ void DeliveryEngine::choose_singles(ConsumerGroup& group, GroupPartition& partit
 
 /// Adds as many single messages as may go to one consumer in this turn.
 void DeliveryEngine::pick_singles(ConsumerGroup& group, GroupPartition& partition, Pick& pick) {
-  const Stream& log = partition.log;
   std::vector<Offset>& chosen = partition.chosen;
   while (pick.messages < partition.share && !pick.full() && pick.drops < kMaxDrops) {
     if (chosen.empty()) choose_singles(group, partition);
     if (chosen.empty()) return;
     Offset offset = chosen.back();
-    Stretch stretch = log.at(offset);
+    Stretch stretch = stretch_of(partition, offset);
     std::int64_t more = stretch.cost(1, pick.stretch);
     if (partition.is_redriven(offset)) more = redriven_size(partition, offset);
     if (pick.messages > 0 && pick.bytes + more > pick.max_bytes) return;
@@ -305,8 +310,7 @@ bool DeliveryEngine::pick_run(ConsumerGroup& group, GroupPartition& partition, P
     return false;
   }
 
-  const Stream& log = partition.log;
-  Stretch stretch = log.at(*first);
+  Stretch stretch = stretch_of(partition, *first);
   std::int64_t more = stretch.cost(1, pick.stretch);
   if (partition.is_redriven(*first)) more = redriven_size(partition, *first);
   if (pick.messages > 0 && pick.bytes + more > pick.max_bytes) return false;
@@ -364,7 +368,7 @@ void DeliveryEngine::unpick(GroupPartition& partition, const std::vector<OffsetR
 LeaseToken DeliveryEngine::grant_single(ConsumerGroup& group, GroupPartition& partition,
                                         ShardConsumer& consumer, Offset offset) {
   Pick pick;
-  Stretch stretch = partition.log.at(offset);
+  Stretch stretch = stretch_of(partition, offset);
   std::int64_t bytes = stretch.cost(1, std::nullopt);
   if (partition.is_redriven(offset)) bytes = redriven_size(partition, offset);
   pick.add({offset, offset}, bytes, stretch.base);
@@ -404,7 +408,7 @@ LeaseToken DeliveryEngine::lease(ConsumerGroup& group, GroupPartition& partition
     if (all.count() > 1) partition.scheduler.open({all.first + 1, all.last});
     picked.ranges.assign(1, first);
     picked.messages = 1;
-    picked.bytes = partition.log.at(first.first).cost(1, std::nullopt);
+    picked.bytes = stretch_of(partition, first.first).cost(1, std::nullopt);
     if (!has_room()) {
       unpick(partition, picked.ranges, 0);
       return {};

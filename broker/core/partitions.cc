@@ -35,6 +35,11 @@ Partition* Partitions::find(TopicId topic, PartitionIndex index) const {
   return found == by_name_.end() ? nullptr : found->second;
 }
 
+Partition* Partitions::after(std::pair<TopicId, PartitionIndex> place) const {
+  auto next = by_name_.upper_bound(place);
+  return next == by_name_.end() ? nullptr : next->second;
+}
+
 Partition* Partitions::find(StreamId stream) const {
   auto found = by_stream_.find(stream);
   return found == by_stream_.end() ? nullptr : found->second.get();

@@ -22,6 +22,7 @@ struct Partition {
   PartitionIndex index;
   Stream* log = nullptr;
   ProducerTable producers;
+  MonotonicTime rolled = {};  ///< of this run: when its segment was ended for its age
 };
 
 class Partitions {
@@ -39,6 +40,8 @@ class Partitions {
 
   [[nodiscard]] Partition* find(TopicId topic, PartitionIndex index) const;
   [[nodiscard]] Partition* find(StreamId stream) const;
+  /// The next one by topic and number; null if there is none.
+  [[nodiscard]] Partition* after(std::pair<TopicId, PartitionIndex> place) const;
   [[nodiscard]] std::size_t count() const { return by_stream_.size(); }
 
   // --- the fold ---

@@ -55,7 +55,8 @@ void DeliveryEngine::rebuild(GroupPartition& partition) {
   partition.leased_before.clear();
   partition.ready.clear();
   partition.suspects.clear();
-  partition.scheduler.restart(std::max(delivery.floor(), delivery.start()));
+  partition.scheduler.restart(
+      std::max({delivery.floor(), delivery.start(), partition.log.start()}));
   for (const auto& [token, lease] : delivery.leases()) {
     for (OffsetRange range : lease.open) partition.leased_before.add(range);
   }
@@ -66,10 +67,25 @@ void DeliveryEngine::rebuild(GroupPartition& partition) {
         partition.ready.insert(offset);
       }
     }
-  } else if (partition.hold) {
+  } else {
     for (const auto& [number, letter] : partition.dead_letters.all()) {
-      if (letter.holds()) partition.scheduler.hold(letter.key, letter.offset);
+      if (partition.hold && letter.holds()) partition.scheduler.hold(letter.key, letter.offset);
     }
+    add_trimmed(partition);
+  }
+}
+
+/// Ordering `key`: redriven messages that the log has no more, so that the scan will not find them.
+void DeliveryEngine::add_trimmed(GroupPartition& partition) {
+  KeyScheduler& scheduler = partition.scheduler;
+  for (const auto& [offset, message] : partition.delivery.tracked()) {
+    if (offset >= partition.log.start()) return;
+    const KeyHash key = partition.dead_letters.find(message.dead_letter)->key;
+    const bool out =
+        message.leased || partition.delayed.contains(offset) || partition.dying.contains(offset);
+    if (out && key != 0) scheduler.add_taken(offset, key);
+    if (!out && key != 0) scheduler.add(offset, key, {}, true);
+    if (!out && key == 0) partition.ready.insert(offset);
   }
 }
 

@@ -127,6 +127,10 @@ std::optional<Reply<SettleOutcome>> DeliveryEngine::settle_one(
     }
   }
   find_held(*partition, token, instance, settlement.range, parts);
+  if (parts.empty() && settlement.range.last < partition->delivery.removed_to()) {
+    return RequestError(Errc::kLeaseLost,
+                        "the topic's limit removed the message before this settlement");
+  }
   if (!rest_is_settled(*partition, parts, settlement.range)) {
     return RequestError(Errc::kLeaseLost,
                         "the lease ended before this settlement; the message is or will be "

@@ -21,6 +21,7 @@ Shard::Shard(ShardEnvironment environment, ShardOptions options)
       partitions_(log_, metrics_),
       delivery_(log_, partitions_, metrics_),
       desk_(log_, delivery_, metrics_),
+      retention_(log_, partitions_, delivery_),
       owner_(log_),
       checkpointer_(*this, log_) {
   partitions_.on_appended([this](const Stream& stream) { delivery_.appended(stream); });
@@ -80,6 +81,10 @@ Result<void> Shard::replay(const EntryView& entry, const StagedEntry& staged) {
       partitions_.apply(*decoded);
       return {};
     }
+    case EntryType::kTrim: {
+      Result<TrimEntry> decoded = decode_trim(entry.body);
+      return decoded ? apply(*decoded) : Result<void>(decoded.error());
+    }
     case EntryType::kStart:
       return {};
   }
@@ -101,6 +106,15 @@ Result<void> Shard::replay_append(const EntryView& entry, const StagedEntry& sta
   } else {  // a dead-letter stream
     log_.append(*stream, {head->base, head->count, head->max_timestamp, batch_offset}, staged);
   }
+  return {};
+}
+
+Result<void> Shard::apply(const TrimEntry& entry) {
+  Stream* stream = log_.find_stream(entry.stream);
+  const bool fits =
+      stream != nullptr && entry.start >= stream->start() && entry.start <= stream->end();
+  if (!fits) return misfit("trim entry");
+  log_.trim(*stream, entry.start);
   return {};
 }
 
@@ -206,6 +220,7 @@ void Shard::turn() {
   } else {
     partitions_.expire(log_.clock().monotonic());
     owner_.tick();
+    retention_.turn(*shown_);
     delivery_.turn();
     log_.flush();
     if (!delivery_.has_unstaged()) checkpointer_.turn();
@@ -220,7 +235,7 @@ std::optional<MonotonicTime> Shard::deadline() const {
   std::optional<MonotonicTime> earliest;
   for (std::optional<MonotonicTime> at :
        {log_.deadline(), checkpointer_.deadline(), delivery_.deadline(), partitions_.deadline(),
-        owner_.deadline()}) {
+        owner_.deadline(), retention_.deadline()}) {
     if (at && (!earliest || *at < *earliest)) earliest = at;
   }
   return earliest;

@@ -13,6 +13,7 @@
 //   DeliveryEngine  groups: leases, settlements, back-off, dying
 //   DeadLetterDesk  list, show, edit, redrive, discard
 //   CatalogOwner    topics and groups; shard 0 only
+//   Retention       what is kept no longer
 //   Checkpointer    the state on disk now and then, so that the journal can forget
 #pragma once
 
@@ -26,6 +27,7 @@
 #include "broker/core/dead_letter_desk.h"
 #include "broker/core/delivery_engine.h"
 #include "broker/core/partitions.h"
+#include "broker/core/retention.h"
 #include "broker/core/shard_log.h"
 #include "broker/core/shard_runtime.h"
 
@@ -48,6 +50,8 @@ class Shard {
   void on_touched(std::move_only_function<void()> callback) {
     log_.on_touched(std::move(callback));
   }
+  /// Called with what retention removed before a group was done with it.
+  void on_removed(Retention::Removed callback) { retention_.on_removed(std::move(callback)); }
   [[nodiscard]] bool poisoned() const { return log_.journal().poisoned(); }
   [[nodiscard]] Error poison() const { return log_.journal().poison(); }
   /// Shard 0 only, once all shards run: sends every shard what it should have adopted; `ready` runs
@@ -92,6 +96,7 @@ class Shard {
   Result<void> replay(const EntryView& entry, const StagedEntry& staged);
   Result<void> replay_append(const EntryView& entry, const StagedEntry& staged);
   Result<void> apply(const AdoptEntry& entry);
+  Result<void> apply(const TrimEntry& entry);
   /// Tells the group's home how deliveries ended here, for its brake (D13).
   void report(GroupId group, std::vector<DeliveryOutcome> outcomes);
 
@@ -100,6 +105,7 @@ class Shard {
   Partitions partitions_;
   DeliveryEngine delivery_;
   DeadLetterDesk desk_;
+  Retention retention_;
   CatalogOwner owner_;
   std::shared_ptr<const Catalog> shown_ = std::make_shared<const Catalog>();
 

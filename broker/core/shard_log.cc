@@ -79,6 +79,11 @@ Result<void> ShardLog::open_segments(RecoveryReport* report, std::string* explan
                          std::ranges::find(stream->segments(), *segment, &StreamSegment::id) !=
                              stream->segments().end();
       if (known) continue;
+      // Trimmed, and the power failed before it was removed.
+      if (stream != nullptr && segment && segment->base < stream->start()) {
+        flusher_.remove(*segment);
+        continue;
+      }
       if (Result<void> moved = move_aside(*id, file, report); !moved) return moved;
     }
   }
@@ -143,6 +148,21 @@ void ShardLog::drop_stream(StreamId id) {
   if (!journal_) return dropped_.push_back(id);
   when_durable([this, id](bool durable) {
     if (durable) flusher_.remove(id);
+  });
+}
+
+void ShardLog::trim(Stream& stream, Offset start) {
+  std::vector<SegmentId> gone;
+  for (const StreamSegment& segment : stream.segments()) {
+    if (segment.contents.end <= start) gone.push_back(segment.id);
+  }
+  stream.trim(start);
+  for (const SegmentId& segment : gone) segments_.forget(segment);
+  if (!journal_ || gone.empty()) return;  // at a start, what is left over is found
+  when_durable([this, gone = std::move(gone)](bool durable) {
+    for (const SegmentId& segment : gone) {
+      if (durable) flusher_.remove(segment);
+    }
   });
 }
 

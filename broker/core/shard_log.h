@@ -71,6 +71,9 @@ class ShardLog {
   /// Requires that there is none with this id.
   Stream& create_stream(StreamId id);
   void drop_stream(StreamId id);
+  /// As Stream::trim(); the files of the segments that go are removed when everything staged so far
+  /// is durable.
+  void trim(Stream& stream, Offset start);
   [[nodiscard]] Stream* find_stream(StreamId id);
   /// All of them, by id.
   [[nodiscard]] std::vector<const Stream*> streams() const;

@@ -37,9 +37,11 @@ struct ShardOptions {
   std::size_t catch_up_cache_bytes = 16 * 1024 * 1024;
   /// Journal files that are filled before the next checkpoint: what a start replays, about.
   std::uint64_t checkpoint_files = 2;
+  /// How often it is looked at what is kept no longer.
+  Duration retention_interval = std::chrono::seconds(10);
   /// With so many journal files, publishers wait until a checkpoint has released some.
   std::uint64_t max_journal_files = 8;
-  FlusherOptions flush;
+  FlusherOptions flush = {};
   std::uint32_t max_deliveries = limits::kMaxDeliveries;
   /// Messages that a group keeps in mind per partition: behind a busy key, and for their time (D9).
   std::size_t index_limit = 1'000'000;
@@ -59,6 +61,7 @@ struct ShardMetrics {
   std::uint64_t dead_lettered = 0;
   std::uint64_t redriven = 0;
   std::uint64_t discarded = 0;
+  std::uint64_t removed_messages = 0;
   std::uint64_t read_requests = 0;
   std::uint64_t journal_bytes = 0;  ///< on disk
   std::uint64_t entries_staged = 0;

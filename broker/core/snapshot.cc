@@ -27,6 +27,7 @@ void put(ByteWriter& out, const StreamSegment& segment) {
   out.write_varint(segment.size);
   out.write_varint(segment.payload);
   out.write(static_cast<std::uint8_t>(segment.sealed));
+  waybill::put(out, segment.stored);
   if (segment.sealed) return;  // the rest is in its footer
   out.write(contents.facts);
   waybill::put(out, contents.max_timestamp);
@@ -48,6 +49,7 @@ StreamSegment get_segment(StreamId stream, ByteReader& in) {
   segment.size = get_varint(in);
   segment.payload = get_varint(in);
   segment.sealed = get_bool(in);
+  segment.stored = get_time(in);
   if (segment.sealed) return segment;
   contents.facts = get_enum(in, SegmentFacts::kNone, SegmentFacts::kAll);
   contents.max_timestamp = get_time(in);
@@ -268,6 +270,8 @@ void Snapshot::save_delivery(const GroupPartition& partition, const Sink& sink) 
     out.write(state.done_count_);
     out.write(state.expired_count_);
     out.write(state.skipped_count_);
+    out.write(state.removed_count_);
+    out.write(state.removed_to_.value);
     out.write(state.failure_count_);
     out.write(state.redelivery_count_);
     out.write(partition.dead_letters.next_number_);
@@ -475,6 +479,8 @@ void Snapshot::load_numbers(GroupPartition& partition, ByteReader& in) {
   state.done_count_ = in.read<std::uint64_t>();
   state.expired_count_ = in.read<std::uint64_t>();
   state.skipped_count_ = in.read<std::uint64_t>();
+  state.removed_count_ = in.read<std::uint64_t>();
+  state.removed_to_ = get_offset(in);
   state.failure_count_ = in.read<std::uint64_t>();
   state.redelivery_count_ = in.read<std::uint64_t>();
   partition.dead_letters.next_number_ = in.read<std::uint64_t>();

@@ -72,12 +72,12 @@ struct RequestList {};
 /// Everything a ClientSession answers. Hello, ping and credit are handled apart.
 using AnsweredRequests =
     RequestList<MetadataRequest, CreateTopicRequest, DescribeTopicRequest, DeleteTopicRequest,
-                PublishRequest, OpenProducerRequest, ListProducersRequest, RemoveProducerRequest,
-                ReadRequest, CreateGroupRequest, AlterGroupRequest, DeleteGroupRequest,
-                PauseGroupRequest, SetBrakeRequest, ResetGroupRequest, CheckGroupRequest,
-                DescribeGroupRequest, SubscribeRequest, UnsubscribeRequest, SettleRequest,
-                ExtendRequest, ListDeadLettersRequest, ShowDeadLetterRequest, EditDeadLetterRequest,
-                RedriveRequest, DiscardRequest>;
+                AlterTopicRequest, PublishRequest, OpenProducerRequest, ListProducersRequest,
+                RemoveProducerRequest, ReadRequest, CreateGroupRequest, AlterGroupRequest,
+                DeleteGroupRequest, PauseGroupRequest, SetBrakeRequest, ResetGroupRequest,
+                CheckGroupRequest, DescribeGroupRequest, SubscribeRequest, UnsubscribeRequest,
+                SettleRequest, ExtendRequest, ListDeadLettersRequest, ShowDeadLetterRequest,
+                EditDeadLetterRequest, RedriveRequest, DiscardRequest>;
 
 /// A right beyond that of the request's kind, by what the request says.
 template <class Request>

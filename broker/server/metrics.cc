@@ -48,6 +48,8 @@ constexpr auto kShardMetrics = std::to_array<ShardMetricRow>({
      "Dead letters given back."},
     {"waybill_dead_letters_discarded_total", kCounter, &ShardMetrics::discarded,
      "Dead letters discarded."},
+    {"waybill_messages_removed_total", kCounter, &ShardMetrics::removed_messages,
+     "Messages that a topic's limit removed before a group was done with them."},
     {"waybill_reads_total", kCounter, &ShardMetrics::read_requests, "Reads without a group."},
     {"waybill_entries_staged_total", kCounter, &ShardMetrics::entries_staged,
      "Journal entries staged."},

@@ -177,6 +177,14 @@ void ShardThread::open_shard_slot(ShardIndex shard) {
   auto slot = std::make_unique<Slot>(context_, shard);
   slot->shard = std::move(*opened);
   slot->shard->on_touched([this, raw = slot.get()] { touch(*raw); });
+  slot->shard->on_removed([](const Partition& partition, std::uint64_t messages) {
+    log_warning("retention.removed", {{"topic_id", partition.topic.value},
+                                      {"partition", partition.index.value},
+                                      {"messages", messages},
+                                      {"detail",
+                                       "the topic's limit is reached: messages went that a "
+                                       "group was not done with"}});
+  });
   touch(*slot);  // recovery may have left due times
   slots_.push_back(std::move(slot));
 }

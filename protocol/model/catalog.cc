@@ -111,6 +111,20 @@ Reply<void> validate_name(std::string_view kind, std::string_view name) {
                                               "; use letters, digits, '.', '_' and '-'");
 }
 
+Reply<void> validate(const TopicPolicy& policy) {
+  constexpr std::chrono::milliseconds kLongest = std::chrono::hours(10 * 365 * 24);
+  for (const std::chrono::milliseconds time : {policy.retention, policy.drop_after}) {
+    if (time.count() >= 0 && time <= kLongest) continue;
+    return RequestError(Errc::kInvalidRequest, "times of a topic are 0 to ten years");
+  }
+  if (policy.drop_after.count() > 0 && policy.drop_after < policy.retention) {
+    return RequestError(Errc::kInvalidRequest,
+                        "drop_after is shorter than the retention: messages would be dropped that "
+                        "are to be kept; shorten the retention too");
+  }
+  return {};
+}
+
 std::optional<std::string> did_you_mean(std::string_view name,
                                         const std::vector<std::string>& candidates) {
   if (name.empty() || name.size() > limits::kMaxNameLength) return std::nullopt;

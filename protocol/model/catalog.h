@@ -2,6 +2,8 @@
 // durable refers to; neither ids nor a group's incarnations are ever reused (D1, S13).
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,11 +20,23 @@ struct PartitionPlace {
   friend bool operator==(const PartitionPlace&, const PartitionPlace&) = default;
 };
 
+/// How long a topic keeps its messages (S22).
+struct TopicPolicy {
+  /// At least so long after they were stored, and until every group is done with them.
+  std::chrono::milliseconds retention = std::chrono::hours(7 * 24);
+  /// What is older goes, whoever was not done with it; 0: nothing does.
+  std::chrono::milliseconds drop_after{0};
+  /// The oldest of a partition that has more bytes goes, whoever was not done with it; 0: nothing.
+  std::uint64_t drop_above = 0;
+  friend bool operator==(const TopicPolicy&, const TopicPolicy&) = default;
+};
+
 struct TopicInfo {
   TopicId id;
   std::string name;
   std::uint64_t version = 0;               ///< of the catalog entry, rises with each change
   std::vector<PartitionPlace> partitions;  ///< by partition number (S13: an explicit table)
+  TopicPolicy policy = {};
   friend bool operator==(const TopicInfo&, const TopicInfo&) = default;
 };
 
@@ -73,6 +87,9 @@ struct Catalog {
 
 /// 1 to 249 of [A-Za-z0-9._-], not "." or "..": a name that every Kafka tool accepts too.
 Reply<void> validate_name(std::string_view kind, std::string_view name);
+
+/// Times from 0 to ten years, and no limit that would end before the retention.
+Reply<void> validate(const TopicPolicy& policy);
 
 /// The name in `candidates` that `name` was probably meant to be (edit distance at most 2, or a
 /// third of its length but at most 8), or nothing.

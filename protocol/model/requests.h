@@ -53,10 +53,19 @@ struct MetadataReply {
 struct CreateTopicRequest {
   std::string name;
   std::uint32_t partitions = 1;
+  std::optional<TopicPolicy> policy = std::nullopt;  ///< nothing: the default, or as it is
 };
 struct CreateTopicReply {
   TopicInfo topic;
   bool created = false;  ///< false: it existed already, just so
+};
+/// Replaces the whole policy of a live topic.
+struct AlterTopicRequest {
+  std::string name;
+  TopicPolicy policy;
+};
+struct AlterTopicReply {
+  TopicInfo topic;
 };
 struct DescribeTopicRequest {
   std::string name;

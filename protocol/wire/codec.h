@@ -65,6 +65,10 @@ struct Wire<DescribeTopicRequest> : RequestWire<RequestKind::kDescribeTopic, Des
 template <>
 struct Wire<DescribeTopicReply> : ReplyWire<RequestKind::kDescribeTopic> {};
 template <>
+struct Wire<AlterTopicRequest> : RequestWire<RequestKind::kAlterTopic, AlterTopicReply> {};
+template <>
+struct Wire<AlterTopicReply> : ReplyWire<RequestKind::kAlterTopic> {};
+template <>
 struct Wire<DeleteTopicRequest> : RequestWire<RequestKind::kDeleteTopic, DeleteTopicReply> {};
 template <>
 struct Wire<DeleteTopicReply> : ReplyWire<RequestKind::kDeleteTopic> {};
@@ -175,12 +179,13 @@ template <class... Types>
 struct TypeList {};
 using AllRequests =
     TypeList<HelloRequest, PingRequest, MetadataRequest, CreateTopicRequest, DescribeTopicRequest,
-             DeleteTopicRequest, OpenProducerRequest, PublishRequest, ListProducersRequest,
-             RemoveProducerRequest, ReadRequest, CreateGroupRequest, AlterGroupRequest,
-             DeleteGroupRequest, DescribeGroupRequest, PauseGroupRequest, SetBrakeRequest,
-             ResetGroupRequest, CheckGroupRequest, SubscribeRequest, UnsubscribeRequest,
-             CreditRequest, SettleRequest, ExtendRequest, ListDeadLettersRequest,
-             ShowDeadLetterRequest, EditDeadLetterRequest, RedriveRequest, DiscardRequest>;
+             DeleteTopicRequest, AlterTopicRequest, OpenProducerRequest, PublishRequest,
+             ListProducersRequest, RemoveProducerRequest, ReadRequest, CreateGroupRequest,
+             AlterGroupRequest, DeleteGroupRequest, DescribeGroupRequest, PauseGroupRequest,
+             SetBrakeRequest, ResetGroupRequest, CheckGroupRequest, SubscribeRequest,
+             UnsubscribeRequest, CreditRequest, SettleRequest, ExtendRequest,
+             ListDeadLettersRequest, ShowDeadLetterRequest, EditDeadLetterRequest, RedriveRequest,
+             DiscardRequest>;
 
 // --- one pair per struct ---
 // encode() appends to `meta` and `body`. It never fails; check_size() says whether the peer takes
@@ -206,6 +211,10 @@ void encode(const DescribeTopicRequest& value, ByteVector& meta, std::vector<Sha
 Reply<void> decode(Bytes meta, const SharedBytes& body, DescribeTopicRequest& out);
 void encode(const DescribeTopicReply& value, ByteVector& meta, std::vector<SharedBytes>& body);
 Reply<void> decode(Bytes meta, const SharedBytes& body, DescribeTopicReply& out);
+void encode(const AlterTopicRequest& value, ByteVector& meta, std::vector<SharedBytes>& body);
+Reply<void> decode(Bytes meta, const SharedBytes& body, AlterTopicRequest& out);
+void encode(const AlterTopicReply& value, ByteVector& meta, std::vector<SharedBytes>& body);
+Reply<void> decode(Bytes meta, const SharedBytes& body, AlterTopicReply& out);
 void encode(const DeleteTopicRequest& value, ByteVector& meta, std::vector<SharedBytes>& body);
 Reply<void> decode(Bytes meta, const SharedBytes& body, DeleteTopicRequest& out);
 void encode(const DeleteTopicReply& value, ByteVector& meta, std::vector<SharedBytes>& body);

@@ -110,6 +110,7 @@ void encode(const CreateTopicRequest& value, ByteVector& meta, std::vector<Share
   wire::CreateTopicRequest message;
   message.set_name(value.name);
   message.set_partitions(value.partitions);
+  if (value.policy) to_wire(*value.policy, *message.mutable_policy());
   append_meta(message, meta);
 }
 
@@ -119,6 +120,7 @@ Reply<void> decode(Bytes meta, const SharedBytes& body, CreateTopicRequest& out)
   out.name = in.required_name("name", message.name());
   out.partitions =
       in.number<std::uint32_t>("partitions", message.partitions(), 1, limits::kMaxPartitions);
+  if (message.has_policy()) out.policy = from_wire(in, message.policy());
   return in.finish();
 }
 
@@ -134,6 +136,35 @@ Reply<void> decode(Bytes meta, const SharedBytes& body, CreateTopicReply& out) {
   MetaDecoder in(meta, body, message);
   out.topic = from_wire(in, message.topic());
   out.created = message.created();
+  return in.finish();
+}
+
+void encode(const AlterTopicRequest& value, ByteVector& meta, std::vector<SharedBytes>&) {
+  wire::AlterTopicRequest message;
+  message.set_name(value.name);
+  to_wire(value.policy, *message.mutable_policy());
+  append_meta(message, meta);
+}
+
+Reply<void> decode(Bytes meta, const SharedBytes& body, AlterTopicRequest& out) {
+  wire::AlterTopicRequest message;
+  MetaDecoder in(meta, body, message);
+  out.name = in.required_name("name", message.name());
+  // A policy that is left out is not one of zeros.
+  if (message.has_policy()) out.policy = from_wire(in, message.policy());
+  return in.finish();
+}
+
+void encode(const AlterTopicReply& value, ByteVector& meta, std::vector<SharedBytes>&) {
+  wire::AlterTopicReply message;
+  to_wire(value.topic, *message.mutable_topic());
+  append_meta(message, meta);
+}
+
+Reply<void> decode(Bytes meta, const SharedBytes& body, AlterTopicReply& out) {
+  wire::AlterTopicReply message;
+  MetaDecoder in(meta, body, message);
+  out.topic = from_wire(in, message.topic());
   return in.finish();
 }
 

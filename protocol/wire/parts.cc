@@ -85,6 +85,20 @@ RequestError from_wire(MetaDecoder& in, const wire::ErrorReply& message) {
   return {code_that_travels(code), cut_text(message.explanation(), limits::kMaxText)};
 }
 
+void to_wire(const TopicPolicy& policy, wire::TopicPolicy& message) {
+  message.set_retention_ms(static_cast<std::uint64_t>(policy.retention.count()));
+  message.set_drop_after_ms(static_cast<std::uint64_t>(policy.drop_after.count()));
+  message.set_drop_above(policy.drop_above);
+}
+
+TopicPolicy from_wire(MetaDecoder& in, const wire::TopicPolicy& message) {
+  TopicPolicy policy;
+  policy.retention = in.duration("retention_ms", message.retention_ms(), kMaxDuration);
+  policy.drop_after = in.duration("drop_after_ms", message.drop_after_ms(), kMaxDuration);
+  policy.drop_above = message.drop_above();
+  return policy;
+}
+
 void to_wire(const TopicInfo& topic, wire::Topic& message) {
   message.set_id(topic.id.value);
   message.set_name(topic.name);
@@ -93,6 +107,7 @@ void to_wire(const TopicInfo& topic, wire::Topic& message) {
     message.add_shards(place.shard.value);
     message.add_streams(place.stream.value);
   }
+  to_wire(topic.policy, *message.mutable_policy());
 }
 
 TopicInfo from_wire(MetaDecoder& in, const wire::Topic& message) {
@@ -100,6 +115,7 @@ TopicInfo from_wire(MetaDecoder& in, const wire::Topic& message) {
   topic.id = {message.id()};
   topic.name = in.text("topic.name", message.name(), limits::kMaxNameLength);
   topic.version = message.version();
+  if (message.has_policy()) topic.policy = from_wire(in, message.policy());
   if (message.shards_size() != message.streams_size()) {
     in.fail("topic.streams", "are not as many as topic.shards");
   }

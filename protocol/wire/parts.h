@@ -12,6 +12,7 @@ class Group;
 class GroupPolicy;
 class GroupStart;
 class Topic;
+class TopicPolicy;
 }  // namespace waybill::wire
 
 namespace waybill {
@@ -20,6 +21,8 @@ namespace waybill {
 void to_wire(const RequestError& error, wire::ErrorReply& message);
 RequestError from_wire(MetaDecoder& in, const wire::ErrorReply& message);
 
+void to_wire(const TopicPolicy& policy, wire::TopicPolicy& message);
+TopicPolicy from_wire(MetaDecoder& in, const wire::TopicPolicy& message);
 void to_wire(const TopicInfo& topic, wire::Topic& message);
 TopicInfo from_wire(MetaDecoder& in, const wire::Topic& message);
 

@@ -17,6 +17,7 @@ constexpr auto kFacts = std::to_array<RequestKindFacts>({
     {RequestKind::kCreateTopic, "create_topic", kYes, kNo, kYes, Right::kAdmin},
     {RequestKind::kDescribeTopic, "describe_topic", kYes, kNo, kYes, Right::kNone},
     {RequestKind::kDeleteTopic, "delete_topic", kYes, kNo, kNo, Right::kAdmin},
+    {RequestKind::kAlterTopic, "alter_topic", kYes, kNo, kYes, Right::kAdmin},
     {RequestKind::kOpenProducer, "open_producer", kYes, kNo, kYes, Right::kPublish},
     {RequestKind::kPublish, "publish", kYes, kNo, kNo, Right::kPublish},
     {RequestKind::kListProducers, "list_producers", kYes, kNo, kYes, Right::kNone},

@@ -23,6 +23,7 @@ enum class RequestKind : std::uint16_t {
   kCreateTopic = 11,
   kDescribeTopic = 12,
   kDeleteTopic = 13,
+  kAlterTopic = 14,
   // 20-39: publishing and reading
   kOpenProducer = 20,
   kPublish = 21,

@@ -95,7 +95,7 @@ TEST(CommandLineTest, EveryCommandHasHelp) {
       {"producer", "remove"}, {"dlq", "show"},      {"dlq", "edit"},
       {"dlq", "redrive"},     {"dlq", "discard"},   {"outbox", "ddl"},
       {"outbox", "relay"},    {"outbox", "status"}, {"outbox", "pause"},
-      {"outbox", "resume"}};
+      {"outbox", "resume"},   {"topic", "set"}};
   for (Words words : commands) {
     words.push_back("--help");
     CommandLineEnd help = end_of(words);

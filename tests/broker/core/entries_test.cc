@@ -86,6 +86,8 @@ std::vector<Kind> kinds() {
   ops.ops.emplace_back(ExpiredOp{{{20}, {24}}});
   DeliveryEntry reset{{11}, {8}, {}};
   reset.ops.emplace_back(ResetOp{2, {5}, true, {1'700'000'000'000}});
+  DeliveryEntry removed{{11}, {8}, {}};
+  removed.ops.emplace_back(RemovedOp{{30}});
   DiedOp died{token(),
               {13},
               {2},
@@ -102,6 +104,8 @@ std::vector<Kind> kinds() {
       {"append_producer", encode(from_producer), append},
       {"delivery", encode(ops), delivery},
       {"reset", encode(reset), delivery},
+      {"removed", encode(removed), delivery},
+      {"trim", encode(TrimEntry{{8}, {30}}), through(decode_trim)},
       {"died", encode(letter(died)), dead_letter},
       {"fixed", encode(letter(FixedOp{{3}})), dead_letter},
       {"redriven", encode(letter(RedrivenOp{{1'700'000'000'123}, "ann"})), dead_letter},
