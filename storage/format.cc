@@ -120,6 +120,14 @@ std::optional<JournalFrameHeader> peek_frame(Bytes bytes, const FrameSpot& spot,
   return header;
 }
 
+bool begins_like_frame(Bytes bytes, const FrameSpot& spot, std::uint64_t first_frame_seq) {
+  if (bytes.size() < kJournalFrameHeaderSize) return false;
+  const std::byte* data = bytes.data();
+  if (load_little<std::uint64_t>(data + kFrameEpochAt) == spot.file_epoch) return true;
+  return load_little<std::uint32_t>(data + kFrameMagicAt) == kFrameMagic &&
+         load_little<std::uint64_t>(data + kFrameSeqAt) >= first_frame_seq;
+}
+
 bool frame_intact(Bytes frame, const FrameSpot& spot) {
   return load_little<std::uint64_t>(frame.data() + kFrameChecksumAt) ==
          xxh3_64(frame.subspan(kChecksumSize), frame_seed(spot));  // F5

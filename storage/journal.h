@@ -160,6 +160,8 @@ class Journal {
 
   /// Bytes of all journal files, and what is left before the next file.
   [[nodiscard]] virtual std::uint64_t bytes_on_disk() const = 0;
+  /// "shard-0/journal/000000000007.wbj"
+  [[nodiscard]] virtual std::string path_of(std::uint64_t file_number) const = 0;
   /// The number of the file that is written to.
   [[nodiscard]] virtual std::uint64_t current_file() const = 0;
   /// The file that holds an entry. Requires that it is durable and in no file that was released.

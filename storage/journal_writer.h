@@ -58,6 +58,9 @@ class JournalWriter final : public Journal {
   void read(JournalPlace place, std::move_only_function<void(Result<SharedBytes>)> done) override;
   Result<void> close() override;
   [[nodiscard]] std::uint64_t bytes_on_disk() const override;
+  [[nodiscard]] std::string path_of(std::uint64_t file_number) const override {
+    return options_.directory + "/" + journal_name(file_number);
+  }
   [[nodiscard]] std::uint64_t current_file() const override { return current_.header.file_number; }
   [[nodiscard]] std::uint64_t file_of(EntrySeq seq) const override;
   void release_before(std::uint64_t file_number) override;

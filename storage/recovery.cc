@@ -147,8 +147,12 @@ Result<void> Recovery::read_headers() {
   for (std::size_t i = 0; i < files_.size(); ++i) {
     File& file = files_[i];
     if (file.number != first + i) {
-      return refuse(Errc::kDamaged,
-                    path(journal_name(first + i)) + " is missing, but files after it are there.");
+      const std::string name = path(journal_name(first + i));
+      return refuse(Errc::kDamaged, i == 0 && first == 1
+                                        ? name +
+                                              " is missing, and so is a checkpoint that says "
+                                              "what was in it; files after it are there."
+                                        : name + " is missing, but files after it are there.");
     }
     Result<JournalFileReader> reader = JournalFileReader::open(disk_, path(file), true);
     if (Result<void> good = check_header(file, reader); !good) return good;

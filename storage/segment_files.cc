@@ -38,6 +38,13 @@ std::string SegmentFiles::directory_of(StreamId stream) const {
   return directory_ + "/" + stream_directory_name(stream);
 }
 
+void SegmentFiles::found_damage(const std::string& path, std::uint64_t position,
+                                OffsetRange offsets) {
+  damage_ = path + " at position " + std::to_string(position) + ": offsets " +
+            std::to_string(offsets.first.value) + "-" + std::to_string(offsets.last.value) +
+            " cannot be read. Restore the file from a copy.";
+}
+
 Result<OpenFilePointer> SegmentFiles::open(const SegmentId& id) {
   auto found = std::ranges::find(files_, id, &Entry::id);
   if (found != files_.end()) {
@@ -75,6 +82,10 @@ void SegmentFiles::read(const SegmentId& id, const SegmentPlace& place, Done don
     return done(batches);
   }
   Result<OpenFilePointer> file = open(id);
+  if (!file && file.error() == Errc::kNotFound) {
+    found_damage(path_of(id), place.position, place.offsets);
+    return done(Error{Errc::kDamaged, 0, "segment: missing"});
+  }
   if (!file) return done(file.error());
   auto memory = std::make_shared<AlignedMemory>(place.size);
   const MutableBytes buffer = memory->bytes().first(place.size);
@@ -86,8 +97,12 @@ void SegmentFiles::read(const SegmentId& id, const SegmentPlace& place, Done don
     keep_open.reset();
     if (silent_) return;
     if (!result) return done(result.error());
-    if (*result < place.size) return done(Error{Errc::kDamaged, 0, "segment: cut short"});
-    Result<std::vector<SharedBytes>> batches = batches_in(id, place, memory);
+    Result<std::vector<SharedBytes>> batches = *result == place.size
+                                                   ? batches_in(id, place, memory)
+                                                   : Error{Errc::kDamaged, 0, "segment: cut short"};
+    if (!batches && batches.error() == Errc::kDamaged) {
+      found_damage(path_of(id), place.position, place.offsets);
+    }
     if (batches) keep({id, place, *batches});
     done(batches);
   };

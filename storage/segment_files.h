@@ -42,6 +42,10 @@ class SegmentFiles {
   Result<void> check_there(const SegmentId& id, std::uint64_t size, std::string* explanation);
   /// Lets go of a segment that is no more.
   void forget(const SegmentId& segment);
+  /// What the last kDamaged of a read was about: file, position and offsets, for a person.
+  [[nodiscard]] const std::string& damage() const { return damage_; }
+  /// Remembers it, also for batches that are elsewhere.
+  void found_damage(const std::string& path, std::uint64_t position, OffsetRange offsets);
   /// Lets go of the files of a stream that is no more.
   void forget(StreamId stream);
   /// "shard-0/streams/0001000000000011"
@@ -75,6 +79,7 @@ class SegmentFiles {
   std::vector<Entry> files_;  ///< the most recently used last
   std::list<Cached> cache_;   ///< the most recently read first
   std::size_t cached_bytes_ = 0;
+  std::string damage_;
   std::size_t pending_ = 0;
   bool silent_ = false;
 };

@@ -242,14 +242,14 @@ class StreamRead : public std::enable_shared_from_this<StreamRead> {
     if (next < end_) {
       for (std::size_t i = stream.batch_index(next); i < batches.size(); ++i) {
         if (batches[i].base >= end_) break;
-        read_batch(journal, batches[i]);
+        read_batch(journal, files, batches[i]);
       }
     }
     finish_part();
   }
 
  private:
-  void read_batch(Journal& journal, const StoredBatch& batch) {
+  void read_batch(Journal& journal, SegmentFiles& files, const StoredBatch& batch) {
     parts_.emplace_back();
     if (batch.frame) {
       parts_.back().emplace_back(batch.frame,
@@ -259,13 +259,16 @@ class StreamRead : public std::enable_shared_from_this<StreamRead> {
     ++missing_;
     journal.read({batch.file_number, batch.position, batch.size},
                  [self = shared_from_this(), part = parts_.size() - 1,
-                  base = batch.base](Result<SharedBytes> bytes) {
+                  path = journal.path_of(batch.file_number), position = batch.position, &files,
+                  offsets = OffsetRange{batch.base, batch.last()}](Result<SharedBytes> bytes) {
                    Result<void> checked =
-                       bytes ? check_read_back(*bytes, base) : Result<void>(bytes.error());
+                       bytes ? check_read_back(*bytes, offsets.first) : Result<void>(bytes.error());
                    if (checked) {
                      self->parts_[part].push_back(std::move(*bytes));
                    } else {
                      self->error_ = checked.error();
+                     if (checked.error() == Errc::kDamaged)
+                       files.found_damage(path, position, offsets);
                    }
                    self->finish_part();
                  });

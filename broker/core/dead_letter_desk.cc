@@ -100,7 +100,7 @@ struct ShowCall : std::enable_shared_from_this<ShowCall> {
     if (stream == nullptr) return done(RequestError(Errc::kUnknownGroup, "the group was deleted"));
     log.read(*stream, records[next], records[next] + 1,
              [self](Result<std::vector<SharedBytes>> batches) {
-               if (!batches) return self->done(RequestError(batches.error()));
+               if (!batches) return self->done(self->log.explain(batches.error()));
                Result<void> added = add_record(batches->front(), self->next == 0, self->reply);
                if (!added) return self->done(RequestError(added.error()));
                ++self->next;

@@ -320,9 +320,9 @@ void Partitions::answer(Partition& partition, const ReadRequest& request, Offset
     end = stretch.end;
   }
   log_.read(log, from, end,
-            [reply = std::move(reply), max_bytes = request.max_bytes,
+            [this, reply = std::move(reply), max_bytes = request.max_bytes,
              done = std::move(done)](Result<std::vector<SharedBytes>> batches) mutable {
-              if (!batches) return done(RequestError(batches.error()));
+              if (!batches) return done(log_.explain(batches.error()));
               // A stretch of a segment may hold more than was asked for.
               std::size_t bytes = 0;
               for (SharedBytes& batch : *batches) {

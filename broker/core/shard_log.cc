@@ -84,6 +84,13 @@ Result<void> ShardLog::open_segments(RecoveryReport* report, std::string* explan
         flusher_.remove(*segment);
         continue;
       }
+      // Written after the checkpoint: what it holds is in the journal, which was replayed to its
+      // end, or was never acknowledged. At once, since a new segment may take the name.
+      if (stream != nullptr && segment && segment->base >= stream->flushed_end()) {
+        const std::string path = segments_.path_of(*segment);
+        if (Result<void> removed = disk.remove(path); !removed) return removed;
+        continue;
+      }
       if (Result<void> moved = move_aside(*id, file, report); !moved) return moved;
     }
   }

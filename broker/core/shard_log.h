@@ -81,6 +81,11 @@ class ShardLog {
   void append(Stream& stream, const AppendedBatch& batch, const StagedEntry& entry);
   /// As read_batches() in storage/stream.h.
   void read(const Stream& stream, Offset from, Offset end, BatchesRead done);
+  /// The error of a read that just failed, in words: damage by file, position and offsets.
+  [[nodiscard]] RequestError explain(const Error& error) const {
+    if (error == Errc::kDamaged) return {error.code, segments_.damage()};
+    return {error};
+  }
   /// Called when more of a stream became visible.
   void on_revealed(std::move_only_function<void(Stream&)> callback) {
     revealed_ = std::move(callback);

@@ -38,6 +38,13 @@ inline Result<void> power_on(CoreRig& rig, SimDiskImage image,
   return rig.try_restart(keep_all(), cut);
 }
 
+/// Where a partition of `orders` begins.
+inline std::int64_t start_of(TestClient& client, std::uint32_t partition) {
+  Reply<DescribeTopicReply> topic = client.call<DescribeTopicReply>(DescribeTopicRequest{"orders"});
+  EXPECT_TRUE(topic.ok());
+  return topic ? topic->partitions.at(partition).start.value : 0;
+}
+
 /// What clients were told. A value: each crash is held against a copy.
 struct Told {
   using Place = std::pair<std::uint32_t, std::int64_t>;  ///< partition and offset of `orders`
@@ -50,6 +57,7 @@ struct Told {
   std::set<Place> given_back;    ///< perhaps: a redrive or discard was asked for
   std::set<std::string> topics;  ///< confirmed, and nobody asked to delete them
   std::set<std::string> deleted;
+  bool may_trim = false;  ///< a limit was asked for, so old messages may go
   std::uint64_t next_value = 0;
   std::uint64_t next_instance = 1;
 };
@@ -107,7 +115,7 @@ class ShardLife {
       case 2:
         return change_topics();
       case 3:
-        return fix();
+        return random_.below(3) == 0 ? trim() : fix();
       case 4:
       case 5:
       case 6:
@@ -205,6 +213,15 @@ class ShardLife {
     ask<EditDeadLetterReply>(request);
   }
 
+  /// The oldest messages go, whoever was not done with them.
+  void trim() {
+    told_.may_trim = true;
+    AlterTopicRequest request{"orders", {}};
+    request.policy.drop_above = 24 * 1024;
+    ask<AlterTopicReply>(request);
+    if (on()) rig_.advance(seconds(11));  // it looks every ten
+  }
+
   /// Topics come, get a few messages, and go again with what is in them.
   void change_topics() {
     if (!told_.topics.empty() && random_.below(2) == 0) {
@@ -213,7 +230,7 @@ class ShardLife {
       if (ask<DeleteTopicReply>(DeleteTopicRequest{name})) told_.deleted.insert(name);
       return;
     }
-    const std::string name = "topic " + std::to_string(told_.next_value++);
+    const std::string name = "topic-" + std::to_string(told_.next_value++);
     auto made = ask<CreateTopicReply>(CreateTopicRequest{name, 1});
     if (!made) return;
     told_.topics.insert(name);
@@ -259,7 +276,8 @@ class ShardCheck {
   void check_log(std::uint32_t partition) {
     std::set<std::string>& may_be = told_.sent[partition];
     std::set<std::string> found;
-    std::int64_t next = 0;
+    std::int64_t next = start_of(*client_, partition);
+    ASSERT_TRUE(next == 0 || told_.may_trim) << "the log begins at " << next;
     for (;;) {
       Reply<ReadReply> read = client_->read(told_.orders, partition, next);
       ASSERT_TRUE(read.ok()) << to_string(read.error());
