@@ -71,10 +71,17 @@ Result<JournalBase> newest_base(Disk& disk, const std::string& journal, ShardInd
 class LossScan {
  public:
   /// Entries up to `replayed` are in `ends` already.
-  LossScan(JournalCheck& check, StreamEnds& ends, EntrySeq replayed)
-      : check_(check), ends_(ends), replayed_(replayed) {}
+  LossScan(JournalCheck& check, StreamEnds& ends, EntrySeq replayed, const JournalBase& base)
+      : check_(check), ends_(ends), replayed_(replayed), base_(base) {}
 
   Result<void> run(JournalWalk& walk) {
+    // Frames in files that a checkpoint released are not lost.
+    const bool released = base_.file_number > 1 && !walk.files().empty();
+    if (released && walk.files().front().number <= base_.file_number) {
+      const std::optional<FileHeader>& first = walk.files().front().header;
+      if (first) next_ = first->first_frame_seq;
+      next_entry_ = base_.replay_from;
+    }
     for (;;) {
       Result<std::optional<JournalStretch>> stretch = walk.next();
       if (!stretch) return stretch.error();
@@ -135,6 +142,7 @@ class LossScan {
   JournalCheck& check_;
   StreamEnds& ends_;
   EntrySeq replayed_;
+  JournalBase base_;
   std::vector<LostFrames> gaps_;
   Spot spot_;  ///< where the next frame belongs
   std::uint64_t next_ = 1;
@@ -192,7 +200,7 @@ Result<JournalCheck> check_journal(Disk& disk, const std::string& directory, Sha
     }
     check.unsupported = code == Errc::kUnsupportedFormat;
     check.report.files = walk->files().size();
-    if (Result<void> scanned = LossScan(check, ends, replayed).run(*walk); !scanned)
+    if (Result<void> scanned = LossScan(check, ends, replayed, *base).run(*walk); !scanned)
       return scanned.error();
   }
   check.clean = recovered.ok() && check.bad_entries.empty() && check.lost_offsets.empty();

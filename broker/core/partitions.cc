@@ -306,7 +306,7 @@ void Partitions::read(ReadRequest request, Done<ReadReply> done) {
 }
 
 void Partitions::answer(Partition& partition, const ReadRequest& request, Offset from,
-                        Done<ReadReply> done) {
+                        Done<ReadReply> done, bool first_only) {
   const Stream& log = *partition.log;
   ReadReply reply;
   reply.first = from;
@@ -315,23 +315,30 @@ void Partitions::answer(Partition& partition, const ReadRequest& request, Offset
   Offset end = from;
   for (std::uint64_t bytes = 0; end < reply.end;) {
     Stretch stretch = log.at(end);
-    if (bytes > 0 && bytes + stretch.size > request.max_bytes) break;
+    if (bytes > 0 && (first_only || bytes + stretch.size > request.max_bytes)) break;
     bytes += stretch.size;
     end = stretch.end;
   }
-  log_.read(log, from, end,
-            [this, reply = std::move(reply), max_bytes = request.max_bytes,
-             done = std::move(done)](Result<std::vector<SharedBytes>> batches) mutable {
-              if (!batches) return done(log_.explain(batches.error()));
-              // A stretch of a segment may hold more than was asked for.
-              std::size_t bytes = 0;
-              for (SharedBytes& batch : *batches) {
-                if (bytes > 0 && bytes + batch.size() > max_bytes) break;
-                bytes += batch.size();
-                reply.batches.push_back(std::move(batch));
-              }
-              done(std::move(reply));
-            });
+  log_.read(
+      log, from, end,
+      [this, reply = std::move(reply), max_bytes = request.max_bytes, request, from, first_only,
+       id = log.id(), done = std::move(done)](Result<std::vector<SharedBytes>> batches) mutable {
+        if (!batches) {
+          // What is sound in front of the damage is served.
+          RequestError error = log_.explain(batches.error());
+          Partition* again = first_only ? nullptr : find(id);
+          if (again == nullptr || from < again->log->start()) return done(std::move(error));
+          return answer(*again, request, from, std::move(done), true);
+        }
+        // A stretch of a segment may hold more than was asked for.
+        std::size_t bytes = 0;
+        for (SharedBytes& batch : *batches) {
+          if (bytes > 0 && bytes + batch.size() > max_bytes) break;
+          bytes += batch.size();
+          reply.batches.push_back(std::move(batch));
+        }
+        done(std::move(reply));
+      });
 }
 
 Partitions::WaitingRead Partitions::take_waiting(WaitingKey key) {

@@ -86,7 +86,8 @@ class Partitions {
   /// What the producer published to partitions of this shard.
   [[nodiscard]] std::vector<ProducerPosition> positions_of(ProducerId id) const;
   WaitingRead take_waiting(WaitingKey key);
-  void answer(Partition& partition, const ReadRequest& request, Offset from, Done<ReadReply> done);
+  void answer(Partition& partition, const ReadRequest& request, Offset from, Done<ReadReply> done,
+              bool first_only = false);
 
   ShardLog& log_;
   ShardMetrics& metrics_;
