@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "broker/core/shard.h"
-#include "broker/core/snapshot.h"
 #include "storage/checkpoint_reader.h"
 #include "storage/superblock.h"
 
@@ -13,6 +12,12 @@ namespace {
 constexpr Duration kRetry = std::chrono::seconds(1);
 /// Journal between two checkpoints is at least this many times the size of one (S19).
 constexpr std::uint64_t kIntervalPerSize = 2;
+/// What an object costs beside its bytes.
+constexpr std::size_t kObjectCost = 64;
+/// The walk waits for the disk above so many bytes.
+constexpr std::size_t kMaxUnwritten = 1024 * 1024;
+/// When topics and groups come and go all the time, all is saved at once in the end.
+constexpr int kMaxRestarts = 3;
 
 }  // namespace
 
@@ -87,11 +92,14 @@ void Checkpointer::turn() {
   if (log_.journal().poisoned()) return;
   if (state_ == State::kIdle && due()) begin();
   if (state_ == State::kFlushing) flush();
+  if (state_ == State::kAborting) begin_anew();
+  if (state_ == State::kSaving) save();
   if (state_ == State::kWriting) finish();
 }
 
 void Checkpointer::begin() {
   state_ = State::kFlushing;
+  restarts_ = 0;
   retry_at_.reset();
   begun_in_ = log_.journal().current_file();
   flush_to_ = log_.journal().durable();
@@ -110,32 +118,62 @@ void Checkpointer::flush() {
     log_.flusher().enqueue(*stream);
     return false;
   });
-  if (unflushed_.empty()) save();
+  if (unflushed_.empty()) begin_save();
 }
 
-void Checkpointer::save() {
-  const Journal& journal = log_.journal();
+void Checkpointer::begin_save() {
   Result<std::unique_ptr<CheckpointWriter>> writer =
       CheckpointWriter::create(log_.disk(), shard_directory(log_.options().shard),
                                {.shard = log_.options().shard, .number = next_number_++});
   if (!writer) return fail(writer.error());
   writer_ = std::move(*writer);
   writer_->on_progress([this] { log_.touch(); });
-  const EntrySeq applied = journal.staged();
-  Snapshot::save(shard_, [this, applied](ObjectKind kind, std::uint64_t id, Bytes body) {
+  walk_.emplace(shard_);
+  structure_ = log_.structure();
+  replay_from_ = EntrySeq{log_.journal().staged().value + 1};
+  state_ = State::kSaving;
+}
+
+/// One slice of the state.
+void Checkpointer::save() {
+  if (writer_->failed()) {
+    if (writer_->pending() == 0) fail(*writer_->failed());
+    return;
+  }
+  if (log_.structure() != structure_) {
+    state_ = State::kAborting;
+    return;
+  }
+  const bool whole = restarts_ >= kMaxRestarts;
+  if (!whole && writer_->unwritten() > kMaxUnwritten) return;
+  const EntrySeq applied = log_.journal().staged();
+  std::size_t saved = 0;
+  auto sink = [&](ObjectKind kind, std::uint64_t id, Bytes body) {
     writer_->add({.kind = static_cast<std::uint16_t>(kind),
                   .version = kObjectVersion,
                   .id = id,
                   .applied = applied,
                   .body = body});
-  });
-  replay_from_ = EntrySeq{applied.value + 1};
-  for (const Stream* stream : log_.streams()) {
-    const StoredBatch* first = stream->first_unflushed();
+    saved += body.size() + kObjectCost;
+    if (kind != ObjectKind::kStream) return;
+    const StoredBatch* first = log_.find_stream(StreamId{id})->first_unflushed();
     if (first != nullptr) replay_from_ = std::min(replay_from_, first->seq);
+  };
+  while (walk_->next(sink)) {
+    if (!whole && saved >= log_.options().checkpoint_slice) return;
   }
+  walk_.reset();
   finishing_ = false;
   state_ = State::kWriting;
+}
+
+/// Once nothing of the last try is in flight.
+void Checkpointer::begin_anew() {
+  if (writer_->pending() > 0) return;
+  writer_->abandon();
+  writer_.reset();
+  ++restarts_;
+  begin_save();
 }
 
 void Checkpointer::finish() {
@@ -170,13 +208,18 @@ void Checkpointer::release() {
 void Checkpointer::fail(const Error&) {
   if (writer_) writer_->abandon();
   writer_.reset();
+  walk_.reset();
   state_ = State::kIdle;
   begun_in_ = 0;
   retry_at_ = log_.clock().monotonic() + kRetry;
 }
 
 std::optional<MonotonicTime> Checkpointer::deadline() const {
-  return state_ == State::kIdle ? retry_at_ : std::nullopt;
+  if (state_ == State::kIdle) return retry_at_;
+  // The next slice, unless the disk has to come first: its completion is progress.
+  bool goes_on = state_ == State::kSaving && writer_->unwritten() <= kMaxUnwritten;
+  goes_on = goes_on || (state_ == State::kAborting && writer_->pending() == 0);
+  return goes_on ? std::optional(log_.clock().monotonic()) : std::nullopt;
 }
 
 }  // namespace waybill

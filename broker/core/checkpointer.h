@@ -1,13 +1,15 @@
 // Checkpointer: writes a shard's checkpoints while traffic goes on, releases the journal files that
 // they make worthless, and reads the newest one back at a start (S19).
 //
-//   idle ──enough journal──► flushing ──tails in segments──► writing ──durable──► idle, files
-//   released
+//   idle ──enough journal──► flushing ──tails in segments──► saving ──all of it──► writing
+//    ▲                                                                               │
+//    └────────────────────────── durable: journal files released ◄───────────────────┘
 //
-// One checkpoint is the state at the end of one turn: every object has the same applied entry_seq,
-// which must be durable before the file gets its name. What is appended while it is made, and not
-// flushed by then, is replayed from the journal. Until the new one is durable, its predecessor and
-// all journal files stay; then both go. A failure (a full disk, S21) costs nothing but journal
+// The state is saved in slices of a few kilobytes, one in each turn (Snapshot::Walk). What a slice
+// knows must be durable before the file gets its name; what changes behind it is replayed from the
+// journal, as is what was appended and not flushed. When topics or groups come or go meanwhile, it
+// begins anew; if that goes on, it saves all at once. Until the new one is durable, its predecessor
+// and all journal files stay; then both go. A failure (a full disk, S21) costs nothing but journal
 // room: another try follows.
 //
 // Belongs to the shard's thread.
@@ -20,6 +22,7 @@
 #include <vector>
 
 #include "broker/core/shard_log.h"
+#include "broker/core/snapshot.h"
 #include "storage/checkpoint_writer.h"
 
 namespace waybill {
@@ -42,12 +45,14 @@ class Checkpointer {
   [[nodiscard]] std::optional<MonotonicTime> deadline() const;
 
  private:
-  enum class State : std::uint8_t { kIdle, kFlushing, kWriting };
+  enum class State : std::uint8_t { kIdle, kFlushing, kSaving, kAborting, kWriting };
 
   [[nodiscard]] bool due() const;
   void begin();
   void flush();
+  void begin_save();
   void save();
+  void begin_anew();
   void finish();
   void release();
   void fail(const Error& error);
@@ -62,6 +67,9 @@ class Checkpointer {
   EntrySeq flush_to_;
   std::vector<StreamId> unflushed_;  ///< streams that may have something up to flush_to_
   std::unique_ptr<CheckpointWriter> writer_;
+  std::optional<Snapshot::Walk> walk_;
+  std::uint64_t structure_ = 0;  ///< the log's, when the walk began
+  int restarts_ = 0;             ///< of this checkpoint
   EntrySeq replay_from_;
   std::uint64_t journal_file_ = 0;
   bool finishing_ = false;

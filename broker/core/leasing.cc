@@ -40,8 +40,11 @@ std::int64_t redriven_size(const GroupPartition& partition, Offset offset) {
 
 /// Where the message stands in the log; by itself if the log has it no more, as what was redriven.
 Stretch stretch_of(const GroupPartition& partition, Offset offset) {
-  if (offset < partition.log.start()) return {.base = offset, .end = offset + 1};
-  return partition.log.at(offset);
+  if (offset >= partition.log.start()) return partition.log.at(offset);
+  Stretch alone;
+  alone.base = offset;
+  alone.end = offset + 1;
+  return alone;
 }
 
 }  // namespace

@@ -162,6 +162,7 @@ void Partitions::apply(const ProducerEntry& entry) {
   ProducerId id = std::get<RemovedProducer>(entry).id;
   durable_producers_.removed(id);
   for (const auto& [name, partition] : by_name_) partition->producers.removed(id);
+  log_.change_structure();
 }
 
 void Partitions::adopt(const TopicInfo& topic) {

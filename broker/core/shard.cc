@@ -37,7 +37,6 @@ Result<std::unique_ptr<Shard>> open_shard(ShardEnvironment environment, ShardOpt
   Shard& opening = *shard;
   Result<JournalBase> base = opening.checkpointer_.load(opening, report, explanation);
   if (!base) return base.error();
-  opening.applied_ = base->applied;
   Result<void> opened = opening.log_.open(
       *base,
       [&opening](const EntryView& entry, const StagedEntry& staged) {
@@ -45,6 +44,7 @@ Result<std::unique_ptr<Shard>> open_shard(ShardEnvironment environment, ShardOpt
       },
       report, explanation);
   if (!opened) return opened.error();
+  opening.loaded_ = {};
   opening.delivery_.resume();
   return shard;
 }
@@ -55,16 +55,20 @@ Result<void> Shard::replay(const EntryView& entry, const StagedEntry& staged) {
   if (entry.version != kEntryVersion) {
     return {Errc::kUnsupportedFormat, "entry version of a newer broker"};
   }
-  if (!is_local(entry.type) && entry.seq <= applied_ && entry.type != EntryType::kAppend) return {};
+  if (!is_local(entry.type) && entry.seq <= loaded_.rest && entry.type != EntryType::kAppend) {
+    return {};
+  }
   switch (entry.type) {
     case EntryType::kAppend:
       return replay_append(entry, staged);
     case EntryType::kDelivery: {
       Result<DeliveryEntry> decoded = decode_delivery(entry.body);
+      if (decoded && entry.seq <= loaded_.of(decoded->group, decoded->stream)) return {};
       return decoded ? delivery_.apply(*decoded) : Result<void>(decoded.error());
     }
     case EntryType::kDeadLetter: {
       Result<DeadLetterEntry> decoded = decode_dead_letter(entry.body);
+      if (decoded && entry.seq <= loaded_.of(decoded->group, decoded->stream)) return {};
       return decoded ? delivery_.apply(*decoded) : Result<void>(decoded.error());
     }
     case EntryType::kCatalog: {
@@ -83,6 +87,7 @@ Result<void> Shard::replay(const EntryView& entry, const StagedEntry& staged) {
     }
     case EntryType::kTrim: {
       Result<TrimEntry> decoded = decode_trim(entry.body);
+      if (decoded && entry.seq <= loaded_.of(decoded->stream)) return {};
       return decoded ? apply(*decoded) : Result<void>(decoded.error());
     }
     case EntryType::kStart:
@@ -96,7 +101,7 @@ Result<void> Shard::replay_append(const EntryView& entry, const StagedEntry& sta
   Result<AppendHead> head = decode_append(entry.body, &batch_offset);
   if (!head) return head.error();
   Stream* stream = log_.find_stream(head->stream);
-  const bool applied = entry.seq <= applied_;
+  const bool applied = entry.seq <= loaded_.of(head->stream);
   // It is in a segment, or its stream went before the checkpoint.
   if (applied && (stream == nullptr || head->base < stream->end())) return {};
   if (stream == nullptr || stream->end() != head->base) return misfit("append entry");

@@ -21,6 +21,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
+#include <utility>
 
 #include "broker/core/catalog_owner.h"
 #include "broker/core/checkpointer.h"
@@ -114,7 +116,22 @@ class Shard {
   std::map<GroupId, std::uint64_t> adopted_groups_;
   std::uint64_t next_dead_stream_ = 0;
 
-  EntrySeq applied_;  ///< by the checkpoint that was loaded: replay passes over these
+  /// What the checkpoint that was loaded knows, by its parts; replay passes over it (S19).
+  struct Loaded {
+    EntrySeq rest;  ///< everything but the below; not above any of them
+    std::unordered_map<StreamId, EntrySeq> streams;
+    std::map<std::pair<GroupId, StreamId>, EntrySeq> groups;
+
+    [[nodiscard]] EntrySeq of(StreamId stream) const {
+      auto found = streams.find(stream);
+      return found == streams.end() ? rest : found->second;
+    }
+    [[nodiscard]] EntrySeq of(GroupId group, StreamId stream) const {
+      auto found = groups.find({group, stream});
+      return found == groups.end() ? rest : found->second;
+    }
+  };
+  Loaded loaded_;
   Checkpointer checkpointer_;
 };
 

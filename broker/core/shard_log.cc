@@ -36,6 +36,7 @@ Result<void> ShardLog::open(const JournalBase& base, Journal::Replay replay, Rec
   options.shard = options_.shard;
   options.file_size = options_.journal_file_size;
   options.reserve = options_.journal_file_size / 4;
+  options.max_staged_bytes = options_.max_staged_bytes;
   options.base = base;
   options.max_bytes = options_.max_journal_files * options_.journal_file_size;
   Result<std::unique_ptr<Journal>> journal =
@@ -143,6 +144,7 @@ StagedEntry ShardLog::stage(EntryType type, Bytes head, Bytes tail) {
 Stream& ShardLog::create_stream(StreamId id) {
   auto [it, inserted] = streams_.try_emplace(id, std::make_unique<Stream>(id));
   WB_ASSERT(inserted, "stream ids are never reused");
+  change_structure();
   return *it->second;
 }
 
@@ -152,6 +154,7 @@ void ShardLog::drop_stream(StreamId id) {
   cache_.forget(*found->second);
   flusher_.forget(*found->second);
   streams_.erase(found);
+  change_structure();
   if (!journal_) return dropped_.push_back(id);
   when_durable([this, id](bool durable) {
     if (durable) flusher_.remove(id);
@@ -174,6 +177,11 @@ void ShardLog::trim(Stream& stream, Offset start) {
 }
 
 Stream* ShardLog::find_stream(StreamId id) {
+  auto found = streams_.find(id);
+  return found == streams_.end() ? nullptr : found->second.get();
+}
+
+const Stream* ShardLog::find_stream(StreamId id) const {
   auto found = streams_.find(id);
   return found == streams_.end() ? nullptr : found->second.get();
 }

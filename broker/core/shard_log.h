@@ -75,6 +75,11 @@ class ShardLog {
   /// is durable.
   void trim(Stream& stream, Offset start);
   [[nodiscard]] Stream* find_stream(StreamId id);
+  [[nodiscard]] const Stream* find_stream(StreamId id) const;
+  /// Rises whenever a stream comes or goes, or something changes in all of them at once: whoever
+  /// goes through them bit by bit then has to begin anew.
+  [[nodiscard]] std::uint64_t structure() const { return structure_; }
+  void change_structure() { ++structure_; }
   /// All of them, by id.
   [[nodiscard]] std::vector<const Stream*> streams() const;
   /// Indexes a batch that was just staged or replayed as (part of) the entry's body.
@@ -128,6 +133,7 @@ class ShardLog {
   ShardEnvironment environment_;
   ShardOptions options_;
   std::unordered_map<StreamId, std::unique_ptr<Stream>> streams_;
+  std::uint64_t structure_ = 0;
   TailCache cache_;
   SegmentFiles segments_;
   Flusher flusher_;

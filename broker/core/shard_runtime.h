@@ -8,6 +8,7 @@
 //   shard.poisoned()?      stop the process: no further acknowledgement can be true
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <optional>
@@ -32,11 +33,14 @@ struct ShardOptions {
   ShardIndex shard;
   std::uint16_t shard_count = 1;
   std::size_t journal_file_size = limits::kJournalFile;
+  std::size_t max_staged_bytes = limits::kMaxStagedBytes;  ///< publishers wait beyond that
   std::size_t tail_cache_bytes = 64 * 1024 * 1024;
   /// What was read from segments lately, for those who are behind.
   std::size_t catch_up_cache_bytes = 16 * 1024 * 1024;
   /// Journal files that are filled before the next checkpoint: what a start replays, about.
   std::uint64_t checkpoint_files = 2;
+  /// Bytes of a checkpoint that are put together in one turn, about: tens of microseconds (S19).
+  std::size_t checkpoint_slice = 32 * 1024;
   /// How often it is looked at what is kept no longer.
   Duration retention_interval = std::chrono::seconds(10);
   /// With so many journal files, publishers wait until a checkpoint has released some.
@@ -46,6 +50,18 @@ struct ShardOptions {
   /// Messages that a group keeps in mind per partition: behind a busy key, and for their time (D9).
   std::size_t index_limit = 1'000'000;
 };
+
+/// Divides a shard's part of the memory budget: half for the newest messages, a quarter for what is
+/// on its way to the journal, an eighth for those who are behind; the rest is for what is being
+/// read, flushed and sent.
+inline void divide_memory(std::uint64_t bytes, ShardOptions& options) {
+  // Two of the largest batches, or a publisher of such would wait for ever.
+  constexpr std::uint64_t kLeastStaged = 2 * limits::kMaxBatch + limits::kFrameTarget;
+  options.max_staged_bytes =
+      std::clamp(bytes / 4, kLeastStaged, std::uint64_t{limits::kMaxStagedBytes});
+  options.tail_cache_bytes = bytes / 2;
+  options.catch_up_cache_bytes = bytes / 8;
+}
 
 /// Counters of one shard since its start; plain numbers for /metrics.
 struct ShardMetrics {

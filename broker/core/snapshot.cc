@@ -1,6 +1,7 @@
 #include "broker/core/snapshot.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "broker/core/entry_fields.h"
 #include "broker/core/shard.h"
@@ -172,6 +173,46 @@ class Snapshot::Lists {
 // --- saving ---
 
 void Snapshot::save(const Shard& shard, const Sink& sink) {
+  Walk walk(shard);
+  while (walk.next(sink)) continue;
+}
+
+Snapshot::Walk::Walk(const Shard& shard) : shard_(shard) {
+  for (const Stream* stream : shard.log_.streams()) streams_.push_back(stream->id());
+  for (const auto& [id, group] : shard.delivery_.groups_) groups_.push_back(id);
+}
+
+bool Snapshot::Walk::next(const Sink& sink) {
+  if (!std::exchange(begun_, true)) {
+    save_rest(shard_, sink);
+  } else if (stream_ < streams_.size()) {
+    const Stream* stream = shard_.log_.find_stream(streams_[stream_++]);
+    WB_ASSERT(stream != nullptr, "streams neither come nor go during a walk");
+    save_stream(*stream, shard_, sink);
+  } else if (group_ < groups_.size()) {
+    next_group(sink);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+void Snapshot::Walk::next_group(const Sink& sink) {
+  auto found = shard_.delivery_.groups_.find(groups_[group_]);
+  const bool there = found != shard_.delivery_.groups_.end();  // one without partitions may go
+  if (there && partition_ == 0) save_places(*found->second, sink);
+  if (there && partition_ < found->second->partitions.size()) {
+    const GroupPartition& partition = *found->second->partitions[partition_++];
+    save_delivery(partition, sink);
+    save_letters(partition, sink);
+  }
+  if (there && partition_ < found->second->partitions.size()) return;
+  ++group_;
+  partition_ = 0;
+}
+
+/// What is neither a stream nor a group on a partition.
+void Snapshot::save_rest(const Shard& shard, const Sink& sink) {
   ByteVector body;
   ByteWriter out(body);
   auto emit = [&](ObjectKind kind, std::uint64_t id) {
@@ -207,20 +248,18 @@ void Snapshot::save(const Shard& shard, const Sink& sink) {
   for (const GroupInfo& group : owner.catalog_.groups) {
     sink(ObjectKind::kGroup, group.id.value, encode(CatalogChange(owner.put(group))));
   }
-  for (const Stream* stream : shard.log_.streams()) save_stream(*stream, shard, sink);
-  for (const auto& [id, group] : shard.delivery_.groups_) {
-    out.write_sized(encode(CatalogChange(PutGroup{group->info})));
-    out.write_varint(group->partitions.size());
-    for (const auto& partition : group->partitions) {
-      out.write(partition->log.id().value);
-      out.write(partition->dead_stream.id().value);
-    }
-    emit(ObjectKind::kPlaces, id.value);
-    for (const auto& partition : group->partitions) {
-      save_delivery(*partition, sink);
-      save_letters(*partition, sink);
-    }
+}
+
+void Snapshot::save_places(const ConsumerGroup& group, const Sink& sink) {
+  ByteVector body;
+  ByteWriter out(body);
+  out.write_sized(encode(CatalogChange(PutGroup{group.info})));
+  out.write_varint(group.partitions.size());
+  for (const auto& partition : group.partitions) {
+    out.write(partition->log.id().value);
+    out.write(partition->dead_stream.id().value);
   }
+  sink(ObjectKind::kPlaces, group.info.id.value, body);
 }
 
 void Snapshot::save_stream(const Stream& stream, const Shard& shard, const Sink& sink) {
@@ -334,6 +373,7 @@ Result<void> Snapshot::load(Shard& shard, const CheckpointObject& object) {
   const auto kind = ObjectKind{object.kind};
   switch (kind) {
     case ObjectKind::kAdopted:
+      shard.loaded_.rest = object.applied;
       return load_adopted(shard, in);
     case ObjectKind::kProducer: {
       Result<ProducerEntry> decoded = decode_producer(object.body);
@@ -351,6 +391,7 @@ Result<void> Snapshot::load(Shard& shard, const CheckpointObject& object) {
       return decoded ? shard.owner_.apply(*decoded) : Result<void>(decoded.error());
     }
     case ObjectKind::kStream:
+      shard.loaded_.streams[{object.id}] = object.applied;
       return load_stream(shard, {object.id}, in);
     case ObjectKind::kProducers:
       return load_producers(shard, {object.id}, in);
@@ -362,7 +403,7 @@ Result<void> Snapshot::load(Shard& shard, const CheckpointObject& object) {
     case ObjectKind::kTracked:
     case ObjectKind::kLetters:
     case ObjectKind::kExamples:
-      return load_in_partition(shard, kind, in);
+      return load_in_partition(shard, kind, object.applied, in);
   }
   return {Errc::kUnsupportedFormat, "checkpoint object: kind of a newer broker"};
 }
@@ -451,11 +492,13 @@ Result<void> Snapshot::load_places(Shard& shard, ByteReader& in) {
   return in.finished() ? Result<void>() : bad("checkpoint object: places");
 }
 
-Result<void> Snapshot::load_in_partition(Shard& shard, ObjectKind kind, ByteReader& in) {
+Result<void> Snapshot::load_in_partition(Shard& shard, ObjectKind kind, EntrySeq applied,
+                                         ByteReader& in) {
   ConsumerGroup* group = shard.delivery_.find(GroupId{in.read<std::uint64_t>()});
   const StreamId stream{in.read<std::uint64_t>()};
   GroupPartition* partition = group == nullptr ? nullptr : group->find(stream);
   if (partition == nullptr) return bad("checkpoint object: unknown group");
+  shard.loaded_.groups[{partition->group, stream}] = applied;
   if (kind == ObjectKind::kDelivery) load_numbers(*partition, in);
   while (in.ok() && in.remaining() > 0) {
     if (kind == ObjectKind::kGaps) partition->delivery.gaps_.add(get_range(in));

@@ -247,6 +247,7 @@ Result<void> SimWorld::open() {
     options.max_deliveries = plan_.max_deliveries;
     options.index_limit = plan_.index_limit;
     options.checkpoint_files = plan_.checkpoint_files;
+    options.checkpoint_slice = 200;  // a few objects in each turn
     options.flush = plan_.flush;
     RecoveryReport report;
     std::string explanation;

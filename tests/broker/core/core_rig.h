@@ -63,6 +63,7 @@ struct RigOptions {
   std::size_t index_limit = 1'000'000;
   /// Small, so that what a test does is flushed, sealed, checkpointed and forgotten all the time.
   std::uint64_t checkpoint_files = 1;
+  std::size_t checkpoint_slice = 200;
   FlusherOptions flush = {.segment_size = 16 * 1024, .step = 4096, .max_open = 2};
   SimDiskOptions disk = {};
 };
@@ -380,6 +381,7 @@ class CoreRig {
       shard_options.max_deliveries = options.max_deliveries;
       shard_options.index_limit = options.index_limit;
       shard_options.checkpoint_files = options.checkpoint_files;
+      shard_options.checkpoint_slice = options.checkpoint_slice;
       shard_options.flush = options.flush;
       reports.emplace_back();
       Result<std::unique_ptr<Shard>> shard = open_shard(
