@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -13,6 +14,9 @@ namespace waybill {
 namespace {
 
 constexpr std::uint16_t kMaxDefaultShards = 8;
+constexpr std::uint64_t kLargestDefaultMemory = std::uint64_t{1} << 30;
+/// Below, a shard could not have the largest batches of two publishers on their way.
+constexpr std::uint64_t kSmallestMemory = std::uint64_t{64} << 20;
 /// In a smaller one the largest change would find no room, and its publisher no journal that ever
 /// takes it.
 constexpr std::size_t kSmallestJournalFile = limits::kMaxJournalFrame + kFileHeaderSize;
@@ -167,7 +171,20 @@ Reply<void> validate(const Config& config) {
             std::to_string(kSmallestJournalFile) +
             ", so that the largest batch fits into a file; 16MiB suits small disks");
   }
+  if (config.memory < kSmallestMemory) {
+    return RequestError(Errc::kInvalidRequest,
+                        "--memory is at least 64MiB: the largest messages must fit in it");
+  }
   return {};
+}
+
+std::uint64_t default_memory() {
+  std::uint64_t bytes = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+                        static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  if (auto limit = parse_number<std::uint64_t>(first_line("/sys/fs/cgroup/memory.max"))) {
+    bytes = std::min(bytes, *limit);
+  }
+  return std::clamp(bytes / 4, kSmallestMemory, kLargestDefaultMemory);
 }
 
 std::optional<std::uint16_t> cpu_quota(std::string_view cpu_max) {

@@ -30,6 +30,10 @@ bool is_loopback(const std::string& host);
 enum class DiskChoice : std::uint8_t { kAuto, kUring, kPool };
 enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError, kOff };
 
+/// A quarter of what this process may use, of the machine's or of its cgroup's memory; at most
+/// 1 GiB.
+std::uint64_t default_memory();
+
 struct Config {
   std::filesystem::path data_directory;
   ListenAddress listen{"127.0.0.1", 7450};
@@ -38,6 +42,8 @@ struct Config {
   std::optional<std::uint16_t> shards;
   DiskChoice disk = DiskChoice::kAuto;
   std::size_t journal_file_size = limits::kJournalFile;
+  /// What caches and messages on their way may take, over all shards.
+  std::uint64_t memory = default_memory();
   std::shared_ptr<const Users> users;  ///< null: everybody may do everything
   bool allow_unauthenticated = false;
   bool allow_cleartext = false;

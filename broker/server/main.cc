@@ -51,6 +51,7 @@ struct Arguments {
   std::optional<std::uint16_t> shards;
   std::string disk = "auto";
   std::string journal_file_size = "64MiB";
+  std::optional<std::string> memory;
   std::string users;
   bool allow_unauthenticated = false;
   bool allow_cleartext = false;
@@ -78,6 +79,10 @@ void describe(CLI::App& app, Arguments& arguments) {
                  "16MiB suits small disks")
       ->type_name("SIZE")
       ->capture_default_str();
+  app.add_option("--memory", arguments.memory,
+                 "For caches and messages on their way (default: a quarter of what there is, at "
+                 "most 1GiB)")
+      ->type_name("SIZE");
   app.add_option("--users", arguments.users,
                  "Who may do what; without it everybody who connects may do everything")
       ->type_name("FILE");
@@ -110,6 +115,7 @@ Config to_config(const Arguments& arguments) {
   config.shards = arguments.shards;
   config.disk = usage(parse_disk_choice(arguments.disk));
   config.journal_file_size = usage(parse_size(arguments.journal_file_size));
+  if (arguments.memory) config.memory = usage(parse_size(*arguments.memory));
   config.allow_unauthenticated = arguments.allow_unauthenticated;
   config.allow_cleartext = arguments.allow_cleartext;
   config.log_level = usage(parse_log_level(arguments.log_level));

@@ -160,7 +160,8 @@ void Server::Running::recover(std::uint16_t thread_count) {
                                  .data_directory = config_.data_directory.string(),
                                  .engine = to_engine(config_.disk),
                                  .lock_fd = directory_->lock_fd(),
-                                 .journal_file_size = config_.journal_file_size};
+                                 .journal_file_size = config_.journal_file_size,
+                                 .memory = config_.memory};
     workers_.push_back({std::make_unique<ShardThread>(options, *mailbox_, on_failure_), nullptr});
   }
   std::vector<std::future<void>> recoveries;

@@ -160,6 +160,7 @@ void ShardThread::open_shard_slot(ShardIndex shard) {
   ShardOptions options{.shard = shard,
                        .shard_count = mailbox_.shard_count(),
                        .journal_file_size = options_.journal_file_size};
+  divide_memory(options_.memory / mailbox_.shard_count(), options);
   RecoveryReport report;
   std::string explanation;
   Result<std::unique_ptr<Shard>> opened =

@@ -37,6 +37,7 @@ class ShardThread {
     DiskEngine engine = DiskEngine::kAuto;
     int lock_fd = -1;
     std::size_t journal_file_size = limits::kJournalFile;
+    std::uint64_t memory = 0;  ///< the broker's whole budget
   };
   using FailureHandler = std::function<void(const std::string& message)>;
 

@@ -201,6 +201,24 @@ TEST_F(WaybillProcessTest, ReadingAndPublishingAgainKeepsMessages) {
   EXPECT_TRUE(copy.out.contains(R"("key":null,"value":null)")) << copy.out;
 }
 
+TEST_F(WaybillProcessTest, ATopicSaysHowLongItKeepsMessagesAndChangesIt) {
+  ASSERT_EQ(waybill("topic create orders --retention 2h").code, 0);
+  EXPECT_EQ(waybill("topic create orders").code, 0) << "what is not said is as it is";
+  EXPECT_EQ(waybill("topic create orders --retention 3h").code, 1);
+  Outcome set = waybill("topic set orders --drop-after 1d --drop-above 10MiB");
+  EXPECT_EQ(set.code, 0) << set.err;
+  EXPECT_TRUE(
+      set.out.contains("kept for 2h and until every group is done; dropped after 1d; "
+                       "dropped above 10485760 bytes"))
+      << set.out;
+  Outcome described = waybill("topic describe orders -o json");
+  EXPECT_TRUE(described.out.contains(
+      R"("policy":{"retention_ms":7200000,"drop_after_ms":86400000,"drop_above":10485760})"))
+      << described.out;
+  EXPECT_EQ(waybill("topic set orders --drop-after 1h").code, 1) << "shorter than it is kept";
+  EXPECT_EQ(waybill("topic set orders --retention soon").code, 2);
+}
+
 TEST_F(WaybillProcessTest, ADatabaseWithoutAnOutboxIsExplained) {
   Outcome missing = waybill("outbox status --db no.db");
   EXPECT_EQ(missing.code, 3) << missing.err;

@@ -117,6 +117,8 @@ TEST(Config, S24TheDefaultShardCountFollowsTheCpuQuota) {
   EXPECT_EQ(cpu_quota("1 0"), std::nullopt);
   EXPECT_GE(default_shard_count(), 1);
   EXPECT_LE(default_shard_count(), 8);
+  EXPECT_GE(default_memory(), std::uint64_t{64} << 20);
+  EXPECT_LE(default_memory(), std::uint64_t{1} << 30);
 }
 
 }  // namespace

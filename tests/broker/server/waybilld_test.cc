@@ -98,7 +98,8 @@ TEST_F(WaybilldTest, AnAddressThatOthersCanReachNeedsAPromise) {
 TEST_F(WaybilldTest, WrongArgumentsAreUsageErrors) {
   for (const char* wrong :
        {"--nonsense", "--disk=tape", "--journal-file-size=1", "--journal-file-size=8MiB",
-        "--shards=0", "--shards=1000", "--log-level=loud", "--listen=nowhere"}) {
+        "--memory=1MiB", "--memory=much", "--shards=0", "--shards=1000", "--log-level=loud",
+        "--listen=nowhere"}) {
     BrokerProcess broker(options(temp_.path(), {wrong}));
     EXPECT_EQ(broker.start_and_fail(), 2) << wrong << broker.log();
   }
