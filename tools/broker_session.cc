@@ -9,16 +9,23 @@
 
 namespace waybill::cli {
 
-BrokerSession::BrokerSession(Console& console, std::string endpoint)
-    : console_(console), endpoint_(std::move(endpoint)) {}
+BrokerSession::BrokerSession(Console& console, std::string endpoint, Credentials credentials)
+    : console_(console), endpoint_(std::move(endpoint)), credentials_(std::move(credentials)) {}
 
 BrokerSession::~BrokerSession() = default;
 
+ClientOptions BrokerSession::client_options() const {
+  ClientOptions options;
+  options.endpoints = {endpoint_};
+  options.client_name = "waybill-cli";
+  options.user = credentials_.user;
+  options.token = credentials_.token;
+  return options;
+}
+
 BlockingClient& BrokerSession::client() {
   if (!client_) {
-    ClientOptions options;
-    options.endpoints = {endpoint_};
-    options.client_name = "waybill-cli";
+    ClientOptions options = client_options();
     if (request_timeout_) options.request_timeout = *request_timeout_;
     client_ = std::make_unique<BlockingClient>(std::move(options));
   }
@@ -43,6 +50,10 @@ std::string BrokerSession::next_step(const RequestError& error, std::string_view
         "no broker at {}: start one with 'waybilld --data DIRECTORY',\n"
         "or name another with --broker HOST:PORT or WAYBILL_BROKER",
         escaped_line(endpoint_));
+  }
+  if (error.code == Errc::kUnauthenticated) {
+    return "say who you are with --user or WAYBILL_USER,\n"
+           "and prove it with --token-file or WAYBILL_TOKEN";
   }
   bool topic = error.code == Errc::kUnknownTopic;
   bool group = error.code == Errc::kUnknownGroup;

@@ -10,19 +10,22 @@
 
 #include "client/blocking_client.h"
 #include "tools/console.h"
+#include "tools/credentials.h"
 #include "tools/exit_code.h"
 
 namespace waybill::cli {
 
 class BrokerSession {
  public:
-  BrokerSession(Console& console, std::string endpoint);
+  BrokerSession(Console& console, std::string endpoint, Credentials credentials = {});
   BrokerSession(const BrokerSession&) = delete;
   BrokerSession& operator=(const BrokerSession&) = delete;
   ~BrokerSession();
 
   [[nodiscard]] Console& console() { return console_; }
   [[nodiscard]] const std::string& endpoint() const { return endpoint_; }
+  /// How any client of this command reaches the broker.
+  [[nodiscard]] ClientOptions client_options() const;
   /// Connects when it is first needed.
   BlockingClient& client();
   /// For a command that itself repeats what was not answered. Call it before client().
@@ -47,6 +50,7 @@ class BrokerSession {
 
   Console& console_;
   std::string endpoint_;
+  Credentials credentials_;
   std::optional<std::chrono::milliseconds> request_timeout_;
   std::unique_ptr<BlockingClient> client_;
 };

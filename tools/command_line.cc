@@ -23,7 +23,8 @@ Exit codes:
 
 /// Stands in the help of each command, where CLI11 leaves out what is global.
 constexpr const char* kGlobal =
-    "Every command also takes --broker HOST:PORT, -o text|json|jsonl and -q ('waybill --help').\n";
+    "Every command also takes --broker HOST:PORT, --user NAME, --token-file FILE,\n"
+    "-o text|json|jsonl and -q ('waybill --help').\n";
 
 constexpr const char* kVersion = "waybill 0.1.0";
 
@@ -31,6 +32,11 @@ void add_global_options(CLI::App& app, GlobalOptions& global) {
   app.add_option("--broker", global.broker,
                  "The broker's address; also WAYBILL_BROKER; default 127.0.0.1:7450")
       ->type_name("HOST:PORT");
+  app.add_option("--user", global.user, "Who asks, where the broker has users; also WAYBILL_USER")
+      ->type_name("NAME");
+  app.add_option("--token-file", global.token_file,
+                 "A file that holds the user's token; or the token itself is in WAYBILL_TOKEN")
+      ->type_name("FILE");
   add_choice<OutputFormat, OutputFormat>(&app, "-o,--output", global.format,
                                          {{"text", OutputFormat::kText},
                                           {"json", OutputFormat::kJson},
@@ -106,6 +112,7 @@ std::variant<CommandLine, CommandLineEnd> parse_command_line(
   app.require_subcommand(1);
   CommandLine line;
   if (!environment.broker.empty()) line.global.broker = environment.broker;
+  line.global.user = environment.user;
   CommandSink sink{std::nullopt, environment.now};
   add_global_options(app, line.global);
   add_topic_commands(app, sink);
@@ -115,6 +122,7 @@ std::variant<CommandLine, CommandLineEnd> parse_command_line(
   add_consume_command(app, sink);
   add_dead_letter_commands(app, sink);
   add_outbox_commands(app, sink);
+  add_token_commands(app, sink);
   add_storage_commands(app, sink);
   add_bench_commands(app, sink);
   try {

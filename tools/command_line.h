@@ -12,6 +12,8 @@ namespace waybill::cli {
 
 struct GlobalOptions {
   std::string broker = "127.0.0.1:7450";
+  std::string user;
+  std::string token_file;
   OutputFormat format = OutputFormat::kText;
   bool quiet = false;
 };
@@ -31,6 +33,7 @@ struct CommandLineEnd {
 struct CommandLineEnvironment {
   std::string broker;  ///< $WAYBILL_BROKER, empty if unset
   WallTime now;        ///< for times such as now-10m
+  std::string user{};  ///< $WAYBILL_USER, empty if unset
 };
 
 /// `words` without the program's name.

@@ -158,4 +158,33 @@ void add_consume_command(CLI::App& app, CommandSink& sink) {
   });
 }
 
+void add_token_commands(CLI::App& app, CommandSink& sink) {
+  CLI::App* family = add_family(app, "token", "Make tokens for the users of a broker");
+  auto [make, made] = add_command<TokenNew>(
+      *family, "new", "Make a user's token, and the line for the broker's users file", sink);
+  make->add_option("user", made->user, "Whose token")->required();
+  auto parse = [rights = &made->rights](const std::vector<std::string>& texts) {
+    for (const std::string& text : texts) {
+      Reply<Grant> right = parse_grant(text);
+      if (!right) {
+        throw CLI::ValidationError("rights", escaped_line(right.error().explanation));
+      }
+      rights->push_back(std::move(*right));
+    }
+  };
+  make->add_option_function<std::vector<std::string>>(
+          "rights", parse,
+          "publish, consume, view, fix, redrive, discard, admin; all but admin also for a topic or "
+          "group, as publish:orders, or for all of one beginning, as fix:billing.*")
+      ->type_name("RIGHT");
+  make->add_option("--out", made->file,
+                   "Write the token there, into a new file that only you may read, and do not "
+                   "print it")
+      ->type_name("FILE");
+  make->footer(
+      "The token is not kept anywhere: the broker has only its SHA-256. The user says it with\n"
+      "--token-file or WAYBILL_TOKEN, and their name with --user or WAYBILL_USER. A broker reads\n"
+      "its users file at the start.");
+}
+
 }  // namespace waybill::cli

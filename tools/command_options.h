@@ -100,6 +100,7 @@ void add_group_commands(CLI::App& app, CommandSink& sink);
 void add_consume_command(CLI::App& app, CommandSink& sink);
 void add_dead_letter_commands(CLI::App& app, CommandSink& sink);
 void add_outbox_commands(CLI::App& app, CommandSink& sink);
+void add_token_commands(CLI::App& app, CommandSink& sink);
 void add_storage_commands(CLI::App& app, CommandSink& sink);
 void add_bench_commands(CLI::App& app, CommandSink& sink);
 

@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "protocol/model/grant.h"
 #include "protocol/model/group_policy.h"
 #include "protocol/model/message.h"
 #include "protocol/model/requests.h"
@@ -225,6 +226,14 @@ struct OutboxLane {
   bool paused = true;
 };
 
+// --- users ---
+
+struct TokenNew {
+  std::string user;
+  std::vector<Grant> rights;
+  std::string file;  ///< where the token goes; empty: it is printed
+};
+
 // --- storage ---
 
 struct StorageInfo {
@@ -250,7 +259,8 @@ using Command =
                  GroupCheck, GroupPause, GroupBrake, GroupReset, GroupDelete, Consume, Read,
                  DeadLetterList, DeadLetterShow, DeadLetterEdit, DeadLetterRedrive,
                  DeadLetterDiscard, OutboxDdl, OutboxRelayRun, OutboxStatusShow, OutboxLane,
-                 StorageInfo, StorageCheck, StorageDump, StorageProbe, Bench, BenchCompare>;
+                 TokenNew, StorageInfo, StorageCheck, StorageDump, StorageProbe, Bench,
+                 BenchCompare>;
 
 ExitCode run(const TopicCreate& command, BrokerSession& session);
 ExitCode run(const TopicSet& command, BrokerSession& session);
@@ -280,6 +290,7 @@ ExitCode run(const OutboxDdl& command, BrokerSession& session);
 ExitCode run(const OutboxRelayRun& command, BrokerSession& session);
 ExitCode run(const OutboxStatusShow& command, BrokerSession& session);
 ExitCode run(const OutboxLane& command, BrokerSession& session);
+ExitCode run(const TokenNew& command, BrokerSession& session);
 ExitCode run(const StorageInfo& command, BrokerSession& session);
 ExitCode run(const StorageCheck& command, BrokerSession& session);
 ExitCode run(const StorageDump& command, BrokerSession& session);

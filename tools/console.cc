@@ -70,18 +70,18 @@ bool Console::print_locked(std::string_view data) {
 }
 
 void Console::print_one(std::string_view text_form, std::string_view json_form) {
-  print(text() ? std::string(text_form) : std::string(json_form) + "\n");
+  print(text() ? escaped_text(text_form) : escaped_json(json_form) + "\n");
 }
 
 void Console::print_item(std::string_view text_form, std::string_view json_form) {
   std::lock_guard lock(mutex_);
   if (format_ == OutputFormat::kJson) {
-    print_locked((array_open_ ? ",\n " : "[") + std::string(json_form));
+    print_locked((array_open_ ? ",\n " : "[") + escaped_json(json_form));
     array_open_ = true;
   } else if (format_ == OutputFormat::kJsonLines) {
-    print_locked(std::string(json_form) + "\n");
+    print_locked(escaped_json(json_form) + "\n");
   } else {
-    print_locked(text_form);
+    print_locked(escaped_text(text_form));
   }
 }
 
@@ -95,7 +95,7 @@ void Console::say(std::string_view line) {
   std::lock_guard lock(mutex_);
   if (quiet_) return;
   clear_progress_locked();
-  streams_.err(line.ends_with('\n') ? std::string(line) : std::string(line) + "\n");
+  streams_.err(escaped_text(line) + (line.ends_with('\n') ? "" : "\n"));
 }
 
 void Console::complain(std::string_view what, std::string_view next) {
@@ -103,12 +103,7 @@ void Console::complain(std::string_view what, std::string_view next) {
   clear_progress_locked();
   bool red = streams_.colour && streams_.err_is_terminal;
   std::string text = red ? "\x1b[31merror:\x1b[0m " : "error: ";
-  text += std::string(what) + "\n";
-  while (!next.empty()) {
-    std::size_t end = next.find('\n');
-    text += "  " + std::string(next.substr(0, end)) + "\n";
-    next.remove_prefix(end == std::string_view::npos ? next.size() : end + 1);
-  }
+  text += indented(escaped_text(what), "  ").erase(0, 2) + indented(escaped_text(next), "  ");
   streams_.err(text);
 }
 
@@ -116,7 +111,7 @@ void Console::progress(std::string_view line) {
   std::lock_guard lock(mutex_);
   if (!shows_progress()) return;
   clear_progress_locked();
-  streams_.err(line);
+  streams_.err(escaped_line(line));
   progress_shown_ = !line.empty();
 }
 
@@ -135,7 +130,7 @@ bool Console::confirm(std::string_view question, bool assume_yes) {
   {
     std::lock_guard lock(mutex_);
     clear_progress_locked();
-    streams_.err(std::string(question) + " [y/N] ");
+    streams_.err(escaped_text(question) + " [y/N] ");
   }
   std::optional<std::string> answer = streams_.read_answer();
   if (answer && (*answer == "y" || *answer == "Y" || *answer == "yes")) return true;

@@ -1,5 +1,8 @@
 // Where a command speaks: data to stdout, everything said to a person to stderr, questions only
 // where a person sits. One object per process; any thread.
+//
+// All of it is escaped here (D18), whatever users put into it, so that no command can forget to;
+// only print() takes data as it is. Escaping twice changes nothing.
 #pragma once
 
 #include <functional>

@@ -40,12 +40,7 @@ std::string attempts_text(const std::vector<Attempt>& attempts) {
     text += fmt::format("    delivery {} ended {} after {} ms: {} {}\n", attempt.delivery,
                         time_text(attempt.at), attempt.duration_ms,
                         name(attempt.failure.failure_class), escaped_line(attempt.failure.code));
-    std::string detail = escaped_text(attempt.failure.detail);
-    for (std::size_t at = 0; at < detail.size();) {
-      std::size_t end = std::min(detail.find('\n', at), detail.size());
-      text += "      " + detail.substr(at, end - at) + "\n";
-      at = end + 1;
-    }
+    text += indented(escaped_text(attempt.failure.detail), "      ");
   }
   return text;
 }
@@ -83,7 +78,7 @@ std::string show_text(const ShowDeadLetterReply& reply, const std::string& group
                         shown_bytes(header.value, kDetailColumns));
   }
   return text + fmt::format("  value: {}\n", payload_kind(newest.value)) +
-         payload_text(newest.value);
+         indented(payload_text(newest.value), "    ");
 }
 
 }  // namespace
@@ -95,9 +90,8 @@ ExitCode run(const DeadLetterList& command, BrokerSession& session) {
   if (!reply) return session.report(reply.error(), selection->group);
   Console& console = session.console();
   if (console.format() == OutputFormat::kJson) {
-    console.print(
-        dead_letters_json(reply->fingerprints, reply->dead_letters, reply->more, selection->group) +
-        "\n");
+    console.print_one({}, dead_letters_json(reply->fingerprints, reply->dead_letters, reply->more,
+                                            selection->group));
   } else if (console.format() == OutputFormat::kJsonLines) {
     for (const DeadLetterSummary& one : reply->dead_letters) {
       console.print_item({}, to_json(one, selection->group));

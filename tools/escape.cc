@@ -100,6 +100,34 @@ std::string escaped_text(std::string_view text) {
   return escaped(text, true);
 }
 
+std::string indented(std::string_view text, std::string_view margin) {
+  std::string out;
+  while (!text.empty()) {
+    std::size_t end = std::min(text.find('\n'), text.size());
+    out += std::string(margin) + std::string(text.substr(0, end)) + "\n";
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return out;
+}
+
+std::string escaped_json(std::string_view json) {
+  std::string out;
+  out.reserve(json.size());
+  while (!json.empty()) {
+    Character character = next_character(json);
+    char32_t code = character.valid ? character.code : 0xfffd;
+    // Between tokens JSON may have a newline or a tab; the others can only be inside of strings.
+    bool blank = code == '\n' || code == '\t';
+    if (!character.valid || (is_control(code) && !blank) || is_layout(code)) {
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(code));
+    } else {
+      out += json.substr(0, character.size);
+    }
+    json.remove_prefix(character.size);
+  }
+  return out;
+}
+
 std::string shortened(std::string_view text, std::size_t columns) {
   // No character becomes shorter by escaping, so the rest need not be looked at.
   std::string line = escaped_line(text.substr(0, std::min(text.size(), columns * 4 + 4)));

@@ -21,6 +21,12 @@ bool is_text(std::string_view text);
 std::string escaped_line(std::string_view text);
 /// As escaped_line, but newlines and tabs stay.
 std::string escaped_text(std::string_view text);
+/// Each line of a text behind `margin`, so that none can pass for a line of ours; ends with a
+/// newline unless there is no text.
+std::string indented(std::string_view text, std::string_view margin);
+/// A JSON text in which what a terminal would obey is \uXXXX: the same JSON, shown safely. Bytes
+/// that are not UTF-8 become U+FFFD, since JSON has no others.
+std::string escaped_json(std::string_view json);
 /// escaped_line cut to `columns` characters, ending with "…" if it was cut.
 std::string shortened(std::string_view text, std::size_t columns);
 /// What a person sees of a key or value: text escaped, anything else as "0x…" (shortened).

@@ -340,6 +340,13 @@ std::string version_json(std::string_view id, std::uint32_t version) {
   return json::serialize(json::object{{"id", id}, {"version", version}});
 }
 
+std::string token_json(std::string_view user, std::string_view token, std::string_view line) {
+  json::object object{{"user", user}};
+  if (!token.empty()) object.emplace("token", token);
+  object.emplace("line", line);
+  return json::serialize(object);
+}
+
 std::string done_json(std::string_view verb, std::string_view name) {
   return json::serialize(json::object{{verb, name}});
 }

@@ -38,6 +38,8 @@ std::string diff_json(std::string_view id, std::string_view diff);
 /// {"id":"billing/0-3","version":1}
 std::string version_json(std::string_view id, std::uint32_t version);
 
+/// {"user":"anna","token":"…","line":"anna … view fix"}; without a token that is empty.
+std::string token_json(std::string_view user, std::string_view token, std::string_view line);
 /// What a command did: {"deleted":"orders"}.
 std::string done_json(std::string_view verb, std::string_view name);
 /// {"<verb>":3,"skipped":1}

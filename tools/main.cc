@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <exception>
 
+#include "protocol/base/heap.h"
 #include "tools/broker_session.h"
 #include "tools/command_line.h"
 #include "tools/stop_signal.h"
@@ -12,10 +13,15 @@ namespace {
 
 using namespace waybill::cli;
 
+/// Empty if unset.
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
 int run_main(std::vector<std::string> words) {
-  const char* broker = std::getenv("WAYBILL_BROKER");
-  CommandLineEnvironment environment{broker != nullptr ? broker : "",
-                                     waybill::SystemClock().wall()};
+  CommandLineEnvironment environment{variable("WAYBILL_BROKER"), waybill::SystemClock().wall(),
+                                     variable("WAYBILL_USER")};
   auto parsed = parse_command_line(std::move(words), environment);
   ConsoleStreams streams = process_streams();
   if (auto* end = std::get_if<CommandLineEnd>(&parsed)) {
@@ -28,7 +34,13 @@ int run_main(std::vector<std::string> words) {
   }
   auto& line = std::get<CommandLine>(parsed);
   Console console(std::move(streams), line.global.format, line.global.quiet);
-  BrokerSession session(console, line.global.broker);
+  Checked<Credentials> credentials =
+      find_credentials(line.global.user, line.global.token_file, variable("WAYBILL_TOKEN"));
+  if (!credentials) {
+    console.complain(credentials.error().text);
+    return static_cast<int>(ExitCode::kUsage);
+  }
+  BrokerSession session(console, line.global.broker, std::move(*credentials));
   ExitCode code =
       std::visit([&](const auto& command) { return run(command, session); }, line.command);
   return static_cast<int>(code);
@@ -37,6 +49,7 @@ int run_main(std::vector<std::string> words) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  waybill::keep_freed_memory();
   waybill::cli::StopSignal::ignore_broken_pipes();
   try {
     return run_main({argv + 1, argv + argc});

@@ -2,6 +2,7 @@
 
 #include <netinet/tcp.h>
 
+#include <algorithm>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
@@ -89,6 +90,40 @@ Right right_beyond(const DeleteGroupRequest& request) {
 }
 Right right_beyond(const ResetGroupRequest& request) {
   return request.include_dead ? Right::kDiscard : Right::kNone;
+}
+
+/// The topics and groups that a request is about; an empty list: none but those for which it was
+/// let in before. Nothing: not known, so that only a right without limits will do.
+using Places = std::optional<std::vector<std::string>>;
+
+template <class Request>
+Places places_of(const Request& request, const Catalog& catalog) {
+  auto named = [&](TopicId id) {
+    const TopicInfo* topic = catalog.topic(id);
+    return topic != nullptr ? std::vector{topic->name} : std::vector<std::string>();
+  };
+  if constexpr (std::is_same_v<Request, PublishRequest>) {
+    std::vector<std::string> names;
+    for (const PublishPart& part : request.parts) {
+      for (std::string& name : named(part.topic)) names.push_back(std::move(name));
+    }
+    return names;
+  } else if constexpr (std::is_same_v<Request, ReadRequest>) {
+    return named(request.topic);
+  } else if constexpr (requires { request.selection; }) {
+    return std::vector{request.selection.group};
+  } else if constexpr (requires { request.group; }) {
+    return std::vector{request.group};
+  } else if constexpr (std::is_same_v<Request, DeleteGroupRequest> ||
+                       std::is_same_v<Request, ResetGroupRequest>) {
+    return std::vector{request.name};
+  } else if constexpr (std::is_same_v<Request, OpenProducerRequest> ||
+                       std::is_same_v<Request, UnsubscribeRequest> ||
+                       std::is_same_v<Request, SettleRequest> ||
+                       std::is_same_v<Request, ExtendRequest>) {
+    return std::vector<std::string>();
+  }
+  return std::nullopt;
 }
 
 RequestError unauthenticated(const HelloRequest& hello) {
@@ -310,7 +345,7 @@ void Connection::dispatch(const Frame& frame) {
     return;
   }
   const RequestKindFacts* facts = find_request_kind(header.kind);
-  if (facts != nullptr && !may(facts->right)) {
+  if (facts != nullptr && user_ != nullptr && !user_->may(facts->right)) {
     refuse(header, facts->right);
     return;
   }
@@ -351,8 +386,8 @@ bool Connection::try_handle(const Frame& frame) {
     send_error(correlation, kKind, request.error());
     return true;
   }
-  if (Right more = right_beyond(*request); !may(more)) {
-    refuse(frame.header, more);
+  if (std::optional<Right> right = lacking(*request)) {
+    refuse(frame.header, *right);
     return true;
   }
   if constexpr (requires { request->by; }) {
@@ -374,15 +409,24 @@ bool Connection::try_handle(const Frame& frame) {
   return true;
 }
 
-bool Connection::may(Right right) const {
-  return user_ == nullptr || user_->rights.hold(right);
+template <class Request>
+std::optional<Right> Connection::lacking(const Request& request) const {
+  if (user_ == nullptr) return std::nullopt;
+  for (Right right : {find_request_kind(Wire<Request>::kKind)->right, right_beyond(request)}) {
+    if (user_->may_everywhere(right)) continue;
+    Places places = places_of(request, *host_.catalog());
+    auto allowed = [&](const std::string& place) { return user_->may(right, place); };
+    if (!places || !user_->may(right) || !std::ranges::all_of(*places, allowed)) return right;
+  }
+  return std::nullopt;
 }
 
 void Connection::refuse(const FrameHeader& header, Right right) {
+  std::string text = "user \"" + user_->name + "\" lacks the right \"";
+  text += name(right);
+  text += user_->may(right) ? "\" for this topic or group" : "\"";
   send_error(header.correlation, header.kind,
-             {Errc::kNotAuthorized, "user \"" + user_->name + "\" lacks the right \"" +
-                                        std::string(name(right)) +
-                                        "\"; whoever keeps the broker's users file can add it"});
+             {Errc::kNotAuthorized, text + "; whoever keeps the broker's users file can add it"});
 }
 
 void Connection::handle_credit(const Frame& frame) {

@@ -48,6 +48,8 @@ struct ConnectionHost {
   std::function<void()> touched;
   Uuid broker_id;
   const Users* users = nullptr;  ///< null: everybody may do everything
+  /// What names the topics of the thread's requests, now; for rights that are limited to some.
+  std::function<std::shared_ptr<const Catalog>()> catalog;
   std::chrono::milliseconds hello_timeout;
   /// How long a closing connection may take to accept what is left to send.
   std::chrono::milliseconds drain_timeout;
@@ -87,7 +89,9 @@ class Connection final : public PushSink, public std::enable_shared_from_this<Co
   template <class Request>
   bool try_handle(const Frame& frame);
   void handle_credit(const Frame& frame);
-  [[nodiscard]] bool may(Right right) const;
+  /// A right that the user needs for the request and does not have for what it is about.
+  template <class Request>
+  std::optional<Right> lacking(const Request& request) const;
   void refuse(const FrameHeader& header, Right right);
   template <class ReplyStruct>
   void answer(RequestKind kind, std::uint32_t correlation, std::size_t cost,

@@ -17,6 +17,7 @@
 #include "broker/server/log.h"
 #include "broker/server/server.h"
 #include "broker/server/users.h"
+#include "protocol/base/heap.h"
 
 namespace waybill {
 namespace {
@@ -36,13 +37,11 @@ constexpr const char* kFooter =
     "  4  another process uses the data directory\n"
     "  5  cannot listen on an address\n\n"
     "HTTP: /livez, /readyz, /metrics (Prometheus), open to whoever reaches the address.\n\n"
-    "Users file, read at the start: a line NAME SHA256-OF-TOKEN RIGHT... for each user, # begins "
-    "a\n"
-    "comment; 'waybill token new NAME' makes a token and its line. Rights: publish, consume; "
-    "view,\n"
-    "fix, redrive, discard (dead letters); admin (topics, groups, producers). Names and counts "
-    "are\n"
-    "open to every user.";
+    "Users file, read at the start: for each user a line NAME SHA256-OF-TOKEN RIGHT...;\n"
+    "# begins a comment; 'waybill token new NAME' makes a token and its line. Rights:\n"
+    "publish, consume; view, fix, redrive, discard (dead letters); admin (topics, groups,\n"
+    "producers). All but admin may be limited to a topic or group, as publish:orders or\n"
+    "fix:billing.*. Names and counts are open to every user.";
 
 struct Arguments {
   std::string data;
@@ -236,5 +235,6 @@ int main_program(int argc, char** argv) {
 }  // namespace waybill
 
 int main(int argc, char** argv) {
+  waybill::keep_freed_memory();
   return waybill::main_program(argc, argv);
 }

@@ -174,14 +174,17 @@ void Server::Running::recover(std::uint16_t thread_count) {
 void Server::Running::make_listeners(std::vector<Descriptor> sockets) {
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     Worker& worker = workers_[i];
-    worker.thread->call([this, &worker, &socket = sockets[i]] {
-      ConnectionHost host{.gateway = worker.thread->gateway(),
-                          .counters = counters_,
-                          .touched = [thread = worker.thread.get()] { thread->touch_home(); },
-                          .broker_id = directory_->superblock().broker_id,
-                          .users = config_.users.get(),
-                          .hello_timeout = config_.hello_timeout,
-                          .drain_timeout = config_.drain_timeout};
+    worker.thread->call([this, i, &worker, &socket = sockets[i]] {
+      ConnectionHost host{
+          .gateway = worker.thread->gateway(),
+          .counters = counters_,
+          .touched = [thread = worker.thread.get()] { thread->touch_home(); },
+          .broker_id = directory_->superblock().broker_id,
+          .users = config_.users.get(),
+          .catalog = [home = worker.thread->find(
+                          ShardIndex{static_cast<std::uint16_t>(i)})] { return home->catalog(); },
+          .hello_timeout = config_.hello_timeout,
+          .drain_timeout = config_.drain_timeout};
       worker.listener = std::make_unique<Listener>(worker.thread->context(), std::move(socket),
                                                    std::move(host), config_.max_connections);
     });

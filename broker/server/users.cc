@@ -62,21 +62,26 @@ std::optional<Hash> parse_hash(std::string_view text) {
   return hash;
 }
 
-std::string names_of_rights() {
-  std::string names;
-  for (Right right : all_rights()) {
-    names += names.empty() ? "" : ", ";
-    names += name(right);
-  }
-  return names;
-}
-
 RequestError cannot_read(const std::filesystem::path& path, int error) {
   return invalid(path.string() + ": cannot be read (" + std::strerror(error) +
                  "); --users names a file of lines \"NAME SHA256-OF-TOKEN RIGHTS\"");
 }
 
 }  // namespace
+
+bool User::may(Right right) const {
+  return right == Right::kNone || std::ranges::find(grants, right, &Grant::right) != grants.end();
+}
+
+bool User::may(Right right, std::string_view topic_or_group) const {
+  return right == Right::kNone || std::ranges::any_of(grants, [&](const Grant& grant) {
+           return grant.right == right && grant.covers(topic_or_group);
+         });
+}
+
+bool User::may_everywhere(Right right) const {
+  return right == Right::kNone || std::ranges::find(grants, Grant{right}) != grants.end();
+}
 
 Users::Hash Users::hash_of(std::string_view token) {
   Hash hash{};
@@ -123,11 +128,9 @@ Reply<void> Users::add(std::string_view line) {
   }
   entry.token_hash = *hash;
   for (std::size_t i = 2; i < words.size(); ++i) {
-    std::optional<Right> right = parse_right(words[i]);
-    if (!right) {
-      return invalid(in_quotes(words[i]) + " is no right; there are " + names_of_rights());
-    }
-    entry.user.rights.add(*right);
+    Reply<Grant> grant = parse_grant(words[i]);
+    if (!grant) return grant.error();
+    entry.user.grants.push_back(std::move(*grant));
   }
   for (const auto& [name, other] : users_) {
     if (other.token_hash != entry.token_hash || name == entry.user.name) continue;

@@ -2,7 +2,7 @@
 //
 //   # name  SHA-256 of the token, in hex                                      rights
 //   orders  5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5  publish consume
-//   anna    9af15b336e6a9619928537df30b2e6a2376569fcf9d7e773eccede65606529a0  view fix redrive
+//   anna    9af15b336e6a9619928537df30b2e6a2376569fcf9d7e773eccede65606529a0  view fix:billing.*
 //
 // `waybill token new NAME` makes a token and its line. A token is random, 256 bits: its hash cannot
 // be guessed, so it needs no salt and no slow hashing, and whoever reads the file learns no token.
@@ -15,15 +15,23 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "protocol/model/grant.h"
 #include "protocol/model/reply.h"
-#include "protocol/model/right.h"
 
 namespace waybill {
 
 struct User {
   std::string name;
-  Rights rights;
+  std::vector<Grant> grants;
+
+  // Every user may what needs no right.
+  /// Somewhere at least.
+  [[nodiscard]] bool may(Right right) const;
+  /// For the topic or group of that name.
+  [[nodiscard]] bool may(Right right, std::string_view topic_or_group) const;
+  [[nodiscard]] bool may_everywhere(Right right) const;
 };
 
 /// Immutable; all threads read it.

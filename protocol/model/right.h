@@ -26,18 +26,4 @@ std::string_view name(Right right);
 std::span<const Right> all_rights();
 std::optional<Right> parse_right(std::string_view text);
 
-/// Some of the rights.
-class Rights {
- public:
-  constexpr void add(Right right) { bits_ |= bit(right); }
-  [[nodiscard]] constexpr bool hold(Right right) const {
-    return right == Right::kNone || (bits_ & bit(right)) != 0;
-  }
-  friend constexpr bool operator==(Rights, Rights) = default;
-
- private:
-  static constexpr unsigned bit(Right right) { return 1U << static_cast<unsigned>(right); }
-  unsigned bits_ = 0;
-};
-
 }  // namespace waybill

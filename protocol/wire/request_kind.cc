@@ -20,7 +20,7 @@ constexpr auto kFacts = std::to_array<RequestKindFacts>({
     {RequestKind::kAlterTopic, "alter_topic", kYes, kNo, kYes, Right::kAdmin},
     {RequestKind::kOpenProducer, "open_producer", kYes, kNo, kYes, Right::kPublish},
     {RequestKind::kPublish, "publish", kYes, kNo, kNo, Right::kPublish},
-    {RequestKind::kListProducers, "list_producers", kYes, kNo, kYes, Right::kNone},
+    {RequestKind::kListProducers, "list_producers", kYes, kNo, kYes, Right::kAdmin},
     {RequestKind::kRemoveProducer, "remove_producer", kYes, kNo, kNo, Right::kAdmin},
     {RequestKind::kRead, "read", kYes, kNo, kYes, Right::kConsume},
     {RequestKind::kCreateGroup, "create_group", kYes, kNo, kYes, Right::kAdmin},

@@ -24,6 +24,8 @@ TEST(Client, SaysWhoItIsInHello) {
   ClientOptions options = broker.options();
   options.instance.uuid = SeededRandom(5).uuid();
   options.instance_start = 42;
+  options.user = "anna";
+  options.token = "secret";
   BlockingClient client(options);
   auto connected = client.async().async_connect(use_future);
 
@@ -32,6 +34,8 @@ TEST(Client, SaysWhoItIsInHello) {
   EXPECT_EQ(hello.client_name, "the test");
   EXPECT_EQ(hello.instance, options.instance);
   EXPECT_EQ(hello.instance_start, 42);
+  EXPECT_EQ(hello.user, "anna");
+  EXPECT_EQ(hello.token, "secret");
   Reply<HelloReply> reply = wait(std::move(connected));
   ASSERT_TRUE(reply.ok());
   EXPECT_EQ(reply->broker_version, "fake");
@@ -137,6 +141,19 @@ TEST(Client, ReportsARefusedHello) {
   ASSERT_FALSE(reply.ok());
   EXPECT_EQ(reply.error().code, Errc::kUnsupportedVersion);
   EXPECT_EQ(reply.error().explanation, "this broker speaks versions 2 to 3, you speak 1");
+}
+
+TEST(Client, D18DoesNotWaitForABrokerThatDoesNotKnowItsToken) {
+  FakeBroker broker;
+  ClientOptions options = broker.options();
+  options.wait_for_broker = true;
+  BlockingClient client(options);
+  auto connected = client.async().async_connect(use_future);
+  Peer peer = broker.accept();
+  peer.refuse(peer.expect<HelloRequest>(), Errc::kUnauthenticated, "no such token");
+  Reply<HelloReply> reply = wait(std::move(connected));
+  ASSERT_FALSE(reply.ok());
+  EXPECT_EQ(reply.error().code, Errc::kUnauthenticated);
 }
 
 TEST(Client, GivesUpABrokerThatNeverSaysHello) {

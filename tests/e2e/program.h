@@ -36,6 +36,7 @@ struct ProgramOptions {
   std::string broker{};        ///< WAYBILL_BROKER; empty: unset
   std::string input{};         ///< its whole standard input; never a terminal
   bool ordinary_user = false;  ///< requires root: runs as nobody
+  Words variables{};           ///< more of its environment, as "NAME=value"
 };
 
 struct Finished {
@@ -137,6 +138,7 @@ class Program {
     argv.push_back(nullptr);
     Words variables{"PATH=/usr/bin:/bin", "TMPDIR=/tmp", "HOME=/nonexistent", "LC_ALL=C"};
     if (!options.broker.empty()) variables.push_back("WAYBILL_BROKER=" + options.broker);
+    variables.insert(variables.end(), options.variables.begin(), options.variables.end());
     std::vector<char*> environment;
     for (std::string& variable : variables) environment.push_back(variable.data());
     environment.push_back(nullptr);

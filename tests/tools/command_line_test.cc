@@ -64,6 +64,26 @@ TEST(CommandLineTest, TheBrokerComesFromTheEnvironmentUnlessSaid) {
   }
 }
 
+TEST(CommandLineTest, D18WhoAsksComesFromTheEnvironmentUnlessSaidAndATokenOnlyFromAFile) {
+  auto parsed = parse_command_line({"topic", "list"}, {"", kNow, "anna"});
+  EXPECT_EQ(std::get<CommandLine>(parsed).global.user, "anna");
+  parsed = parse_command_line({"topic", "list", "--user", "bert", "--token-file", "t"},
+                              {"", kNow, "anna"});
+  EXPECT_EQ(std::get<CommandLine>(parsed).global.user, "bert");
+  EXPECT_EQ(std::get<CommandLine>(parsed).global.token_file, "t");
+  EXPECT_TRUE(usage_of({"topic", "list", "--token", "secret"}).contains("'--token'"));
+}
+
+TEST(CommandLineTest, D18ATokenIsMadeForAUserWithRights) {
+  auto token = command<TokenNew>({"token", "new", "anna", "view", "fix:b.*", "--out", "f"});
+  EXPECT_EQ(token.user, "anna");
+  EXPECT_EQ(token.rights, (std::vector<Grant>{{Right::kView}, {Right::kFix, "b.*"}}));
+  EXPECT_EQ(token.file, "f");
+  EXPECT_TRUE(command<TokenNew>({"token", "new", "anna"}).rights.empty());
+  EXPECT_TRUE(usage_of({"token", "new", "anna", "fly"}).contains("\"fly\" is no right"));
+  usage_of({"token", "new"});
+}
+
 TEST(CommandLineTest, MisspelledWordsGetASuggestion) {
   EXPECT_TRUE(usage_of({"topik"}).contains("did you mean 'topic'?"));
   EXPECT_TRUE(usage_of({"topic", "craete"}).contains("did you mean 'create'?"));
@@ -95,7 +115,7 @@ TEST(CommandLineTest, EveryCommandHasHelp) {
       {"producer", "remove"}, {"dlq", "show"},      {"dlq", "edit"},
       {"dlq", "redrive"},     {"dlq", "discard"},   {"outbox", "ddl"},
       {"outbox", "relay"},    {"outbox", "status"}, {"outbox", "pause"},
-      {"outbox", "resume"},   {"topic", "set"}};
+      {"outbox", "resume"},   {"topic", "set"},     {"token", "new"}};
   for (Words words : commands) {
     words.push_back("--help");
     CommandLineEnd help = end_of(words);

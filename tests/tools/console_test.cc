@@ -124,6 +124,34 @@ TEST(ConsoleTest, AReaderThatIsGoneIsRemembered) {
   EXPECT_TRUE(console.reader_gone());
 }
 
+TEST(ConsoleTest, NothingButDataIsSaidAsItIs_D18) {
+  const std::string hostile = "\x1b[2J\xc2\x9b\xe2\x80\xae\x7f";
+  const std::string text = "\\x1b[2J\\x9b\\u{202e}\\x7f";
+  for (OutputFormat format : {OutputFormat::kText, OutputFormat::kJson, OutputFormat::kJsonLines}) {
+    FakeTerminal terminal;
+    Console console(terminal.streams(true), format, false);
+    console.say(hostile);
+    console.progress(hostile);
+    EXPECT_FALSE(console.confirm(hostile, false));
+    console.print_one(hostile, "\"" + hostile + "\"");
+    console.print_item(hostile, "\"" + hostile + "\"");
+    console.finish_items();
+    const std::string cleared = "\r\x1b[K";
+    EXPECT_EQ(terminal.err, text + "\n" + text + cleared + text + " [y/N] nothing was changed\n");
+    const std::string json = R"("\u001b[2J\u009b\u202e\u007f")";
+    EXPECT_EQ(terminal.out, format == OutputFormat::kText   ? text + text
+                            : format == OutputFormat::kJson ? json + "\n[" + json + "]\n"
+                                                            : json + "\n" + json + "\n");
+  }
+}
+
+TEST(ConsoleTest, AComplaintCannotHoldASecondOne_D18) {
+  FakeTerminal terminal;
+  Console console(terminal.streams(false), OutputFormat::kText, false);
+  console.complain("no group 'x\nerror: \x1b[2J'", "look\nthere");
+  EXPECT_EQ(terminal.err, "error: no group 'x\n  error: \\x1b[2J'\n  look\n  there\n");
+}
+
 TEST(ConsoleTest, ValuesAreEscapedOnATerminalOnly_D18) {
   FakeTerminal terminal;
   Console on(terminal.streams(true), OutputFormat::kText, false);

@@ -31,6 +31,20 @@ TEST(EscapeTest, TextKeepsNewlinesAndTabsOnly) {
   EXPECT_EQ(escaped_text("a\n\tb\r\x1b"), "a\n\tb\\r\\x1b");
 }
 
+TEST(EscapeTest, JsonStaysTheSameJson_D18) {
+  EXPECT_EQ(escaped_json("{\"a\": \"gr\xc3\xbcn\",\n\t\"b\": 1}"),
+            "{\"a\": \"gr\xc3\xbcn\",\n\t\"b\": 1}");
+  EXPECT_EQ(escaped_json("\"\x7f\xc2\x9b\xe2\x80\xae\xef\xbb\xbf\""),
+            R"("\u007f\u009b\u202e\ufeff")");
+  EXPECT_EQ(escaped_json("\"\xff\""), R"("\ufffd")") << "else it would be no JSON";
+}
+
+TEST(EscapeTest, LinesGetAMargin) {
+  EXPECT_EQ(indented("a\n\nb", "  "), "  a\n  \n  b\n");
+  EXPECT_EQ(indented("a\n", "  "), "  a\n");
+  EXPECT_EQ(indented("", "  "), "");
+}
+
 TEST(EscapeTest, BrokenUtf8IsShownByteByByte) {
   EXPECT_EQ(escaped_line("\xff\xc3"), "\\xff\\xc3");
   EXPECT_EQ(escaped_line("\xc0\x80"), "\\xc0\\x80") << "overlong";

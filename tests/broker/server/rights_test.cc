@@ -40,7 +40,10 @@ Config with_users() {
     text += line_of(word, word);
     all += word + " ";
   }
-  text += line_of("everything", all) + line_of("keeper", "admin discard");
+  text += line_of("everything", all) + line_of("keeper", "admin discard") +
+          line_of("limited",
+                  "publish:orders consume:bill* consume:orders view:billing admin "
+                  "fix:billing redrive:billing discard:billing");
   Config config;
   config.http.reset();
   config.log_level = LogLevel::kOff;
@@ -158,8 +161,7 @@ TEST_F(RightsTest, APipelineBehindAWrongTokenIsNotServed) {
 /// What each right opens, in words: what every user may is not repeated. A kind that the protocol
 /// gets has to be put here too.
 const std::map<std::string, std::set<std::string>> kOpened = {
-    {"nothing",
-     {"hello", "ping", "metadata", "describe_topic", "describe_group", "list_producers"}},
+    {"nothing", {"hello", "ping", "metadata", "describe_topic", "describe_group"}},
     {"publish", {"open_producer", "publish"}},
     {"consume", {"read", "subscribe", "unsubscribe", "credit", "settle", "extend"}},
     {"view", {"list_dead_letters", "show_dead_letter"}},
@@ -167,8 +169,9 @@ const std::map<std::string, std::set<std::string>> kOpened = {
     {"redrive", {"redrive"}},
     {"discard", {"discard"}},
     {"admin",
-     {"create_topic", "delete_topic", "remove_producer", "create_group", "alter_group",
-      "delete_group", "pause_group", "set_brake", "reset_group", "check_group"}}};
+     {"create_topic", "alter_topic", "delete_topic", "list_producers", "remove_producer",
+      "create_group", "alter_group", "delete_group", "pause_group", "set_brake", "reset_group",
+      "check_group"}}};
 
 TEST_F(RightsTest, D18EveryRightOpensItsKindsAndNoOther) {
   std::set<std::string> seen;
@@ -240,6 +243,66 @@ TEST_F(RightsTest, D18WhoRepairedIsTheUserWhateverTheRequestSays) {
   ASSERT_EQ(shown->versions.size(), 2u);
   EXPECT_EQ(shown->versions.at(1).by, "fix");
   EXPECT_EQ(shown->versions.at(1).note, "was no number");
+}
+
+TEST_F(RightsTest, D18LimitedRightsStopAtTheirTopicsAndGroups) {
+  make_dead_letter();
+  Guest all(broker_.port(), "everything");
+  TopicInfo orders = all.ask(MetadataRequest{{"orders"}})->catalog.topics.at(0);
+  TopicInfo other = all.ask(CreateTopicRequest{"orders2", 1}).value().topic;
+  CreateGroupRequest group;
+  group.name = "shipping";
+  group.topic = "orders";
+  group.policy.ordering = Ordering::kNone;
+  group.start.kind = StartKind::kEarliest;
+  ASSERT_TRUE(all.ask(group).ok());
+
+  Guest limited(broker_.port(), "limited");
+  EXPECT_TRUE(limited.ask(publish_to(orders.id, batch_of(1)))->parts.at(0).ok());
+  PublishRequest both = publish_to(orders.id, batch_of(1));
+  both.parts.push_back(publish_to(other.id, batch_of(1)).parts.front());
+  EXPECT_EQ(limited.ask(both).error().code, Errc::kNotAuthorized) << "not even a part of it";
+  EXPECT_EQ(limited.ask(read_from(orders.id))->end, Offset{2});
+  EXPECT_EQ(limited.ask(read_from(other.id)).error().code, Errc::kNotAuthorized);
+  EXPECT_EQ(limited.ask(read_from(TopicId{99})).error().code, Errc::kUnknownTopic);
+  OpenProducerRequest producer;
+  producer.id.uuid.bytes[0] = std::byte{1};
+  EXPECT_TRUE(limited.ask(producer).ok());
+
+  for (const std::string name : {"billing", "shipping", "nothing"}) {
+    const bool may = name == "billing";
+    auto check = [&](const auto& reply) {
+      EXPECT_EQ(!reply.ok() && reply.error() == Errc::kNotAuthorized, !may) << name;
+      if (may) return;
+      EXPECT_TRUE(reply.error().explanation.contains("for this topic or group"))
+          << reply.error().explanation;
+    };
+    ListDeadLettersRequest list;
+    list.selection.group = name;
+    check(limited.ask(list));
+    check(limited.ask(ShowDeadLetterRequest{name, {}}));
+    EditDeadLetterRequest edit;
+    edit.group = name;
+    check(limited.ask(edit));
+    RedriveRequest redrive;
+    redrive.selection.group = name;
+    redrive.selection.code = "no such code";
+    check(limited.ask(redrive));
+    DiscardRequest discard;
+    discard.selection = redrive.selection;
+    check(limited.ask(discard));
+    check(limited.ask(SubscribeRequest{may ? 1U : 2U, name}));
+    ResetGroupRequest reset;
+    reset.name = name;
+    reset.start.kind = StartKind::kEarliest;
+    reset.include_dead = true;
+    check(limited.ask(reset));
+  }
+  SettleRequest settle;
+  settle.subscription = 1;
+  Reply<SettleReply> settled = limited.ask(settle);
+  EXPECT_TRUE(settled.ok() || settled.error() != Errc::kNotAuthorized);
+  EXPECT_TRUE(limited.ask(UnsubscribeRequest{1}).ok());
 }
 
 TEST(Rights, WithoutUsersANameAndATokenMeanNothing) {

@@ -23,20 +23,23 @@ std::string problem(const std::string& text) {
 
 TEST(Users, D18NamesHashesAndRightsAreRead) {
   Reply<Users> users = Users::parse("# who may what\n\n  anna\t" + kAnna +
-                                    "  view fix\r\n\n  # more\nbert " + kBert);
+                                    "  view fix:billing.*\r\n\n  # more\nbert " + kBert);
   ASSERT_TRUE(users.ok()) << users.error().explanation;
   EXPECT_EQ(users->size(), 2u);
   const User* anna = users->find("anna", "secret of anna");
   ASSERT_NE(anna, nullptr);
   EXPECT_EQ(anna->name, "anna");
   for (Right right : all_rights()) {
-    EXPECT_EQ(anna->rights.hold(right), right == Right::kView || right == Right::kFix)
-        << name(right);
+    EXPECT_EQ(anna->may(right), right == Right::kView || right == Right::kFix) << name(right);
+    EXPECT_EQ(anna->may_everywhere(right), right == Right::kView) << name(right);
   }
+  EXPECT_TRUE(anna->may(Right::kFix, "billing.de"));
+  EXPECT_FALSE(anna->may(Right::kFix, "shipping"));
+  EXPECT_TRUE(anna->may(Right::kView, "shipping"));
   const User* bert = users->find("bert", "secret of bert");
   ASSERT_NE(bert, nullptr);
-  EXPECT_EQ(bert->rights, Rights{});
-  EXPECT_TRUE(bert->rights.hold(Right::kNone)) << "names and counts are every user's";
+  EXPECT_TRUE(bert->grants.empty());
+  EXPECT_TRUE(bert->may_everywhere(Right::kNone)) << "names and counts are every user's";
 }
 
 TEST(Users, D18ATokenIsItsUsersAloneAndWhole) {
@@ -84,6 +87,8 @@ TEST(Users, WhatIsWrongIsSaidWithItsLine) {
       {std::string(250, 'x') + " " + kBert + "\n", {"line 1:", "at most 249"}},
       {good + "bert " + kBert + " View\n", {"line 2:", "\"View\" is no right"}},
       {good + "bert " + kBert + " none\n", {"line 2:", "\"none\" is no right"}},
+      {good + "bert " + kBert + " admin:orders\n", {"line 2:", "the whole broker"}},
+      {good + "bert " + kBert + " view:a/b\n", {"line 2:", "\"view:a/b\"", "not allowed"}},
   };
   for (const Case& one : cases) {
     std::string said = problem(one.text);
