@@ -73,3 +73,19 @@ def table(scenario, servers, runs):
     rows += [cells(server, medians[server.name], first) for server in servers
              if medians[server.name]["tried"]]
     return f"### {scenario['title']}\n\n{render(rows)}\n"
+
+
+def overview(scenarios, servers, runs):
+    """All scenarios at once: a line for each server, then the latencies where the load is bounded."""
+    rates = [["messages/s", *(s["name"] for s in scenarios if "rate" not in s), "synced"]]
+    bounded = [s for s in scenarios if "publishers" in s]
+    latencies = [["p50 / p99", *(s["name"] for s in bounded), "synced"]]
+    for server in servers:
+        medians = {s["name"]: summary([run for run in runs if run["scenario"] == s["name"]
+                                       and run["server"] == server.name]) for s in scenarios}
+        rates.append([server.name, *(rate_text(medians[name]["rate"]) for name in rates[0][1:-1]),
+                      server.synced])
+        latencies.append([server.name, *(
+            f"{time_text(medians[name]['p50_us'])} / {time_text(medians[name]['p99_us'])}"
+            for name in latencies[0][1:-1]), server.synced])
+    return "\n\n".join(render(rows) for rows in (rates, latencies) if len(rows[0]) > 2)
