@@ -57,7 +57,8 @@ void Retention::look(Partition& partition, const TopicPolicy& policy) {
     const std::chrono::milliseconds age(now.milliseconds - segment.stored.milliseconds);
     const bool done = age >= policy.retention && segment.contents.end <= needed;
     const bool late = policy.drop_after.count() > 0 && age >= policy.drop_after;
-    const bool much = policy.drop_above > 0 && bytes > policy.drop_above;
+    // What is left is still that much: a segment may be larger than the limit.
+    const bool much = policy.drop_above > 0 && bytes - segment.payload >= policy.drop_above;
     if (!done && !late && !much) break;
     bytes -= segment.payload;
     to = segment.contents.end;
@@ -71,11 +72,11 @@ void Retention::look(Partition& partition, const TopicPolicy& policy) {
 void Retention::roll(Partition& partition, const TopicPolicy& policy) {
   const MonotonicTime now = log_.clock().monotonic();
   Flusher& flusher = log_.flusher();
-  const bool first = partition.rolled == MonotonicTime{};
+  if (partition.rolled == MonotonicTime{}) partition.rolled = now;
   const bool old = now - partition.rolled >= segment_age(policy);
   const bool large = policy.drop_above > 0 &&
                      flusher.growing(*partition.log) >= policy.drop_above / kSegmentsPerLimit;
-  if (first || ((old || large) && flusher.roll(*partition.log))) partition.rolled = now;
+  if ((old || large) && flusher.roll(*partition.log)) partition.rolled = now;
 }
 
 }  // namespace waybill

@@ -51,15 +51,15 @@ struct ShardOptions {
   std::size_t index_limit = 1'000'000;
 };
 
-/// Divides a shard's part of the memory budget: half for the newest messages, a quarter for what is
-/// on its way to the journal, an eighth for those who are behind; the rest is for what is being
-/// read, flushed and sent.
+/// Divides a shard's part of the memory budget: three eighths for the newest messages, a quarter
+/// for what is on its way to the journal, an eighth for those who are behind; the rest is for what
+/// is being read, flushed and sent, and for what the newest messages share frames with.
 inline void divide_memory(std::uint64_t bytes, ShardOptions& options) {
   // Two of the largest batches, or a publisher of such would wait for ever.
   constexpr std::uint64_t kLeastStaged = 2 * limits::kMaxBatch + limits::kFrameTarget;
   options.max_staged_bytes =
       std::clamp(bytes / 4, kLeastStaged, std::uint64_t{limits::kMaxStagedBytes});
-  options.tail_cache_bytes = bytes / 2;
+  options.tail_cache_bytes = bytes * 3 / 8;
   options.catch_up_cache_bytes = bytes / 8;
 }
 
