@@ -58,6 +58,7 @@ class Measurement {
     std::ranges::sort(times_);
     result_.writes = times_.size();
     result_.median = times_[times_.size() / 2];
+    result_.p99 = times_[times_.size() * 99 / 100];
     result_.slowest = times_.back();
     result_.bytes_per_second =
         static_cast<double>(result_.write_size * result_.writes) / std::max(time.count(), 1e-9);

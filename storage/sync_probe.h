@@ -26,6 +26,7 @@ struct ProbeResult {
   std::size_t depth = 0;  ///< writes in flight
   std::size_t writes = 0;
   Duration median{};   ///< from submission to durable
+  Duration p99{};      ///< 99 % took at most this
   Duration slowest{};  ///< of all
   double bytes_per_second = 0;
   bool chosen = false;  ///< the method that the broker uses here

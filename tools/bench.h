@@ -7,7 +7,10 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "client/client_options.h"
+#include "protocol/base/result.h"
 #include "protocol/model/group_policy.h"
 #include "protocol/model/reply.h"
 #include "tools/latency_histogram.h"
@@ -24,7 +27,9 @@ struct Bench {
   std::uint32_t publishers = 1;
   std::uint32_t consumers = 1;
   /// Of each publisher, while there is no rate: a new message follows each receipt.
-  std::uint32_t in_flight = 1000;
+  std::uint32_t in_flight = 10'000;
+  /// Of those, handed to the client together; 1: each by itself.
+  std::uint32_t batch = 500;
   /// Messages per second of all publishers together; 0: as fast as receipts come back.
   double rate = 0;
   std::chrono::milliseconds duration{10'000};
@@ -38,11 +43,54 @@ struct Bench {
   double dying = 0;    ///< percent that become dead letters at their first delivery
   bool keep = false;   ///< leave topic and group behind
   std::string result_file;
+  std::string page_file;         ///< the result as a page with charts
+  std::string latency_file;      ///< of the last hop that is measured, as HdrHistogram prints it
+  std::string device_directory;  ///< the data directory, measured beside; empty: not
+  std::uint32_t broker_pid = 0;  ///< whose CPU time is counted; 0: nobody's
 };
+
+struct BenchDevice {
+  std::string directory;
+};
+
+/// What a machine can do without any broker: the figures that results are held against.
+struct DeviceLimits {
+  struct Write {
+    std::size_t size = 0;
+    std::size_t depth = 0;  ///< in flight
+    std::chrono::nanoseconds p50{};
+    std::chrono::nanoseconds p99{};
+    double bytes_per_second = 0;
+  };
+  std::string directory;
+  std::string file_system;
+  std::string engine;         ///< as the broker would write there
+  std::vector<Write> writes;  ///< durable ones
+  std::chrono::nanoseconds loopback_p50{};
+  std::chrono::nanoseconds loopback_p99{};
+  double crc32c_bytes_per_second = 0;
+  double xxh3_bytes_per_second = 0;
+  double copy_bytes_per_second = 0;
+
+  /// Durable writes of 4 KiB, one at a time; nothing if they were not measured.
+  [[nodiscard]] const Write* small_write() const;
+};
+
+/// Some seconds; `progress` hears what is measured next. Errors as probe_directory; kIo also where
+/// there is no loopback.
+Result<DeviceLimits> measure_device(const std::string& directory,
+                                    const std::function<void(const std::string&)>& progress);
 
 struct BenchCompare {
   std::string before;
   std::string after;
+};
+
+/// What had been counted at a time, for a chart.
+struct BenchSample {
+  std::chrono::milliseconds elapsed{};
+  std::uint64_t confirmed = 0;
+  std::uint64_t settled = 0;
 };
 
 /// What was counted between the end of the warm-up and the end; of kConsume, all of it.
@@ -59,6 +107,9 @@ struct BenchResult {
   std::uint64_t all_ended = 0;    ///< acked or dead
   std::uint64_t redelivered = 0;  ///< deliveries that were not a message's first
   std::chrono::duration<double> client_cpu{};
+  std::optional<std::chrono::duration<double>> broker_cpu;
+  std::vector<BenchSample> samples;  ///< ten a second at most
+  std::optional<DeviceLimits> device;
   std::optional<RequestError> error;  ///< the first; a refused publish or a lost consumer
 };
 
@@ -70,14 +121,22 @@ struct BenchProgress {
   std::uint64_t settled = 0;
 };
 
-/// Runs the load against a topic and a group that exist. Blocking; `progress` is called from this
-/// thread, ten times a second. Ctrl-C ends the run early, with what was measured so far.
-BenchResult run_load(const Bench& bench, const std::string& endpoint, const std::string& topic,
+/// Runs the load against a topic and a group that exist, with clients that reach the broker as
+/// `reach` says. Blocking; `progress` is called from this thread, ten times a second. Ctrl-C ends
+/// the run early, with what was measured so far.
+BenchResult run_load(const Bench& bench, ClientOptions reach, const std::string& topic,
                      const std::string& group,
                      const std::function<void(const BenchProgress&)>& progress);
 
 /// As a table for people and as one JSON object for scripts and `bench compare`.
 std::string bench_text(const Bench& bench, const BenchResult& result, const std::string& endpoint);
 std::string bench_json(const Bench& bench, const BenchResult& result, const std::string& endpoint);
+/// One HTML page that needs nothing else: figures, charts, every parameter.
+std::string bench_page(const Bench& bench, const BenchResult& result, const std::string& endpoint);
+std::string device_text(const DeviceLimits& device);
+std::string device_json(const DeviceLimits& device);
+
+/// User and system time of a process of this machine since it began; nothing if it cannot be seen.
+std::optional<std::chrono::duration<double>> cpu_time_of(std::uint32_t pid);
 
 }  // namespace waybill::cli

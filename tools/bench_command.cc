@@ -101,6 +101,34 @@ std::string progress_text(const BenchProgress& now, const BenchProgress& before)
                      rate(now.settled, before.settled));
 }
 
+Checked<DeviceLimits> measure(const std::string& directory, Console& console) {
+  Result<DeviceLimits> measured =
+      measure_device(directory, [&](const std::string& now) { console.progress(now); });
+  console.progress({});
+  if (measured) return std::move(*measured);
+  return Problem{fmt::format("'{}' cannot be measured: {}", escaped_line(directory),
+                             to_string(measured.error()))};
+}
+
+/// The files that were asked for; false if one could not be written.
+bool write_files(const Bench& bench, const BenchResult& result, BrokerSession& session) {
+  bool written = true;
+  auto write = [&](const std::string& file, const std::string& text) {
+    if (file.empty()) return;
+    std::ofstream out(file);
+    out << text;
+    if (out.flush()) return;
+    session.console().complain(
+        fmt::format("the result could not be written to '{}'", escaped_line(file)));
+    written = false;
+  };
+  const LatencyHistogram& last = result.end_to_end.count() > 0 ? result.end_to_end : result.publish;
+  write(bench.result_file, bench_json(bench, result, session.endpoint()) + "\n");
+  write(bench.page_file, bench_page(bench, result, session.endpoint()));
+  write(bench.latency_file, last.hdr_text());
+  return written;
+}
+
 Checked<json::object> read_result(const std::string& file) {
   std::ifstream in(file);
   if (!in) return Problem{fmt::format("'{}' cannot be read", escaped_line(file))};
@@ -150,14 +178,21 @@ ExitCode run(const Bench& command, BrokerSession& session) {
   if (command.ordering == Ordering::kKey && command.keys == 0) {
     return session.usage("--ordering key needs keys", "say how many with --keys, as 10000");
   }
+  std::optional<DeviceLimits> device;
+  if (!command.device_directory.empty()) {
+    Checked<DeviceLimits> measured = measure(command.device_directory, console);
+    if (!measured) return session.usage(measured.error().text);
+    device = std::move(*measured);
+  }
   BenchPlace place(session, command);
   if (Reply<void> made = place.make(); !made) {
     ExitCode code = session.report(made.error());
     if (Reply<void> removed = place.remove(); !removed) session.report(removed.error());
     return code;
   }
+  auto broker_before = cpu_time_of(command.broker_pid);
   BenchProgress before;
-  BenchResult result = run_load(command, session.endpoint(), place.name(), place.name(),
+  BenchResult result = run_load(command, session.client_options(), place.name(), place.name(),
                                 [&](const BenchProgress& now) {
                                   if (!console.shows_progress()) return;
                                   if (now.elapsed - before.elapsed < std::chrono::seconds(1))
@@ -166,6 +201,9 @@ ExitCode run(const Bench& command, BrokerSession& session) {
                                   before = now;
                                 });
   console.progress({});
+  auto broker_after = cpu_time_of(command.broker_pid);
+  if (broker_before && broker_after) result.broker_cpu = *broker_after - *broker_before;
+  result.device = std::move(device);
   console.print_one(bench_text(command, result, session.endpoint()),
                     bench_json(command, result, session.endpoint()));
   ExitCode code = ExitCode::kOk;
@@ -178,19 +216,18 @@ ExitCode run(const Bench& command, BrokerSession& session) {
   } else {
     console.say(fmt::format("topic and group {} stay", place.name()));
   }
-  if (!command.result_file.empty()) {
-    std::ofstream out(command.result_file);
-    out << bench_json(command, result, session.endpoint()) << "\n";
-    if (!out.flush()) {
-      console.complain(fmt::format("the result could not be written to '{}'",
-                                   escaped_line(command.result_file)));
-      code = ExitCode::kFailed;
-    }
-  }
+  if (!write_files(command, result, session)) code = ExitCode::kFailed;
   if (result.error) return session.report(*result.error);
   bool complete = command.scenario == BenchScenario::kPublish ||
                   result.all_ended == result.all_confirmed || StopSignal::requested();
   return complete ? code : ExitCode::kFailed;
+}
+
+ExitCode run(const BenchDevice& command, BrokerSession& session) {
+  Checked<DeviceLimits> measured = measure(command.directory, session.console());
+  if (!measured) return session.usage(measured.error().text);
+  session.console().print_one(device_text(*measured), device_json(*measured));
+  return ExitCode::kOk;
 }
 
 ExitCode run(const BenchCompare& command, BrokerSession& session) {

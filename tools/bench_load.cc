@@ -33,6 +33,10 @@ constexpr std::chrono::seconds kPatience{20};
 constexpr std::chrono::milliseconds kTick{1};
 constexpr std::uint32_t kConsumerCredit = 20'000;
 constexpr std::uint64_t kConsumerCreditBytes = 32 * 1024 * 1024;
+/// Deliveries settled together, if so many are there.
+constexpr std::size_t kMostTaken = 1000;
+/// Of an hour; a chart of a longer run shows its first hour.
+constexpr std::size_t kMostSamples = 36'000;
 
 /// Numbers that all threads add to and the waiting one looks at.
 struct Counts {
@@ -85,23 +89,15 @@ class KeyChoice {
   std::vector<double> sums_;  ///< of weights; empty if all weigh the same
 };
 
-ClientOptions client_options(const std::string& endpoint) {
-  ClientOptions options;
-  options.endpoints = {endpoint};
-  options.client_name = "waybill-bench";
-  options.publish_timeout = std::chrono::seconds(30);
-  return options;
-}
-
 class PublishLoad {
  public:
   PublishLoad(boost::asio::io_context& io, const Bench& bench, const KeyChoice& keys,
-              const std::string& endpoint, const std::string& topic, Counts& counts,
+              const ClientOptions& reach, const std::string& topic, Counts& counts,
               std::uint32_t number)
       : bench_(bench),
         keys_(keys),
         counts_(counts),
-        client_(io.get_executor(), client_options(endpoint)),
+        client_(io.get_executor(), reach),
         target_(topic),
         timer_(io),
         random_(number) {
@@ -116,7 +112,10 @@ class PublishLoad {
     window_ = window;
     left_ = messages;
     if (bench_.rate > 0 && bench_.scenario != BenchScenario::kConsume) return tick();
-    for (std::uint32_t i = 0; i < bench_.in_flight; ++i) publish_next();
+    std::uint32_t batch = std::min(bench_.batch, bench_.in_flight);
+    for (std::uint32_t i = 0; i < bench_.in_flight; i += batch) {
+      publish_next(std::min(batch, bench_.in_flight - i));
+    }
   }
   /// Nothing is on its way, and nothing will be.
   [[nodiscard]] bool done() const { return done_; }
@@ -127,21 +126,24 @@ class PublishLoad {
     return left_ == 0 || now >= window_.until || counts_.stop;
   }
 
-  void publish_next() {
+  void publish_next(std::size_t count) {
     Time now = Clock::now();
-    if (!over(now)) publish(now);
+    if (!over(now)) publish(std::vector(std::min<std::uint64_t>(count, left_), now));
     done_ = open_ == 0;
   }
 
   void tick() {
     Time now = Clock::now();
     double rate = bench_.rate / bench_.publishers;
+    std::vector<Time> dues;
     for (;;) {
-      Time due = begin_ + std::chrono::duration_cast<Clock::duration>(
-                              std::chrono::duration<double>(static_cast<double>(sent_) / rate));
-      if (due > now || over(due)) break;
-      publish(due);
+      Time due = begin_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(
+                              static_cast<double>(sent_ + dues.size()) / rate));
+      if (due > now || over(due) || dues.size() == left_) break;
+      dues.push_back(due);
+      if (dues.size() == bench_.batch) publish(std::exchange(dues, {}));
     }
+    if (!dues.empty()) publish(std::move(dues));
     ticking_ = !over(now);
     done_ = open_ == 0 && !ticking_;
     if (!ticking_) return;
@@ -149,38 +151,63 @@ class PublishLoad {
     timer_.async_wait([this](boost::system::error_code) { tick(); });
   }
 
-  void publish(Time due) {
-    ++open_;
-    ++sent_;
-    if (left_ != UINT64_MAX) --left_;
-    Message message;
-    message.value = filler_;
-    std::int64_t ticks = due.time_since_epoch().count();
-    std::memcpy(message.value->data(), &ticks, sizeof ticks);
-    if (bench_.keys > 0) {
-      message.key = to_vector(as_bytes("key-" + std::to_string(keys_.draw(random_))));
+  /// One message for each time, together.
+  void publish(std::vector<Time> dues) {
+    std::vector<Message> messages(dues.size());
+    for (std::size_t i = 0; i < dues.size(); ++i) {
+      std::int64_t ticks = dues[i].time_since_epoch().count();
+      std::memcpy(filler_.data(), &ticks, sizeof ticks);
+      messages[i].value = filler_;
+      if (bench_.keys > 0) {
+        messages[i].key = to_vector(as_bytes("key-" + std::to_string(keys_.draw(random_))));
+      }
     }
-    client_.async_publish(
-        target_, std::move(message),
-        [this, due](const Reply<PublishReceipt>& receipt) { published(due, receipt); });
+    open_ += dues.size();
+    sent_ += dues.size();
+    if (left_ != UINT64_MAX) left_ -= dues.size();
+    if (bench_.batch == 1) {
+      client_.async_publish(target_, std::move(messages.front()),
+                            [this, due = dues.front()](const Reply<PublishReceipt>& receipt) {
+                              std::uint64_t confirmed = ended(Clock::now(), due, receipt) ? 1 : 0;
+                              published(1, confirmed);
+                            });
+      return;
+    }
+    client_.async_publish_all(
+        target_, std::move(messages),
+        [this, dues = std::move(dues)](const Reply<PublishReceipts>& receipts) {
+          Time now = Clock::now();
+          std::uint64_t confirmed = 0;
+          for (std::size_t i = 0; i < dues.size(); ++i) {
+            if (!receipts) {
+              ended(now, dues[i], receipts.error());
+            } else if (ended(now, dues[i], (*receipts)[i])) {
+              ++confirmed;
+            }
+          }
+          published(dues.size(), confirmed);
+        });
   }
 
-  void published(Time due, const Reply<PublishReceipt>& receipt) {
-    --open_;
+  bool ended(Time now, Time due, const Reply<PublishReceipt>& receipt) {
     if (receipt) {
-      Time now = Clock::now();
-      ++counts_.confirmed;
-      if (window_.holds(now)) ++counts_.measured_confirmed;
       if (window_.holds(due)) latencies_.add(now - due);
-    } else {
-      ++counts_.refused;
-      counts_.fail(receipt.error());
+      return true;
     }
+    ++counts_.refused;
+    counts_.fail(receipt.error());
+    return false;
+  }
+
+  void published(std::size_t count, std::uint64_t confirmed) {
+    open_ -= count;
+    counts_.confirmed += confirmed;
+    if (window_.holds(Clock::now())) counts_.measured_confirmed += confirmed;
     // A slot whose message was refused stays empty: a broker that refuses is not stormed.
     if (bench_.rate > 0 && bench_.scenario != BenchScenario::kConsume) {
       done_ = open_ == 0 && !ticking_;
-    } else if (receipt) {
-      publish_next();
+    } else if (confirmed > 0) {
+      publish_next(confirmed);
     } else {
       done_ = open_ == 0;
     }
@@ -206,12 +233,9 @@ class PublishLoad {
 
 class ConsumeLoad {
  public:
-  ConsumeLoad(boost::asio::io_context& io, const Bench& bench, const std::string& endpoint,
+  ConsumeLoad(boost::asio::io_context& io, const Bench& bench, const ClientOptions& reach,
               const std::string& group, Counts& counts)
-      : bench_(bench),
-        counts_(counts),
-        group_(group),
-        client_(io.get_executor(), client_options(endpoint)) {}
+      : bench_(bench), counts_(counts), group_(group), client_(io.get_executor(), reach) {}
 
   /// On the io thread.
   void start(Window window) {
@@ -239,39 +263,46 @@ class ConsumeLoad {
 
  private:
   void take() {
-    subscription_->async_next([this](Reply<Delivery> delivery) {
-      if (!delivery) {
-        if (!closing_) counts_.fail(delivery.error());
-        return;
-      }
-      settle(*delivery);
-      take();
-    });
+    subscription_->async_next_batch(kMostTaken, std::nullopt,
+                                    [this](Reply<std::vector<Delivery>> deliveries) {
+                                      if (!deliveries) {
+                                        if (!closing_) counts_.fail(deliveries.error());
+                                        return;
+                                      }
+                                      settle(*deliveries);
+                                      take();
+                                    });
   }
 
-  void settle(Delivery& delivery) {
+  void settle(std::vector<Delivery>& deliveries) {
     Time now = Clock::now();
+    std::uint64_t ended = 0;
+    for (Delivery& delivery : deliveries) ended += settle(delivery, now) ? 1 : 0;
+    counts_.ended += ended;
+    if (window_.holds(now)) counts_.measured_ended += ended;
+    counts_.last_end = now;
+  }
+
+  /// False if it comes again.
+  bool settle(Delivery& delivery, Time now) {
     bool first = delivery.number() == 1;
-    const std::optional<ByteVector>& value = delivery.message().value;
+    std::optional<Bytes> value = delivery.value();
     if (first && value && value->size() >= sizeof(std::int64_t)) {
-      std::int64_t ticks = 0;
-      std::memcpy(&ticks, value->data(), sizeof ticks);
-      Time due{Clock::duration(ticks)};
+      Time due{Clock::duration(load_little<std::int64_t>(value->data()))};
       if (window_.holds(due)) latencies_.add(now - due);
     }
     if (!first) ++counts_.redelivered;
-    double drawn = std::uniform_real_distribution<double>(0, 100)(random_);
-    if (first && drawn < bench_.failing) {
-      return delivery.retry({FailureClass::kFailed, "bench", "failed on purpose"});
-    }
-    if (first && drawn < bench_.failing + bench_.dying) {
-      delivery.dead_letter({FailureClass::kInvalid, "bench", "died on purpose"});
-    } else {
+    double bad = first ? bench_.failing + bench_.dying : 0;
+    double drawn = bad > 0 ? std::uniform_real_distribution<double>(0, 100)(random_) : 0;
+    if (drawn >= bad) {
       delivery.ack();
+    } else if (drawn < bench_.failing) {
+      delivery.retry({FailureClass::kFailed, "bench", "failed on purpose"});
+      return false;
+    } else {
+      delivery.dead_letter({FailureClass::kInvalid, "bench", "died on purpose"});
     }
-    ++counts_.ended;
-    if (window_.holds(now)) ++counts_.measured_ended;
-    counts_.last_end = now;
+    return true;
   }
 
   const Bench& bench_;
@@ -318,17 +349,17 @@ std::chrono::duration<double> cpu_time() {
 
 class LoadRun {
  public:
-  LoadRun(const Bench& bench, const std::string& endpoint, const std::string& topic,
+  LoadRun(const Bench& bench, const ClientOptions& reach, const std::string& topic,
           const std::string& group, const std::function<void(const BenchProgress&)>& progress)
       : bench_(bench), keys_(bench.keys, bench.key_distribution), progress_(progress) {
     for (std::uint32_t i = 0; i < bench.publishers; ++i) {
-      publishers_.push_back(std::make_unique<PublishLoad>(publishing_.io(), bench, keys_, endpoint,
+      publishers_.push_back(std::make_unique<PublishLoad>(publishing_.io(), bench, keys_, reach,
                                                           topic, counts_, i + 1));
     }
     if (bench.scenario == BenchScenario::kPublish) return;
     for (std::uint32_t i = 0; i < bench.consumers; ++i) {
       consumers_.push_back(
-          std::make_unique<ConsumeLoad>(consuming_.io(), bench, endpoint, group, counts_));
+          std::make_unique<ConsumeLoad>(consuming_.io(), bench, reach, group, counts_));
     }
   }
 
@@ -414,6 +445,10 @@ class LoadRun {
         StopSignal::wait_for(kLook);
       }
       Time now = Clock::now();
+      if (samples_.size() < kMostSamples) {
+        samples_.push_back({std::chrono::duration_cast<std::chrono::milliseconds>(now - begin_),
+                            counts_.confirmed, counts_.ended});
+      }
       progress_({std::chrono::duration_cast<std::chrono::milliseconds>(now - begin_),
                  bench_.scenario != BenchScenario::kConsume && now < begin_ + bench_.warm_up,
                  counts_.confirmed, counts_.ended});
@@ -432,6 +467,7 @@ class LoadRun {
     result.all_ended = counts_.ended;
     result.redelivered = counts_.redelivered;
     result.client_cpu = cpu;
+    result.samples = samples_;
     result.error = counts_.error;
     return result;
   }
@@ -446,16 +482,19 @@ class LoadRun {
   std::vector<std::unique_ptr<PublishLoad>> publishers_;
   std::vector<std::unique_ptr<ConsumeLoad>> consumers_;
   boost::asio::steady_timer look_{publishing_.io()};  ///< only waited for, here
+  std::vector<BenchSample> samples_;
   Time begin_;
   bool started_ = false;
 };
 
 }  // namespace
 
-BenchResult run_load(const Bench& bench, const std::string& endpoint, const std::string& topic,
+BenchResult run_load(const Bench& bench, ClientOptions reach, const std::string& topic,
                      const std::string& group,
                      const std::function<void(const BenchProgress&)>& progress) {
-  return LoadRun(bench, endpoint, topic, group, progress).run();
+  reach.client_name = "waybill-bench";
+  reach.publish_timeout = std::chrono::seconds(30);
+  return LoadRun(bench, reach, topic, group, progress).run();
 }
 
 }  // namespace waybill::cli

@@ -10,6 +10,7 @@
 
 #include "tools/bench.h"
 #include "tools/counted.h"
+#include "tools/escape.h"
 #include "tools/time_text.h"
 
 namespace waybill::cli {
@@ -100,6 +101,7 @@ json::object parameters(const Bench& bench) {
       {"publishers", bench.publishers},
       {"consumers", bench.consumers},
       {"in_flight", bench.in_flight},
+      {"batch", bench.batch},
       {"rate", bench.rate},
       {"duration_ms", bench.duration.count()},
       {"warm_up_ms", bench.warm_up.count()},
@@ -115,9 +117,34 @@ json::object parameters(const Bench& bench) {
 json::object environment(const std::string& endpoint) {
   utsname system{};
   ::uname(&system);
-  return {{"broker", endpoint},       {"client_version", "0.1.0"},
-          {"cores", cores()},         {"cpu", cpu_model()},
-          {"kernel", system.release}, {"shares_cores_with_broker", on_this_machine(endpoint)}};
+  return {{"broker", endpoint},
+          {"client_version", "0.1.0"},
+          {"durability", "what is confirmed is on stable storage"},
+          {"cores", cores()},
+          {"cpu", cpu_model()},
+          {"kernel", system.release},
+          {"shares_cores_with_broker", on_this_machine(endpoint)}};
+}
+
+json::object device_object(const DeviceLimits& device) {
+  auto us = [](std::chrono::nanoseconds time) { return static_cast<double>(time.count()) / 1000; };
+  json::array writes;
+  for (const DeviceLimits::Write& write : device.writes) {
+    writes.push_back({{"size", write.size},
+                      {"in_flight", write.depth},
+                      {"p50_us", us(write.p50)},
+                      {"p99_us", us(write.p99)},
+                      {"bytes_per_second", write.bytes_per_second}});
+  }
+  return {{"directory", device.directory},
+          {"file_system", device.file_system},
+          {"engine", device.engine},
+          {"durable_writes", std::move(writes)},
+          {"loopback_p50_us", us(device.loopback_p50)},
+          {"loopback_p99_us", us(device.loopback_p99)},
+          {"crc32c_bytes_per_second", device.crc32c_bytes_per_second},
+          {"xxh3_bytes_per_second", device.xxh3_bytes_per_second},
+          {"copy_bytes_per_second", device.copy_bytes_per_second}};
 }
 
 /// Confirmed messages that were not consumed to their end.
@@ -133,6 +160,7 @@ std::string bench_text(const Bench& bench, const BenchResult& result, const std:
   std::string load = bench.rate > 0 && publishes
                          ? fmt::format("{:.0f} messages/s due", bench.rate)
                          : fmt::format("{} in flight each", bench.in_flight);
+  if (publishes && bench.batch > 1) load += fmt::format(", up to {} at a time", bench.batch);
   std::string text = fmt::format("{}: {}, values of {} B, {} ({})", scenario_name(bench.scenario),
                                  counted(bench.partitions, "partition"), bench.size,
                                  counted(bench.publishers, "publisher"), load);
@@ -161,6 +189,12 @@ std::string bench_text(const Bench& bench, const BenchResult& result, const std:
         fmt::format("client     {:.2f} s of CPU per million messages\n",
                     result.client_cpu.count() * 1e6 / static_cast<double>(result.all_confirmed));
   }
+  if (result.broker_cpu && result.all_confirmed > 0) {
+    text +=
+        fmt::format("broker     {:.2f} s of CPU per million messages\n",
+                    result.broker_cpu->count() * 1e6 / static_cast<double>(result.all_confirmed));
+  }
+  if (result.device) text += device_text(*result.device);
   if (on_this_machine(endpoint)) {
     text += fmt::format("note       clients and broker shared the {} of this machine\n",
                         counted(cores(), "core"));
@@ -186,7 +220,30 @@ std::string bench_json(const Bench& bench, const BenchResult& result, const std:
       {"measured_s", result.measured.count()},    {"published", std::move(published)},
       {"consumed", std::move(consumed)},          {"checked", std::move(checked)},
       {"client_cpu_s", result.client_cpu.count()}};
+  if (result.broker_cpu) object["broker_cpu_s"] = result.broker_cpu->count();
+  if (result.device) object["device"] = device_object(*result.device);
   return json::serialize(object);
+}
+
+std::string device_text(const DeviceLimits& device) {
+  std::string text = fmt::format("device     {} on {}, written by {}\n",
+                                 escaped_line(device.directory), device.file_system, device.engine);
+  for (const DeviceLimits::Write& write : device.writes) {
+    text += fmt::format("  durable  {:>4} KiB, {:>2} in flight: p50 {}  p99 {}  {:.0f} MiB/s\n",
+                        write.size / 1024, write.depth, latency_text(write.p50),
+                        latency_text(write.p99), write.bytes_per_second / kMega);
+  }
+  text += fmt::format("  loopback {} B there and back: p50 {}  p99 {}\n", 100,
+                      latency_text(device.loopback_p50), latency_text(device.loopback_p99));
+  auto speed = [](double bytes) { return fmt::format("{:.1f} GiB/s", bytes / kMega / 1024); };
+  return text + fmt::format("  memory   CRC-32C {}  XXH3 {}  copy {}\n",
+                            speed(device.crc32c_bytes_per_second),
+                            speed(device.xxh3_bytes_per_second),
+                            speed(device.copy_bytes_per_second));
+}
+
+std::string device_json(const DeviceLimits& device) {
+  return json::serialize(device_object(device));
 }
 
 }  // namespace waybill::cli

@@ -26,6 +26,9 @@ void add_load_options(CLI::App* app, Bench& bench) {
   app->add_option("--in-flight", bench.in_flight, "Of each publisher, unless there is a rate")
       ->check(CLI::Range(1U, kMostInFlight))
       ->capture_default_str();
+  app->add_option("--batch", bench.batch, "Messages handed to the client together")
+      ->check(CLI::Range(1U, kMostInFlight))
+      ->capture_default_str();
   app->add_option("--keys", bench.keys, "So many different keys; 0: messages have none")
       ->check(CLI::Range(std::uint64_t{0}, kMostKeys))
       ->capture_default_str();
@@ -35,6 +38,17 @@ void add_load_options(CLI::App* app, Bench& bench) {
       "All keys alike, or few of them most of the time; uniform");
   app->add_option("--result", bench.result_file, "Also write the result as JSON to this file")
       ->type_name("FILE");
+  app->add_option("--html", bench.page_file, "Also write a page with charts to this file")
+      ->type_name("FILE");
+  app->add_option("--hdr", bench.latency_file,
+                  "Also write the latencies as HdrHistogram prints them")
+      ->type_name("FILE");
+  app->add_option("--device", bench.device_directory,
+                  "The broker's data directory: measure its disk too, right before")
+      ->type_name("DIR");
+  app->add_option("--broker-pid", bench.broker_pid,
+                  "Of a broker on this machine: also say what CPU time it took")
+      ->type_name("PID");
   app->add_flag("--keep", bench.keep, "Leave the topic and the group behind");
 }
 
@@ -94,6 +108,16 @@ void add_bench_commands(CLI::App& app, CommandSink& sink) {
   consume->add_option("--messages", consumed->messages, "So many lie there when it begins")
       ->check(CLI::Range(std::uint64_t{1}, kMostMessages))
       ->capture_default_str();
+
+  auto [device, measured] =
+      add_command<BenchDevice>(*family, "device",
+                               "What this machine can do without a broker: durable writes, "
+                               "loopback, checksums, copying",
+                               sink);
+  device->add_option("directory", measured->directory, "On the disk of the data directory")
+      ->required();
+  device->footer(
+      "Writes a file of 64 MiB that has no name and leaves nothing behind. About ten seconds.");
 
   auto [compare, compared] =
       add_command<BenchCompare>(*family, "compare", "Two results as ratios", sink);

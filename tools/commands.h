@@ -260,7 +260,7 @@ using Command =
                  DeadLetterList, DeadLetterShow, DeadLetterEdit, DeadLetterRedrive,
                  DeadLetterDiscard, OutboxDdl, OutboxRelayRun, OutboxStatusShow, OutboxLane,
                  TokenNew, StorageInfo, StorageCheck, StorageDump, StorageProbe, Bench,
-                 BenchCompare>;
+                 BenchCompare, BenchDevice>;
 
 ExitCode run(const TopicCreate& command, BrokerSession& session);
 ExitCode run(const TopicSet& command, BrokerSession& session);
@@ -297,5 +297,6 @@ ExitCode run(const StorageDump& command, BrokerSession& session);
 ExitCode run(const StorageProbe& command, BrokerSession& session);
 ExitCode run(const Bench& command, BrokerSession& session);
 ExitCode run(const BenchCompare& command, BrokerSession& session);
+ExitCode run(const BenchDevice& command, BrokerSession& session);
 
 }  // namespace waybill::cli

@@ -1,5 +1,7 @@
 #include "tools/latency_histogram.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -35,6 +37,36 @@ std::chrono::nanoseconds LatencyHistogram::percentile(double percent) const {
     return std::min(std::chrono::nanoseconds(end_of(i) * 1000), longest_);
   }
   return longest_;
+}
+
+std::vector<LatencyHistogram::Step> LatencyHistogram::steps() const {
+  std::vector<Step> all;
+  std::uint64_t seen = 0;
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    if (steps_[i] == 0) continue;
+    seen += steps_[i];
+    all.push_back({std::min(std::chrono::nanoseconds(end_of(i) * 1000), longest_), steps_[i],
+                   static_cast<double>(seen) / static_cast<double>(count_)});
+  }
+  return all;
+}
+
+std::string LatencyHistogram::hdr_text() const {
+  auto ms = [](std::chrono::nanoseconds time) { return static_cast<double>(time.count()) / 1e6; };
+  std::string text = "       Value     Percentile TotalCount 1/(1-Percentile)\n\n";
+  double mean_ms = ms(mean());
+  double squares = 0;
+  std::uint64_t seen = 0;
+  for (const Step& step : steps()) {
+    seen += step.count;
+    squares += static_cast<double>(step.count) * std::pow(ms(step.upto) - mean_ms, 2);
+    text += fmt::format("{:12.3f} {:1.12f} {:10d}", ms(step.upto), step.below, seen);
+    text += seen < count_ ? fmt::format(" {:14.2f}\n", 1 / (1 - step.below)) : "\n";
+  }
+  double deviation = count_ == 0 ? 0 : std::sqrt(squares / static_cast<double>(count_));
+  text += fmt::format("#[Mean    = {:12.3f}, StdDeviation   = {:12.3f}]\n", mean_ms, deviation);
+  text += fmt::format("#[Max     = {:12.3f}, Total count    = {:12d}]\n", ms(longest_), count_);
+  return text + fmt::format("#[Buckets = {:12d}, SubBuckets     = {:12d}]\n", kRows, kRow);
 }
 
 /// The first row has steps of 1 us; each further one doubles them, and begins where the last ended.

@@ -6,6 +6,8 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace waybill::cli {
 
@@ -21,6 +23,16 @@ class LatencyHistogram {
   /// A time that `percent` of all took at most, as the upper end of its step; 0 without any.
   /// Requires 0 < percent <= 100.
   [[nodiscard]] std::chrono::nanoseconds percentile(double percent) const;
+
+  struct Step {
+    std::chrono::nanoseconds upto{};  ///< its upper end
+    std::uint64_t count = 0;          ///< of it
+    double below = 0;                 ///< the part of all that took at most this, up to 1
+  };
+  /// Those that are not empty, in order.
+  [[nodiscard]] std::vector<Step> steps() const;
+  /// As HdrHistogram prints percentiles, in milliseconds: its plotter reads it.
+  [[nodiscard]] std::string hdr_text() const;
 
  private:
   static constexpr std::size_t kRow = 64;

@@ -121,7 +121,7 @@ Checked<void> set_field(const JsonMember& member, Message& message) {
   return {};
 }
 
-void add_bytes(boost::json::object& object, const std::string& name,
+void add_field(boost::json::object& object, const std::string& name,
                const std::optional<ByteVector>& bytes) {
   if (!bytes) {
     object[name] = nullptr;
@@ -192,8 +192,8 @@ std::string message_json(const MessagePlace& place, const Message& message) {
   }
   if (auto time = not_before(message)) object["not_before"] = time_text(*time);
   if (auto time = expiry(message)) object["expires"] = time_text(*time);
-  add_bytes(object, "key", message.key);
-  add_bytes(object, "value", message.value);
+  add_field(object, "key", message.key);
+  add_field(object, "value", message.value);
   if (place.delivery > 0) {
     object["delivery"] = place.delivery;
     object["failures"] = place.failures;

@@ -6,8 +6,8 @@ namespace waybill {
 
 void keep_freed_memory() {
 #ifdef __GLIBC__
-  constexpr int kMapFrom = 32 * 1024 * 1024;  // the most that glibc takes
-  constexpr int kKeep = 64 * 1024 * 1024;
+  constexpr int kMapFrom = 4 * 1024 * 1024;  // above any batch; what is larger goes back at once
+  constexpr int kKeep = 16 * 1024 * 1024;  // more was no quicker, and an idle broker would hold it
   ::mallopt(M_MMAP_THRESHOLD, kMapFrom);
   ::mallopt(M_TRIM_THRESHOLD, kKeep);
 #endif

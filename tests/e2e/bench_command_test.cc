@@ -1,6 +1,8 @@
 // Goal: `waybill bench` says what happened, keeps no topic behind, and notices a broker that does
 // not keep its word in numbers that scripts can read.
 // Method: small loads on a real broker; what is compared are counts, never times.
+#include <unistd.h>
+
 #include <boost/json.hpp>
 #include <fstream>
 
@@ -59,6 +61,35 @@ TEST_F(BenchRun, ARateIsKeptAndResultsAreCompared) {
   EXPECT_EQ(json::parse(text).at("checked"), result.at("checked"));
   json::value ratios = json_of({"bench", "compare", file, file});
   EXPECT_EQ(ratios.at("published.per_second").to_number<double>(), 1.0);
+}
+
+TEST_F(BenchRun, OneByOneOrTogetherEverythingIsConfirmed) {
+  for (const char* batch : {"1", "7"}) {
+    json::value result = bench({"consume", "--messages", "100"}, {"--batch", batch});
+    EXPECT_EQ(number(result, "checked", "confirmed"), 100) << batch;
+    EXPECT_EQ(number(result, "checked", "ended"), 100) << batch;
+  }
+}
+
+TEST_F(BenchRun, SaysWhatTheDeviceCanAndWhatTheBrokerTook) {
+  std::string directory = directory_.path().string();
+  std::string pid = std::to_string(::getpid());  // any process has CPU time
+  json::value result = bench({"e2e", "--duration", "200ms", "--warm-up", "0ms"},
+                             {"--device", directory, "--broker-pid", pid, "--html",
+                              directory + "/page.html", "--hdr", directory + "/times.hgrm"});
+  EXPECT_GE(result.at("broker_cpu_s").to_number<double>(), 0);
+  const json::value& device = result.at("device");
+  EXPECT_EQ(device.at("durable_writes").as_array().size(), 6u) << "4 KiB and 1 MiB; 1, 4 and 16";
+  EXPECT_GT(device.at("loopback_p50_us").to_number<double>(), 0);
+  EXPECT_GT(device.at("crc32c_bytes_per_second").to_number<double>(), 0);
+  auto text_of = [](const std::string& file) {
+    std::ifstream in(file);
+    return std::string{std::istreambuf_iterator<char>(in), {}};
+  };
+  std::string page = text_of(directory + "/page.html");
+  EXPECT_NE(page.find("<polyline"), std::string::npos);
+  EXPECT_EQ(page.find("http"), std::string::npos) << "it needs nothing from elsewhere";
+  EXPECT_NE(text_of(directory + "/times.hgrm").find("#[Max"), std::string::npos);
 }
 
 TEST_F(BenchRun, MistakesAreSaidBeforeAnythingIsDone) {

@@ -27,9 +27,8 @@ constexpr std::string_view kLibraries = "protocol/ storage/ broker/ client/";
 constexpr std::string_view kSleepers = "storage/io/data_directory_lock.cc tools/stop_signal.cc";
 constexpr std::string_view kThreads =
     "storage/io/pool_disk. broker/server/shard_thread. broker/server/http.cc broker/server/main.cc "
-    "client/blocking_client.cc client/examples/ tools/bench_load.cc tools/consume_command.cc "
-    "tools/outbox_commands.cc "
-    "tests/ bench/";
+    "client/blocking_client.cc client/examples/ tools/bench_device.cc tools/bench_load.cc "
+    "tools/consume_command.cc tools/outbox_commands.cc tests/ bench/";
 /// The last words of a program that aborts, and programs themselves.
 constexpr std::string_view kPrinters =
     "protocol/base/assert.cc protocol/async/spawn.cc broker/server/main.cc client/examples/";

@@ -48,6 +48,20 @@ TEST(LatencyHistogram, WhatIsOutOfRangeCountsAtTheEdge) {
   EXPECT_EQ(times.longest(), hours(24 * 365));
 }
 
+TEST(LatencyHistogram, PrintsWhatHdrHistogramsPlotterReads) {
+  LatencyHistogram times;
+  for (int i = 0; i < 3; ++i) times.add(microseconds(20));
+  times.add(microseconds(2000));
+  EXPECT_EQ(times.hdr_text(),
+            "       Value     Percentile TotalCount 1/(1-Percentile)\n"
+            "\n"
+            "       0.021 0.750000000000          3           4.00\n"
+            "       2.000 1.000000000000          4\n"
+            "#[Mean    =        0.515, StdDeviation   =        0.857]\n"
+            "#[Max     =        2.000, Total count    =            4]\n"
+            "#[Buckets =           35, SubBuckets     =           64]\n");
+}
+
 TEST(LatencyHistogram, TwoOfThemAddUp) {
   LatencyHistogram all;
   LatencyHistogram some;
