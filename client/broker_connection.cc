@@ -1,5 +1,6 @@
 #include "client/broker_connection.h"
 
+#include <algorithm>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/write.hpp>
@@ -55,6 +56,7 @@ BrokerConnection::BrokerConnection(const asio::any_io_executor& strand, Millisec
       resolver_(strand),
       socket_(strand),
       keepalive_timer_(strand),
+      deadline_timer_(strand),
       keepalive_(keepalive) {}
 
 Task<Reply<HelloReply>> BrokerConnection::open(Self self, std::string endpoint, HelloRequest hello,
@@ -193,12 +195,9 @@ void BrokerConnection::submit(std::uint32_t correlation, OutFrame frame, Millise
         Errc::kTooManyRequests,
         "as many requests as a connection may have are unanswered; wait for some of them"));
   }
-  auto deadline = std::make_unique<asio::steady_timer>(strand_, timeout);
-  deadline->async_wait([weak = weak_from_this(), correlation](ErrorCode cancelled) {
-    if (cancelled) return;
-    if (Self self = weak.lock()) self->expire(correlation);
-  });
-  pending_.emplace(correlation, Pending{std::move(completion), std::move(deadline)});
+  SteadyTime deadline = std::chrono::steady_clock::now() + timeout;
+  pending_.emplace(correlation, Pending{std::move(completion), deadline});
+  watch(deadline);
   unsent_.push_back(std::move(frame));
   write();
 }
@@ -209,13 +208,37 @@ void BrokerConnection::send_credit(const CreditRequest& credit) {
   write();
 }
 
-void BrokerConnection::expire(std::uint32_t correlation) {
-  auto found = pending_.find(correlation);
-  if (found == pending_.end()) return;
-  Pending expired = std::move(found->second);
-  pending_.erase(found);
-  expired.completion(
-      RequestError(Errc::kTimedOut, "the broker did not answer in time; it may have done it"));
+// One timer for all requests: nearly all are answered long before, and a timer for each would cost
+// more than the rest of a small request.
+void BrokerConnection::watch(SteadyTime deadline) {
+  if (deadline >= watched_) return;
+  watched_ = deadline;
+  deadline_timer_.expires_at(deadline);
+  deadline_timer_.async_wait([weak = weak_from_this()](ErrorCode cancelled) {
+    Self self = weak.lock();
+    if (!cancelled && self) self->expire();
+  });
+}
+
+void BrokerConnection::expire() {
+  SteadyTime now = std::chrono::steady_clock::now();
+  SteadyTime next = SteadyTime::max();
+  std::vector<Pending> expired;
+  for (auto at = pending_.begin(); at != pending_.end();) {
+    if (at->second.deadline > now) {
+      next = std::min(next, at->second.deadline);
+      ++at;
+      continue;
+    }
+    expired.push_back(std::move(at->second));
+    at = pending_.erase(at);
+  }
+  watched_ = SteadyTime::max();
+  watch(next);
+  for (Pending& late : expired) {
+    late.completion(
+        RequestError(Errc::kTimedOut, "the broker did not answer in time; it may have done it"));
+  }
 }
 
 void BrokerConnection::dispatch(const Frame& frame) {
@@ -280,6 +303,7 @@ void BrokerConnection::close(const RequestError& reason) {
   resolver_.cancel();
   socket_.close(ignored);
   keepalive_timer_.cancel();
+  deadline_timer_.cancel();
   unsent_.clear();
   RequestError lost(Errc::kConnectionLost, reason.explanation);
   auto pending = std::exchange(pending_, {});

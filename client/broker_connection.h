@@ -62,9 +62,10 @@ class BrokerConnection : public std::enable_shared_from_this<BrokerConnection> {
 
  private:
   enum class State : std::uint8_t { kOpening, kOpen, kClosed };
+  using SteadyTime = std::chrono::steady_clock::time_point;
   struct Pending {
     Completion<Frame> completion;
-    std::unique_ptr<asio::steady_timer> deadline;
+    SteadyTime deadline;
   };
   using Self = std::shared_ptr<BrokerConnection>;
 
@@ -78,7 +79,9 @@ class BrokerConnection : public std::enable_shared_from_this<BrokerConnection> {
   std::uint32_t take_correlation();
   void submit(std::uint32_t correlation, OutFrame frame, Milliseconds timeout,
               Completion<Frame> completion);
-  void expire(std::uint32_t correlation);
+  /// Looks at all deadlines at that time, or earlier.
+  void watch(SteadyTime deadline);
+  void expire();
   void dispatch(const Frame& frame);
   void answer(const Frame& frame);
   void write();
@@ -89,6 +92,8 @@ class BrokerConnection : public std::enable_shared_from_this<BrokerConnection> {
   asio::ip::tcp::resolver resolver_;
   asio::ip::tcp::socket socket_;
   asio::steady_timer keepalive_timer_;
+  asio::steady_timer deadline_timer_;
+  SteadyTime watched_ = SteadyTime::max();  ///< when deadline_timer_ expires
   Milliseconds keepalive_;
   Events events_;
   State state_ = State::kOpening;

@@ -203,8 +203,8 @@ void SubscriptionState::deliver(const DeliverPush& push) {
 // beside it, although its settlement will be refused.
 void SubscriptionState::revoke(const RevokePush& push) {
   if (phase_ == Phase::kEnded) return;
-  auto pushes = held_;  // lose() takes out those without held messages
-  for (auto& [number, pushed] : pushes) {
+  for (auto at = held_.begin(); at != held_.end();) {
+    std::shared_ptr<HeldPush> pushed = (at++)->second;  // lose() may take it out
     if (pushed->partition != push.partition) continue;
     for (HeldDelivery& message : pushed->from(push.first)) {
       if (message.held) lose(message);
@@ -630,8 +630,8 @@ void SubscriptionState::all_extended() {
 }
 
 void SubscriptionState::lose(const LeaseExtension& lease) {
-  auto pushes = held_;  // lose() takes out those without held messages
-  for (auto& [number, push] : pushes) {
+  for (auto at = held_.begin(); at != held_.end();) {
+    std::shared_ptr<HeldPush> push = (at++)->second;  // lose() may take it out
     if (push->partition != lease.partition) continue;
     for (HeldDelivery& message : push->from(lease.range.first)) {
       if (message.offset() > lease.range.last) break;
