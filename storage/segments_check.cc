@@ -37,7 +37,8 @@ struct TakenAway {
     ByteReader in(entry.body);
     if (entry.type == EntryType::kTrim) {
       const StreamId stream{in.read<std::uint64_t>()};
-      trimmed[stream].value = in.read<std::int64_t>();
+      Offset& start = trimmed[stream];
+      start = std::max(start, Offset{in.read<std::int64_t>()});
     } else if (entry.type == EntryType::kAdopt) {
       const auto number = in.read<std::uint8_t>();
       if (number == kDropTopic) topics.insert(TopicId{in.read<std::uint64_t>()});
@@ -46,7 +47,8 @@ struct TakenAway {
   }
 };
 
-Result<TakenAway> read_journal(Disk& disk, const std::string& directory, EntrySeq after) {
+/// All of it: what is older than the checkpoint takes away nothing twice.
+Result<TakenAway> read_journal(Disk& disk, const std::string& directory) {
   TakenAway taken;
   Result<JournalWalk> walk = JournalWalk::open(disk, directory);
   if (!walk && walk.error() == Errc::kNotFound) return taken;
@@ -57,9 +59,7 @@ Result<TakenAway> read_journal(Disk& disk, const std::string& directory, EntrySe
     if (!stretch->has_value()) return taken;
     if ((*stretch)->kind != StretchKind::kFrame) continue;
     EntryReader entries((*stretch)->bytes, (*stretch)->header);
-    while (std::optional<EntryView> entry = entries.next()) {
-      if (entry->seq > after) taken.add(*entry);
-    }
+    while (std::optional<EntryView> entry = entries.next()) taken.add(*entry);
   }
 }
 
@@ -90,8 +90,7 @@ class Check {
       if (!read) return failed(read.error(), directory);
       streams = std::move(*read);
     }
-    Result<TakenAway> taken =
-        read_journal(disk_, directory + "/journal", summary ? summary->max_applied : EntrySeq{});
+    Result<TakenAway> taken = read_journal(disk_, directory + "/journal");
     if (!taken) return failed(taken.error(), directory + "/journal");
     for (const StreamObject& stream : streams) {
       if (Result<void> done = check_stream(stream, *taken); !done) return done.error();

@@ -268,5 +268,36 @@ TEST(Checkpoint, ADeletedTopicLeavesNoFilesS22) {
   EXPECT_TRUE(rig.reports[0].moved_aside.empty());
 }
 
+TEST(Checkpoint, ATopicThatIsDeletedWhileItIsReadAnswersEveryReader) {
+  CoreRig rig({.journal_file = 128 * 1024, .tail_cache = 1});
+  TestClient& client = rig.connect();
+  TopicId topic = rig.create_topic(client, "orders");
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(client.publish(topic, 0, {std::string(4000, 'x')}).ok());
+  }
+  std::vector<std::shared_ptr<std::optional<Reply<ReadReply>>>> readers;
+  for (const std::int64_t from : {0, 50, 99, 100}) {
+    ReadRequest request;
+    request.topic = topic;
+    request.from = {from};
+    request.wait = seconds(5);
+    readers.push_back(client.begin<ReadReply>(request));
+  }
+  rig.run_without_disk();
+  ASSERT_GT(rig.disk->pending(), 0u) << "they are being read from the disk";
+  auto deleted = client.begin<DeleteTopicReply>(DeleteTopicRequest{"orders"});
+  rig.run();
+  rig.advance(seconds(6));
+  ASSERT_TRUE(deleted->has_value());
+  EXPECT_TRUE((*deleted)->ok());
+  for (const auto& reader : readers) {
+    ASSERT_TRUE(reader->has_value()) << "a reader was forgotten";
+    const Errc code = code_of(**reader);
+    EXPECT_TRUE((*reader)->ok() || code == Errc::kUnknownTopic || code == Errc::kUnknownPartition)
+        << to_string((*reader)->error());
+  }
+  EXPECT_FALSE(client.read(topic, 0, 0).ok());
+}
+
 }  // namespace
 }  // namespace waybill
