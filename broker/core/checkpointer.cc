@@ -105,20 +105,23 @@ void Checkpointer::begin() {
   flush_to_ = log_.journal().durable();
   unflushed_.clear();
   for (const Stream* stream : log_.streams()) {
-    if (stream->unflushed_bytes() > 0) unflushed_.push_back(stream->id());
+    if (stream->unflushed_bytes() == 0) continue;
+    unflushed_.push_back(stream->id());
+    log_.flusher().enqueue(*log_.find_stream(stream->id()));
   }
+  std::ranges::reverse(unflushed_);  // the back is the next to be flushed
 }
 
 /// Until the tails are in segments; what came later may wait for the next checkpoint.
 void Checkpointer::flush() {
-  std::erase_if(unflushed_, [this](StreamId id) {
-    Stream* stream = log_.find_stream(id);
+  // Only the next one is looked at: of thousands, each turn would pay for all.
+  while (!unflushed_.empty()) {
+    Stream* stream = log_.find_stream(unflushed_.back());
     const StoredBatch* first = stream == nullptr ? nullptr : stream->first_unflushed();
-    if (first == nullptr || first->seq > flush_to_) return true;
-    log_.flusher().enqueue(*stream);
-    return false;
-  });
-  if (unflushed_.empty()) begin_save();
+    if (first != nullptr && first->seq <= flush_to_) return log_.flusher().enqueue(*stream);
+    unflushed_.pop_back();
+  }
+  begin_save();
 }
 
 void Checkpointer::begin_save() {
