@@ -58,6 +58,19 @@ Result<StoppedDirectory> StoppedDirectory::open(const std::string& path, std::st
   return directory;
 }
 
+Result<StoppedDirectory> StoppedDirectory::look(const std::string& path, std::string* explanation) {
+  Result<StoppedDirectory> stopped = open(path, explanation);
+  if (stopped || stopped.error() != Errc::kLocked) return stopped;
+  StoppedDirectory directory(path);
+  Result<std::unique_ptr<Disk>> disk = open_disk(path, DiskEngine::kPool, nullptr);
+  if (!disk) return disk.error();
+  directory.disk_ = std::move(*disk);
+  directory.superblock_ = directory.read_superblock();
+  if (Result<void> read = directory.read_names(); !read) return read.error();
+  directory.in_use_ = true;
+  return directory;
+}
+
 Result<void> StoppedDirectory::read_names() {
   Result<std::vector<std::string>> names = disk_->list("");
   if (!names) return names.error();

@@ -19,6 +19,11 @@ class StoppedDirectory {
   /// kLocked: a broker is running. kNotFound: no such directory. kBadFormat: it is there, but is no
   /// data directory. `explanation` (not null) is the sentence for a person.
   static Result<StoppedDirectory> open(const std::string& path, std::string* explanation);
+  /// Also while a broker runs: then what is read may change meanwhile, and `explanation` says that
+  /// it runs. For a look only.
+  static Result<StoppedDirectory> look(const std::string& path, std::string* explanation);
+  /// Whether a broker runs, after look().
+  [[nodiscard]] bool in_use() const { return in_use_; }
 
   [[nodiscard]] Disk& disk() { return *disk_; }
   [[nodiscard]] const std::string& path() const { return path_; }
@@ -36,6 +41,7 @@ class StoppedDirectory {
 
   std::string path_;
   std::optional<DataDirectoryLock> lock_;
+  bool in_use_ = false;
   std::unique_ptr<Disk> disk_;
   Result<Superblock> superblock_ = Result<Superblock>(Errc::kNotFound, "superblock");
   std::vector<ShardIndex> shards_;

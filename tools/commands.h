@@ -245,9 +245,14 @@ struct StorageCheck {
 struct StorageDump {
   std::string directory;
   std::uint16_t shard = 0;
+  std::string file;  ///< of this segment or checkpoint, below the directory; empty: the journal
   std::uint64_t from = 1;  ///< the first frame to be shown
   std::uint32_t count = 20;
   bool records = false;
+};
+struct StorageSalvage {
+  std::string directory;
+  bool accept_loss = false;
 };
 struct StorageProbe {
   std::string directory;
@@ -259,8 +264,8 @@ using Command =
                  GroupCheck, GroupPause, GroupBrake, GroupReset, GroupDelete, Consume, Read,
                  DeadLetterList, DeadLetterShow, DeadLetterEdit, DeadLetterRedrive,
                  DeadLetterDiscard, OutboxDdl, OutboxRelayRun, OutboxStatusShow, OutboxLane,
-                 TokenNew, StorageInfo, StorageCheck, StorageDump, StorageProbe, Bench,
-                 BenchCompare, BenchDevice>;
+                 TokenNew, StorageInfo, StorageCheck, StorageDump, StorageSalvage, StorageProbe,
+                 Bench, BenchCompare, BenchDevice>;
 
 ExitCode run(const TopicCreate& command, BrokerSession& session);
 ExitCode run(const TopicSet& command, BrokerSession& session);
@@ -294,6 +299,7 @@ ExitCode run(const TokenNew& command, BrokerSession& session);
 ExitCode run(const StorageInfo& command, BrokerSession& session);
 ExitCode run(const StorageCheck& command, BrokerSession& session);
 ExitCode run(const StorageDump& command, BrokerSession& session);
+ExitCode run(const StorageSalvage& command, BrokerSession& session);
 ExitCode run(const StorageProbe& command, BrokerSession& session);
 ExitCode run(const Bench& command, BrokerSession& session);
 ExitCode run(const BenchCompare& command, BrokerSession& session);

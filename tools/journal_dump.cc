@@ -5,7 +5,6 @@
 #include <boost/json.hpp>
 
 #include "protocol/record/batch_view.h"
-#include "storage/append_body.h"
 #include "storage/journal_reader.h"
 #include "tools/base64.h"
 #include "tools/counted.h"
@@ -100,6 +99,8 @@ std::string entry_text(const EntryView& entry, bool records) {
   if (entry.type == EntryType::kStart) {
     if (Result<StartBody> start = decode_start_body(entry.body))
       text += fmt::format("    run {} at {}\n", start->start_number, time_text(start->time));
+  } else if (records && entry.type != EntryType::kAppend) {
+    text += hex_dump(entry.body);
   }
   return text;
 }
@@ -163,6 +164,8 @@ json::object entry_object(const EntryView& entry, bool records) {
       object["start_number"] = start->start_number;
       object["time"] = time_text(start->time);
     }
+  } else if (records && entry.type != EntryType::kAppend) {
+    object["body_base64"] = to_base64(entry.body);
   }
   return object;
 }
@@ -193,6 +196,18 @@ std::string_view entry_type_name(EntryType type) {
       return "start";
   }
   return "unknown";
+}
+
+std::string batch_text(const AppendBody& batch, bool records) {
+  return append_text(batch, records);
+}
+
+std::string batch_json(const AppendBody& batch, bool records) {
+  json::object object{{"stream", stream_text(batch.stream)},
+                      {"first_offset", batch.base.value},
+                      {"last_offset", batch.last().value},
+                      {"batch", batch_object(batch, records)}};
+  return json::serialize(object);
 }
 
 std::string dump_text(const WalkedFile& file) {

@@ -1,17 +1,22 @@
 // One stretch of a journal file, field by field, as text and as JSON on one line: what `waybill
-// storage dump` prints. Bodies of entries are shown as far as storage knows them: appends and
-// starts.
+// storage dump` prints. Bodies of entries are shown as far as storage knows them, appends and
+// starts, and in hexadecimal otherwise.
 #pragma once
 
 #include <string>
 #include <string_view>
 
+#include "storage/append_body.h"
 #include "storage/journal_walk.h"
 
 namespace waybill::cli {
 
 /// "append", "delivery", …
 std::string_view entry_type_name(EntryType type);
+
+/// A batch, wherever it is stored; with `records`, what is in it.
+std::string batch_text(const AppendBody& batch, bool records);
+std::string batch_json(const AppendBody& batch, bool records);
 
 std::string dump_text(const WalkedFile& file);
 std::string dump_json(ShardIndex shard, const WalkedFile& file);

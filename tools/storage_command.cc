@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "storage/segment_walk.h"
 #include "storage/stopped_directory.h"
 #include "tools/broker_session.h"
 #include "tools/commands.h"
 #include "tools/counted.h"
+#include "tools/file_dump.h"
 #include "tools/journal_dump.h"
 #include "tools/storage_report.h"
 
@@ -44,6 +46,20 @@ Result<ShardSummary> summarise(Disk& disk, ShardIndex shard, Console& console) {
     summary.summaries[(*stretch)->file].add(**stretch);
   }
   return summary;
+}
+
+Result<FilesSummary> summarise_files(Disk& disk, ShardIndex shard) {
+  FilesSummary files{.shard = shard, .checkpoints = {}, .streams = {}};
+  Result<FoundCheckpoints> found = find_checkpoints(disk, shard_directory(shard), shard);
+  if (!found) return found.error();
+  files.checkpoints = std::move(*found);
+  for (const FoundCheckpoint& checkpoint : files.checkpoints.finished) {
+    if (!checkpoint.summary) continue;
+    Result<std::vector<StreamObject>> streams = streams_of(disk, shard, checkpoint.number);
+    if (streams) files.streams = std::move(*streams);
+    break;
+  }
+  return files;
 }
 
 /// A percentage that is said when it changed.
@@ -154,13 +170,78 @@ class Dump {
   std::size_t shown_file_ = SIZE_MAX;
 };
 
+/// A segment, stretch by stretch.
+Result<void> dump_segment(const StorageDump& command, Disk& disk, const SegmentId& id,
+                          Console& console) {
+  const std::string directory = command.file.substr(0, command.file.rfind('/'));
+  Result<SegmentWalk> walk = SegmentWalk::open(disk, directory, id);
+  if (!walk) return walk.error();
+  std::uint64_t number = 0;
+  for (std::uint32_t shown = 0; shown < command.count && !console.reader_gone();) {
+    Result<std::optional<SegmentStretch>> stretch = walk->next();
+    if (!stretch) return stretch.error();
+    if (!stretch->has_value()) break;
+    if (++number < command.from) continue;
+    console.print_item(dump_text(**stretch, id, command.records),
+                       dump_json(**stretch, id, command.records));
+    ++shown;
+  }
+  return {};
+}
+
+/// A checkpoint, object by object.
+Result<void> dump_checkpoint(const StorageDump& command, Disk& disk, const CheckpointId& id,
+                             Console& console) {
+  Result<CheckpointReader> reader = CheckpointReader::open(disk, shard_directory(id.shard), id);
+  if (!reader) return reader.error();
+  std::uint64_t number = 0;
+  for (std::uint32_t shown = 0; shown < command.count && !console.reader_gone();) {
+    Result<std::optional<CheckpointObject>> object = reader->next();
+    if (!object) return object.error();
+    if (!object->has_value()) {
+      console.print_item(dump_text(reader->summary()), dump_json(reader->summary()));
+      break;
+    }
+    if (++number < command.from) continue;
+    console.print_item(dump_text(**object, command.records), dump_json(**object, command.records));
+    ++shown;
+  }
+  return {};
+}
+
+/// kBadFormat: its name is neither a segment's nor a checkpoint's.
+Result<void> dump_file(const StorageDump& command, StoppedDirectory& directory, Console& console) {
+  const std::string& path = command.file;
+  const std::string name = path.substr(path.rfind('/') + 1);
+  for (const ShardIndex shard : directory.shards()) {
+    const std::string prefix = shard_directory(shard) + "/";
+    if (!path.starts_with(prefix)) continue;
+    if (std::optional<CheckpointName> checkpoint = parse_checkpoint_name(name)) {
+      return dump_checkpoint(command, directory.disk(), {shard, checkpoint->number}, console);
+    }
+    const std::string streams = prefix + "streams/";
+    if (!path.starts_with(streams) || path.size() <= streams.size() + name.size()) continue;
+    const std::string_view stream = std::string_view(path).substr(
+        streams.size(), path.size() - streams.size() - name.size() - 1);
+    const std::optional<StreamId> id = parse_stream_directory(stream);
+    const std::optional<SegmentId> segment =
+        id ? parse_segment_name(*id, name) : std::optional<SegmentId>();
+    if (segment) return dump_segment(command, directory.disk(), *segment, console);
+  }
+  return {Errc::kBadFormat, "no segment or checkpoint of this directory has that name"};
+}
+
 }  // namespace
 
 ExitCode run(const StorageInfo& command, BrokerSession& session) {
   Console& console = session.console();
   std::string explanation;
-  Result<StoppedDirectory> directory = StoppedDirectory::open(command.directory, &explanation);
+  Result<StoppedDirectory> directory = StoppedDirectory::look(command.directory, &explanation);
   if (!directory) return refuse(console, directory.error(), explanation);
+  if (directory->in_use()) {
+    console.say(explanation.substr(0, explanation.find(": stop it first")));
+    console.say("this is read while it is written: what just changed may look torn or be missing");
+  }
   console.print_item(superblock_text(directory->superblock()),
                      superblock_json(directory->superblock()));
   say_missing_shards(*directory, console);
@@ -173,6 +254,9 @@ ExitCode run(const StorageInfo& command, BrokerSession& session) {
       return refuse(console, summary.error(), explanation);
     }
     console.print_item(to_text(*summary), to_json(*summary));
+    Result<FilesSummary> files = summarise_files(directory->disk(), shard);
+    if (!files) return refuse(console, files.error(), to_string(files.error()));
+    console.print_item(to_text(*files), to_json(*files));
   }
   console.finish_items();
   return ExitCode::kOk;
@@ -198,6 +282,17 @@ ExitCode run(const StorageCheck& command, BrokerSession& session) {
     if (!check) return refuse(console, check.error(), explanation);
     console.print_item(check_text(shard, *check), check_json(shard, *check));
     if (!check->clean) verdict.add(check->unsupported);
+    Result<SegmentsCheck> segments = check_segments(
+        directory->disk(), shard,
+        [&](std::uint64_t done, std::uint64_t) {
+          console.progress(
+              fmt::format("checking segments of shard {}: {}", shard.value, size_text(done)));
+        },
+        &explanation);
+    console.progress("");
+    if (!segments) return refuse(console, segments.error(), explanation);
+    console.print_item(check_text(shard, *segments), check_json(shard, *segments));
+    if (!segments->clean) verdict.add(segments->unsupported);
   }
   console.finish_items();
   return verdict.say(console);
@@ -208,6 +303,13 @@ ExitCode run(const StorageDump& command, BrokerSession& session) {
   std::string explanation;
   Result<StoppedDirectory> directory = StoppedDirectory::open(command.directory, &explanation);
   if (!directory) return refuse(console, directory.error(), explanation);
+  if (!command.file.empty()) {
+    Result<void> shown = dump_file(command, *directory, console);
+    console.finish_items();
+    if (shown) return ExitCode::kOk;
+    return refuse(console, shown.error(),
+                  fmt::format("{} cannot be read: {}", command.file, reason(shown.error())));
+  }
   const std::string journal = StoppedDirectory::journal_of(ShardIndex{command.shard});
   Result<JournalWalk> walk = JournalWalk::open(directory->disk(), journal);
   if (!walk) {

@@ -239,6 +239,125 @@ std::string check_json(ShardIndex shard, const JournalCheck& check) {
                                       {"bad_entries", std::move(bad_entries)}});
 }
 
+std::string to_text(const FilesSummary& files) {
+  std::string text;
+  for (const FoundCheckpoint& checkpoint : files.checkpoints.finished) {
+    if (!checkpoint.summary) {
+      text += "  " + checkpoint.explanation + "\n";
+      continue;
+    }
+    const CheckpointSummary& summary = *checkpoint.summary;
+    text += fmt::format("  {}: {} ({}) up to entry {}, replay from {} in journal file {}, {}\n",
+                        checkpoint.path, counted(summary.object_count, "object"),
+                        size_text(summary.objects_size), summary.max_applied.value,
+                        summary.replay_from.value, summary.journal_file, time_text(summary.time));
+  }
+  TextTable table({"STREAM", ">START", ">IN SEGMENTS TO", ">SEGMENTS", ">SIZE", "DIRECTORY"});
+  for (const StreamObject& stream : files.streams) {
+    if (stream.segments.empty()) continue;
+    std::uint64_t size = 0;
+    for (const ClaimedSegment& segment : stream.segments) size += segment.size;
+    table.add({stream_text(stream.stream), fmt::to_string(stream.start.value),
+               fmt::to_string(stream.segments.back().end.value - 1),
+               fmt::to_string(stream.segments.size()), size_text(size),
+               stream_directory_name(stream.stream)});
+  }
+  if (!table.empty()) text += table.render();
+  return text;
+}
+
+std::string to_json(const FilesSummary& files) {
+  json::array checkpoints;
+  for (const FoundCheckpoint& checkpoint : files.checkpoints.finished) {
+    json::object object{{"path", checkpoint.path}, {"whole", checkpoint.summary.has_value()}};
+    if (checkpoint.summary) {
+      object["objects"] = checkpoint.summary->object_count;
+      object["applied"] = checkpoint.summary->max_applied.value;
+      object["replay_from"] = checkpoint.summary->replay_from.value;
+      object["journal_file"] = checkpoint.summary->journal_file;
+    } else {
+      object["problem"] = checkpoint.explanation;
+    }
+    checkpoints.push_back(std::move(object));
+  }
+  json::array streams;
+  for (const StreamObject& stream : files.streams) {
+    json::array segments;
+    for (const ClaimedSegment& segment : stream.segments) {
+      segments.push_back(json::object{{"name", segment_name(segment.id)},
+                                      {"first", segment.id.base.value},
+                                      {"last", segment.end.value - 1},
+                                      {"size", segment.size},
+                                      {"sealed", segment.sealed}});
+    }
+    streams.push_back(json::object{{"stream", stream_text(stream.stream)},
+                                   {"directory", stream_directory_name(stream.stream)},
+                                   {"start", stream.start.value},
+                                   {"segments", std::move(segments)}});
+  }
+  return json::serialize(json::object{{"kind", "files"},
+                                      {"shard", files.shard.value},
+                                      {"checkpoints", std::move(checkpoints)},
+                                      {"streams", std::move(streams)}});
+}
+
+std::string check_text(ShardIndex shard, const SegmentsCheck& check) {
+  std::string text = fmt::format(
+      "shard {}: {}: {}, {} ({} sealed) of {} with {} of {}, {}\n", shard.value,
+      check.clean         ? "clean"
+      : check.unsupported ? "from a newer broker"
+                          : "damaged",
+      check.checkpoint == 0 ? "no checkpoint" : fmt::format("checkpoint {}", check.checkpoint),
+      counted(check.segments, "segment"), check.sealed, counted(check.streams, "stream"),
+      check.batches == 1 ? "1 batch" : fmt::format("{} batches", check.batches),
+      counted(check.records, "record"), size_text(check.bytes));
+  for (const std::string& explanation : check.explanations)
+    text += "  " + escaped_line(explanation) + "\n";
+  for (const LostInSegment& lost : check.lost) {
+    text += fmt::format("  lost: offsets {}-{} of stream {}: {} from position {}: {}\n",
+                        lost.offsets.first.value, lost.offsets.last.value, stream_text(lost.stream),
+                        lost.path, lost.position, lost.what);
+  }
+  for (const UnusableSegment& segment : check.unusable)
+    text += fmt::format("  {}: {}: the broker does not start\n", segment.path, segment.what);
+  if (!check.unknown.empty()) {
+    text += fmt::format("  {} left by a crash, or not the broker's: the next start sees to it\n",
+                        counted(check.unknown.size(), "file"));
+  }
+  return text;
+}
+
+std::string check_json(ShardIndex shard, const SegmentsCheck& check) {
+  json::array lost;
+  for (const LostInSegment& one : check.lost) {
+    lost.push_back(json::object{{"path", one.path},
+                                {"position", one.position},
+                                {"stream", stream_text(one.stream)},
+                                {"first", one.offsets.first.value},
+                                {"last", one.offsets.last.value},
+                                {"problem", one.what}});
+  }
+  json::array checkpoints;
+  for (const std::string& explanation : check.explanations)
+    checkpoints.push_back(json::value(escaped_line(explanation)));
+  json::array unknown;
+  for (const std::string& path : check.unknown) unknown.push_back(json::value(escaped_line(path)));
+  return json::serialize(json::object{{"kind", "segments"},
+                                      {"shard", shard.value},
+                                      {"clean", check.clean},
+                                      {"unsupported", check.unsupported},
+                                      {"checkpoint", check.checkpoint},
+                                      {"damaged_checkpoints", std::move(checkpoints)},
+                                      {"segments", check.segments},
+                                      {"sealed", check.sealed},
+                                      {"batches", check.batches},
+                                      {"records", check.records},
+                                      {"bytes", check.bytes},
+                                      {"streams", check.streams},
+                                      {"lost_offsets", std::move(lost)},
+                                      {"unknown", std::move(unknown)}});
+}
+
 std::string to_text(const ProbeReport& report) {
   TextTable table(
       {"METHOD", ">WRITE", ">IN FLIGHT", ">MEDIAN MS", ">SLOWEST MS", ">MIB/S", "BROKER"});

@@ -7,8 +7,10 @@
 #include <string_view>
 #include <vector>
 
+#include "storage/checkpoint_reader.h"
 #include "storage/journal_check.h"
 #include "storage/journal_walk.h"
+#include "storage/segments_check.h"
 #include "storage/superblock.h"
 #include "storage/sync_probe.h"
 
@@ -46,6 +48,16 @@ std::string superblock_text(const Result<Superblock>& superblock);
 std::string superblock_json(const Result<Superblock>& superblock);
 std::string to_text(const ShardSummary& shard);
 std::string to_json(const ShardSummary& shard);
+/// The checkpoints of a shard, and what the newest says about streams.
+struct FilesSummary {
+  ShardIndex shard;
+  FoundCheckpoints checkpoints;
+  std::vector<StreamObject> streams;
+};
+std::string to_text(const FilesSummary& files);
+std::string to_json(const FilesSummary& files);
+std::string check_text(ShardIndex shard, const SegmentsCheck& check);
+std::string check_json(ShardIndex shard, const SegmentsCheck& check);
 std::string check_text(ShardIndex shard, const JournalCheck& check);
 std::string check_json(ShardIndex shard, const JournalCheck& check);
 std::string to_text(const ProbeReport& report);

@@ -1,6 +1,7 @@
 // Goal: `waybill storage` tells clean from torn from damaged on a directory that a broker really
 // left, names what is lost, and changes nothing. Method: the real waybilld writes and is stopped or
 // killed; bytes of its files are changed; the real waybill looks.
+#include <algorithm>
 #include <boost/json.hpp>
 #include <fstream>
 #include <sstream>
@@ -195,17 +196,151 @@ TEST_F(StorageCommand, ADumpShowsFramesEntriesBatchesAndRecords) {
 
 TEST_F(StorageCommand, ARunningBrokerIsLeftAlone) {
   publish();
-  for (const char* command : {"info", "check", "dump"}) {
+  const std::string used = "is in use by process " + std::to_string(broker_.pid());
+  for (const char* command : {"check", "dump", "salvage"}) {
     Finished end = storage({command, data().string()});
     EXPECT_EQ(end.exit_code, 1) << end;
-    EXPECT_TRUE(end.err.contains("is in use by process " + std::to_string(broker_.pid()))) << end;
+    EXPECT_TRUE(end.err.contains(used)) << end;
     EXPECT_EQ(end.out, "");
   }
+  Finished info = storage({"info", data().string()});
+  EXPECT_EQ(info.exit_code, 0) << info;
+  EXPECT_TRUE(info.err.contains(used)) << info;
+  EXPECT_TRUE(info.out.contains("shard-0/journal/000000000001.wbj")) << info;
   EXPECT_EQ(broker_.stop(), 0);
 }
 
+/// A directory with a checkpoint and segments: the journal of the first runs is released.
+class StorageFiles : public StorageCommand {
+ protected:
+  void SetUp() override {
+    publish_and_stop();
+    for (int start = 0; start < 2; ++start) {
+      ASSERT_TRUE(broker_.start());
+      BlockingClient client = BlockingClient(client_of(broker_));
+      Message message;
+      message.value = to_vector(as_bytes("after a start"));
+      // A checkpoint is made beside the traffic; every second start begins one.
+      for (int i = 0; i < 2000 && checkpoint().empty(); ++i) {
+        ASSERT_TRUE(client.publish("orders", message).ok());
+        if (start == 0 && i == 5) break;
+      }
+      ASSERT_TRUE(client.close().ok());
+      ASSERT_EQ(broker_.stop(), 0);
+    }
+    ASSERT_FALSE(checkpoint().empty());
+    ASSERT_FALSE(segment().empty());
+  }
+
+  /// Paths below the data directory; empty: there is none.
+  std::string checkpoint() const { return first_with(".wbc"); }
+  std::string segment() const { return first_with(".wbs"); }
+  std::string first_with(const std::string& extension) const {
+    for (const auto& file : std::filesystem::recursive_directory_iterator(data())) {
+      if (file.path().extension() == extension)
+        return std::filesystem::relative(file.path(), data()).string();
+    }
+    return {};
+  }
+  std::vector<std::string> all_files() const {
+    std::vector<std::string> all;
+    for (const auto& file : std::filesystem::recursive_directory_iterator(data()))
+      all.push_back(file.path().string());
+    std::ranges::sort(all);
+    return all;
+  }
+};
+
+TEST_F(StorageFiles, CheckpointsAndSegmentsAreCountedCheckedAndDumped) {
+  Finished check = storage({"check", data().string()});
+  EXPECT_EQ(check.exit_code, 0) << check;
+  EXPECT_TRUE(check.out.contains("clean: checkpoint 1, ")) << check;
+  Finished info = storage({"info", data().string()});
+  EXPECT_EQ(info.exit_code, 0) << info;
+  EXPECT_TRUE(info.out.contains(checkpoint())) << info;
+  EXPECT_TRUE(info.out.contains("IN SEGMENTS TO")) << info;
+  Finished blocks =
+      storage({"dump", data().string(), "--file", segment(), "--records", "--count", "1000"});
+  EXPECT_EQ(blocks.exit_code, 0) << blocks;
+  for (const char* part : {"  block  ", "offsets 0-", "1 record  none", "value message 4"})
+    EXPECT_TRUE(blocks.out.contains(part)) << part << "\n" << blocks;
+  Finished objects =
+      storage({"dump", data().string(), "--file", checkpoint(), "--count", "1000", "-o", "jsonl"});
+  EXPECT_EQ(objects.exit_code, 0) << objects;
+  std::istringstream lines(objects.out);
+  std::string kinds;
+  for (std::string line; std::getline(lines, line);) {
+    const json::value object = json::parse(line);
+    kinds += " ";
+    kinds += object.at("kind") == "object" ? object.at("object_kind_name").as_string()
+                                           : object.at("kind").as_string();
+  }
+  EXPECT_TRUE(kinds.contains(" topic ")) << kinds;
+  EXPECT_TRUE(kinds.contains(" stream ")) << kinds;
+  EXPECT_TRUE(kinds.ends_with(" summary")) << kinds;
+  EXPECT_EQ(storage({"dump", data().string(), "--file", "shard-0/nothing"}).exit_code, 1);
+}
+
+TEST_F(StorageFiles, ADamagedSegmentIsNamedByOffsetAndTheRestIsServed) {
+  std::fstream file(data() / segment(), std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(100);
+  file.put('?');
+  file.close();
+  Finished check = storage({"check", data().string()});
+  EXPECT_EQ(check.exit_code, 6) << check;
+  EXPECT_TRUE(check.out.contains("lost: offsets 0-")) << check;
+  EXPECT_TRUE(check.out.contains(segment() + " from position 0")) << check;
+  ASSERT_TRUE(broker_.start());
+  EXPECT_EQ(broker_.stop(), 0);
+}
+
+TEST_F(StorageFiles, SalvageSaysWhatIsLostAndThenTheBrokerStartsS10) {
+  const std::string path = segment();
+  std::filesystem::remove(data() / path);
+  EXPECT_EQ(broker_.start_and_fail(), 3);
+  EXPECT_TRUE(broker_.log().contains(path + " is missing")) << broker_.log();
+  const std::vector<std::string> before = all_files();
+  Finished look = storage({"salvage", data().string()});
+  EXPECT_EQ(look.exit_code, 6) << look;
+  EXPECT_TRUE(look.out.contains("lost: offsets 0-")) << look;
+  EXPECT_TRUE(look.err.contains("nothing was changed")) << look;
+  EXPECT_EQ(all_files(), before);
+  Finished done = storage({"salvage", data().string(), "--accept-loss"});
+  EXPECT_EQ(done.exit_code, 0) << done;
+  ASSERT_TRUE(broker_.start());
+  EXPECT_EQ(broker_.stop(), 0);
+}
+
+TEST_F(StorageCommand, SalvageCutsAJournalWhereItIsDamagedAndKeepsWhatItTakesS10) {
+  publish_and_stop();
+  EXPECT_EQ(storage({"salvage", data().string()}).exit_code, 0) << "there is nothing to do";
+  const std::uint64_t position = position_of_append(2);
+  damage(position + 200);
+  const std::string damaged = content(journal_file());
+  EXPECT_EQ(broker_.start_and_fail(), 3);
+  Finished done = storage({"salvage", data().string(), "--accept-loss", "-o", "jsonl"});
+  EXPECT_EQ(done.exit_code, 0) << done;
+  const json::value plan = json::parse(done.out.substr(0, done.out.find('\n')));
+  EXPECT_EQ(plan.at("lost_offsets").at(0).at("first").to_number<int>(), 2);
+  EXPECT_EQ(plan.at("lost_offsets").at(0).at("last").to_number<int>(), kMessages - 1);
+  bool kept = false;
+  for (const auto& file : std::filesystem::directory_iterator(data() / "shard-0/quarantine"))
+    kept = kept || content(file.path()) == damaged;
+  EXPECT_TRUE(kept) << "as it was";
+  EXPECT_EQ(storage({"check", data().string()}).exit_code, 0);
+  ASSERT_TRUE(broker_.start());
+  BlockingClient client = BlockingClient(client_of(broker_));
+  Reply<TopicInfo> topic = client.find_topic("orders");
+  ASSERT_TRUE(topic.ok());
+  ReadRequest read;
+  read.topic = topic->id;
+  Reply<ReadReply> rest = client.request(read);
+  ASSERT_TRUE(rest.ok());
+  EXPECT_EQ(rest->end, Offset{2});
+}
+
 TEST_F(StorageCommand, WhatIsNoDataDirectoryIsSaidToBeNone) {
-  for (const char* command : {"info", "check", "dump"}) {
+  for (const char* command : {"info", "check", "dump", "salvage"}) {
     Finished missing = storage({command, data().string()});
     EXPECT_EQ(missing.exit_code, 3) << missing;
     Finished other = storage({command, directory_.path().string()});
