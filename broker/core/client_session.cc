@@ -486,14 +486,16 @@ void ClientSession::handle(SettleRequest request, Done<SettleReply> done) {
   }
   if (settlements.empty()) return answer<SettleReply>(std::move(done), std::move(reply));
   std::vector<ShardIndex> shards = shards_of(settlements);
-  auto owned = std::make_shared<const ByShard<Settlement>>(std::move(settlements));
+  auto owned = std::make_shared<ByShard<Settlement>>(std::move(settlements));
   ask_shards<Reply<SettleReply>>(
       gateway_.mailbox_, gateway_.home_.index(), shards,
       [owned, group = consumer->group.id, instance = hello_.instance](Shard& shard, auto answered) {
-        const auto& items = owned->at(shard.index());
+        // Each shard takes its own, once; what is left are the places in the request.
         std::vector<Settlement> mine;
-        mine.reserve(items.size());
-        for (const auto& [index, settlement] : items) mine.push_back(settlement);
+        mine.reserve(owned->at(shard.index()).size());
+        for (auto& [index, settlement] : owned->at(shard.index())) {
+          mine.push_back(std::move(settlement));
+        }
         shard.delivery().settle(group, instance, std::move(mine), std::move(answered));
       },
       [reply = std::move(reply), shards, owned,

@@ -12,17 +12,6 @@ Error misfit(const char* where) {
   return {Errc::kBadFormat, 0, where};
 }
 
-bool covers(OffsetRange outer, OffsetRange inner) {
-  return outer.first <= inner.first && inner.last <= outer.last && inner.first <= inner.last;
-}
-
-/// The part of a sorted, disjoint list that may hold the offset.
-template <class Parts>
-auto find_part(Parts& parts, Offset offset) {
-  auto after = std::ranges::upper_bound(parts, offset, {}, &OffsetRange::first);
-  return after == parts.begin() ? parts.end() : std::prev(after);
-}
-
 std::uint64_t overlap(OffsetRange a, OffsetRange b) {
   OffsetRange both{std::max(a.first, b.first), std::min(a.last, b.last)};
   return both.count() > 0 ? static_cast<std::uint64_t>(both.count()) : 0;
@@ -36,8 +25,8 @@ std::uint64_t count_in(const std::vector<Offset>& sorted, OffsetRange range) {
 }  // namespace
 
 bool OpenLease::holds(OffsetRange range) const {
-  auto part = find_part(open, range.first);
-  return part != open.end() && covers(*part, range);
+  auto part = open.find(range.last);
+  return part != open.end() && part->first <= range.first && range.count() > 0;
 }
 
 const TrackedMessage* DeliveryState::find_tracked(Offset offset) const {
@@ -138,21 +127,8 @@ void DeliveryState::take_undelivered(OffsetRange range) {
 Result<void> DeliveryState::take_from_lease(LeaseToken token, OffsetRange range) {
   auto found = leases_.find(token);
   if (found == leases_.end()) return misfit("settlement without its lease");
-  std::vector<OffsetRange>& open = found->second.open;
-  auto part = find_part(open, range.first);
-  if (part == open.end() || part->last < range.first) return misfit("settlement outside its lease");
-  // Parts that are neighbours may be settled together.
-  auto end = part + 1;
-  for (; (end - 1)->last < range.last; ++end) {
-    if (end == open.end() || end->first != (end - 1)->last + 1) {
-      return misfit("settlement outside its lease");
-    }
-  }
-  OffsetRange before{part->first, range.first - 1};
-  OffsetRange after{range.last + 1, (end - 1)->last};
-  auto at = open.erase(part, end);
-  if (after.count() > 0) at = open.insert(at, after);
-  if (before.count() > 0) open.insert(at, before);
+  OpenRanges& open = found->second.open;
+  if (!open.take(range)) return misfit("settlement outside its lease");
   leased_count_ -= static_cast<std::uint64_t>(range.count());
   if (open.empty()) leases_.erase(found);
   return {};
@@ -183,7 +159,7 @@ Result<void> DeliveryState::apply(const LeaseOp& op) {
     ++tracked_leased_;
     ++redelivery_count_;
   }
-  leases_.emplace(op.token, OpenLease{op.instance, op.at, op.ranges});
+  leases_.emplace(op.token, OpenLease{op.instance, op.at, OpenRanges(op.ranges)});
   return {};
 }
 
@@ -276,7 +252,7 @@ Result<void> DeliveryState::apply(const RemovedOp& op) {
         if (cut.count() > 0) left.push_back(cut);
       }
     }
-    lease->second.open = std::move(left);
+    lease->second.open = OpenRanges(std::move(left));
     lease = lease->second.open.empty() ? leases_.erase(lease) : std::next(lease);
   }
   for (auto it = tracked_.begin(); it != tracked_.end() && it->first < op.to;) {

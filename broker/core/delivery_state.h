@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "broker/core/entries.h"
+#include "broker/core/open_ranges.h"
 #include "broker/core/range_set.h"
 
 namespace waybill {
@@ -48,7 +49,7 @@ struct TrackedMessage {
 struct OpenLease {
   InstanceId instance;
   WallTime at;
-  std::vector<OffsetRange> open;  ///< not settled yet; sorted, disjoint
+  OpenRanges open;  ///< not settled yet
 
   [[nodiscard]] bool holds(OffsetRange range) const;
 };

@@ -8,11 +8,16 @@
 namespace waybill {
 
 RangeSet::Place RangeSet::place_behind(Offset offset) const {
-  auto after = std::ranges::upper_bound(firsts_, offset);
-  if (after == firsts_.begin()) return {};
-  auto block = static_cast<std::size_t>(after - firsts_.begin()) - 1;
-  auto run = std::ranges::upper_bound(blocks_[block], offset, {}, &OffsetRange::first);
-  return {block, static_cast<std::size_t>(run - blocks_[block].begin())};
+  // Most look for one offset after the other: it is in the block of the last.
+  bool behind = hint_ < firsts_.size() && firsts_[hint_] <= offset;
+  bool there = behind && (hint_ + 1 == firsts_.size() || offset < firsts_[hint_ + 1]);
+  if (!there) {
+    auto after = std::ranges::upper_bound(firsts_, offset);
+    if (after == firsts_.begin()) return {};
+    hint_ = static_cast<std::size_t>(after - firsts_.begin()) - 1;
+  }
+  auto run = std::ranges::upper_bound(blocks_[hint_], offset, {}, &OffsetRange::first);
+  return {hint_, static_cast<std::size_t>(run - blocks_[hint_].begin())};
 }
 
 RangeSet::Place RangeSet::place_of(Offset offset) const {

@@ -89,8 +89,9 @@ struct DeliveryEngine::Sending {
     Offset end;
     std::size_t first_range = 0;
     std::size_t range_count = 0;
-    bool apart = false;  ///< some of it was delivered before: only the leased records are sent
-    Result<std::vector<SharedBytes>> batches = Error{Errc::kDamaged, 0, "not read"};
+    bool apart = false;          ///< some were delivered before: only the leased records are sent
+    SharedBytes in_memory = {};  ///< its batch; empty: it is read
+    Result<std::vector<SharedBytes>> read = Error{Errc::kDamaged, 0, "not read"};
   };
   struct Redriven {
     Offset offset;
@@ -120,7 +121,7 @@ struct DeliveryEngine::Sending {
         if (!header || header->base_offset >= items[i].end) break;
         own.push_back(std::move(batches[next]));
       }
-      items[i].batches = std::move(own);
+      items[i].read = std::move(own);
     }
   }
 };
@@ -156,7 +157,7 @@ void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, C
             {.base = stretch.base, .end = stretch.end, .first_range = sending->ranges.size()});
         // At once: a request for each would cost more than all the rest.
         if (!stretch.batch.empty()) {
-          sending->items.back().batches = std::vector<SharedBytes>(1, stretch.in_memory());
+          sending->items.back().in_memory = stretch.in_memory();
         }
       }
       Offset last = std::min(range.last, sending->items.back().end - 1);
@@ -176,11 +177,12 @@ void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, C
   }
   for (std::size_t first = 0; first < sending->items.size();) {
     std::size_t count = 1;
-    if (sending->items[first].batches) {
+    if (!sending->items[first].in_memory.empty()) {
       ++first;
       continue;
     }
-    while (first + count < sending->items.size() && !sending->items[first + count].batches &&
+    while (first + count < sending->items.size() &&
+           sending->items[first + count].in_memory.empty() &&
            sending->items[first + count].base == sending->items[first + count - 1].end) {
       ++count;
     }
@@ -205,7 +207,7 @@ void DeliveryEngine::read_run(const std::shared_ptr<Sending>& sending, std::size
               } else if (count > 1) {
                 for (std::size_t i = 0; i < count; ++i) read_run(sending, first + i, 1);
               } else {
-                sending->items[first].batches = batches.error();
+                sending->items[first].read = batches.error();
               }
               read_done(sending);
             });
@@ -242,15 +244,18 @@ std::vector<std::pair<Offset, SharedBytes>> DeliveryEngine::gather(
   Outgoing outgoing(!sending.redriven.empty());
   for (Sending::Item& item : sending.items) {
     std::span<const OffsetRange> ranges = sending.ranges_of(item);
-    if (!item.batches) {
+    bool redriven = std::ranges::any_of(sending.redriven, [&](const Sending::Redriven& other) {
+      return item.base <= other.offset && other.offset < item.end;
+    });
+    bool apart = item.apart || redriven;
+    if (!item.in_memory.empty()) {
+      outgoing.add(std::move(item.in_memory), ranges, apart, unreadable);
+    } else if (item.read) {
+      for (SharedBytes& batch : *item.read) {
+        outgoing.add(std::move(batch), ranges, apart, unreadable);
+      }
+    } else {
       unreadable.insert(unreadable.end(), ranges.begin(), ranges.end());
-      continue;
-    }
-    for (SharedBytes& batch : *item.batches) {
-      bool redriven = std::ranges::any_of(sending.redriven, [&](const Sending::Redriven& other) {
-        return item.base <= other.offset && other.offset < item.end;
-      });
-      outgoing.add(std::move(batch), ranges, item.apart || redriven, unreadable);
     }
   }
   std::vector<std::pair<Offset, SharedBytes>> batches = outgoing.take();
@@ -282,7 +287,7 @@ void DeliveryEngine::push(ConsumerGroup& group, GroupPartition& partition, Sendi
     deliver.batches.push_back(std::move(batch));
   }
   const OpenLease* lease = partition.delivery.find_lease(sending.token);
-  for (OffsetRange range : lease == nullptr ? std::vector<OffsetRange>() : lease->open) {
+  for (OffsetRange range : lease == nullptr ? OpenRanges() : lease->open) {
     GrantedRange granted;
     granted.range = range;
     granted.token = sending.token;

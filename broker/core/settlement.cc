@@ -38,7 +38,7 @@ void find_held(const GroupPartition& partition, LeaseToken token, InstanceId ins
   parts.clear();
   const OpenLease* lease = partition.delivery.find_lease(token);
   if (lease == nullptr || (lease->instance != instance && !mutant("ignore_instance"))) return;
-  auto open = std::ranges::lower_bound(lease->open, range.first, {}, &OffsetRange::last);
+  auto open = lease->open.find(range.first);
   for (; open != lease->open.end() && open->first <= range.last; ++open) {
     OffsetRange part{std::max(open->first, range.first), std::min(open->last, range.last)};
     for (auto dying = partition.dying.lower_bound(part.first);
@@ -399,7 +399,7 @@ void DeliveryEngine::expire(GroupPartition& partition, LeaseToken token) {
   timeout.verb = SettleVerb::kRetry;
   timeout.failure = {FailureClass::kTimeout, "lease_expired",
                      "the consumer neither settled nor extended the lease in time"};
-  std::vector<OffsetRange> open = lease->open;
+  std::vector<OffsetRange> open = lease->open.copy();
   for (OffsetRange range : open) {
     for (Offset next = range.first; next <= range.last;) {
       OffsetRange run = watch.started.run_from(next);
@@ -425,7 +425,7 @@ void DeliveryEngine::expire(GroupPartition& partition, LeaseToken token) {
 
 void DeliveryEngine::end_unexplained(GroupPartition& partition, LeaseToken token) {
   const OpenLease* lease = partition.delivery.find_lease(token);
-  std::vector<OffsetRange> open = lease->open;
+  std::vector<OffsetRange> open = lease->open.copy();
   ConsumerGroup* group = find(partition.group);
   const LeaseWatch& watch = partition.watches.at(token);
   // After a restart of the broker nobody can tell; what a client that is there does not claim never
