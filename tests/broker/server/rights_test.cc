@@ -264,7 +264,7 @@ TEST_F(RightsTest, D18LimitedRightsStopAtTheirTopicsAndGroups) {
   EXPECT_EQ(limited.ask(both).error().code, Errc::kNotAuthorized) << "not even a part of it";
   EXPECT_EQ(limited.ask(read_from(orders.id))->end, Offset{2});
   EXPECT_EQ(limited.ask(read_from(other.id)).error().code, Errc::kNotAuthorized);
-  EXPECT_EQ(limited.ask(read_from(TopicId{99})).error().code, Errc::kUnknownTopic);
+  EXPECT_EQ(limited.ask(read_from(TopicId{99})).error().code, Errc::kUnknownPartition);
   OpenProducerRequest producer;
   producer.id.uuid.bytes[0] = std::byte{1};
   EXPECT_TRUE(limited.ask(producer).ok());
