@@ -90,6 +90,10 @@ bool Checkpointer::due() const {
 
 void Checkpointer::turn() {
   if (log_.journal().poisoned()) return;
+  if (started_in_ == 0) {
+    started_in_ = log_.journal().current_file();
+    started_at_ = log_.journal().durable();
+  }
   if (state_ == State::kIdle && due()) begin();
   if (state_ == State::kFlushing) flush();
   if (state_ == State::kAborting) begin_anew();
@@ -187,7 +191,11 @@ void Checkpointer::finish() {
   }
   if (!finishing_ && journal.durable() >= writer_->max_applied()) {
     finishing_ = true;
-    journal_file_ = journal.file_of(std::min(replay_from_, writer_->max_applied()));
+    // What came before this run is not looked for: if all of it is known, replay begins with the
+    // start frame. A shard that is only started and stopped keeps none of the files of its starts.
+    const EntrySeq needed = std::min(replay_from_, writer_->max_applied());
+    const bool all_before = needed <= started_at_ && replay_from_ > started_at_;
+    journal_file_ = all_before ? started_in_ : journal.file_of(needed);
     writer_->finish(
         {.replay_from = replay_from_, .journal_file = journal_file_, .time = log_.clock().wall()});
   }

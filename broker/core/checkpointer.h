@@ -63,6 +63,8 @@ class Checkpointer {
   std::uint64_t next_number_ = 1;
   std::vector<std::string> older_;  ///< paths of checkpoints that a new one replaces
   std::uint64_t begun_in_ = 1;      ///< journal file in which the last one was begun
+  std::uint64_t started_in_ = 0;    ///< journal file of this run's start frame, which is durable
+  EntrySeq started_at_;             ///< the last entry before that
   std::uint64_t size_ = 0;          ///< of the last one
   EntrySeq flush_to_;
   std::vector<StreamId> unflushed_;  ///< streams that may have something up to flush_to_

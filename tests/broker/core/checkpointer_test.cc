@@ -115,6 +115,18 @@ TEST(Checkpointer, TopicsThatComeAndGoMeanwhileMakeItBeginAnewS19) {
   check(true);
 }
 
+TEST(Checkpointer, AShardThatIsOnlyStartedForgetsTheFileOfEachStartS19) {
+  CoreRig rig({.shards = 2, .journal_file = 128 * 1024});
+  TopicId topic = rig.create_topic(rig.connect(), "orders", 2);
+  for (int i = 0; i < 20; ++i) {
+    rig.restart(i % 2 == 0 ? keep_all() : keep_none());
+    EXPECT_LE(rig.reports[0].files + rig.reports[1].files, 6u) << "start " << i;
+  }
+  TestClient& client = rig.connect();
+  EXPECT_TRUE(client.publish(topic, 0, {"a"}).ok());
+  EXPECT_TRUE(client.publish(topic, 1, {"b"}).ok());
+}
+
 TEST(Checkpointer, OneTurnSavesOneSliceS19) {
   CoreRig rig({.journal_file = 128 * 1024, .checkpoint_slice = 1});
   TestClient& client = rig.connect();
