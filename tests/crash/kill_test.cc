@@ -30,6 +30,7 @@ namespace {
 
 constexpr int kKills = 30;
 constexpr int kRowsPerKill = 40;
+constexpr std::size_t kLargeRow = 60'000;
 constexpr std::uint32_t kPartitions = 4;
 constexpr std::uint32_t kMaxFailures = 3;
 const std::string kTopic = "orders";
@@ -143,7 +144,11 @@ class Application {
   /// Commits `count` rows, and rolls back one more that must never be seen.
   void write(int count) {
     run("BEGIN IMMEDIATE");
-    for (int i = 0; i < count; ++i) enqueue_row("order " + std::to_string(next_++));
+    for (int i = 0; i < count; ++i) {
+      // Some are large, so that streams are flushed, segments are sealed and files are released.
+      const std::size_t size = next_ % 4 == 0 ? kLargeRow : 0;
+      enqueue_row("order " + std::to_string(next_++) + " " + std::string(size, 'x'));
+    }
     run("COMMIT");
     run("BEGIN IMMEDIATE");
     enqueue_row("order -1");
@@ -157,7 +162,7 @@ class Application {
   void enqueue_row(const std::string& text) {
     OutboxMessage message;
     message.topic = kTopic;
-    message.key = as_bytes(text);
+    message.key = as_bytes(text).first(std::min<std::size_t>(text.size(), 12));
     message.payload = as_bytes(text);
     Reply<EnqueuedRow> row = enqueue(db_, message);
     ASSERT_TRUE(row) << to_string(row.error());
@@ -391,6 +396,21 @@ class KillTest : public testing::TestWithParam<const char*> {
     return records;
   }
 
+  /// It was flushed and checkpointed, the journal was released, and no kill left anything behind.
+  void check_files() {
+    std::map<std::string, int> count;
+    const std::filesystem::path data = directory_.path() / "data";
+    for (const auto& file : std::filesystem::recursive_directory_iterator(data)) {
+      if (file.is_regular_file()) ++count[file.path().extension()];
+      if (file.path().parent_path().filename() == "quarantine") ++count["quarantine"];
+    }
+    EXPECT_GT(count[".wbs"], 2);
+    EXPECT_GE(count[".wbc"], 2) << "a checkpoint for each shard";
+    EXPECT_LE(count[".wbc"], 4) << "and perhaps the one before";
+    EXPECT_LE(count[".wbj"], 12) << "the journal is bounded";
+    EXPECT_EQ(count["quarantine"], 0) << "moved aside";
+  }
+
   TempDirectory directory_;
   BrokerProcess broker_;
   std::string address_;
@@ -450,6 +470,7 @@ TEST_P(KillTest, NothingIsLostDoubledOrChargedWhenTheBrokerIsKilled) {
     EXPECT_EQ(letter != dead.end(), died) << "order " << number;
   }
   EXPECT_EQ(broker_.stop(), 0) << broker_.log();
+  check_files();
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, KillTest, testing::Values("uring", "pool"),
