@@ -120,12 +120,15 @@ std::optional<JournalFrameHeader> peek_frame(Bytes bytes, const FrameSpot& spot,
   return header;
 }
 
-bool begins_like_frame(Bytes bytes, const FrameSpot& spot, std::uint64_t first_frame_seq) {
+bool begins_like_frame(Bytes bytes, const FrameSpot& spot) {
+  constexpr int kMostDamaged = 2;
   if (bytes.size() < kJournalFrameHeaderSize) return false;
-  const std::byte* data = bytes.data();
-  if (load_little<std::uint64_t>(data + kFrameEpochAt) == spot.file_epoch) return true;
-  return load_little<std::uint32_t>(data + kFrameMagicAt) == kFrameMagic &&
-         load_little<std::uint64_t>(data + kFrameSeqAt) >= first_frame_seq;
+  const auto epoch = load_little<std::uint64_t>(bytes.data() + kFrameEpochAt);
+  int damaged = 0;
+  for (std::uint64_t differ = epoch ^ spot.file_epoch; differ != 0; differ >>= 8) {
+    damaged += (differ & 0xFF) != 0 ? 1 : 0;
+  }
+  return damaged <= kMostDamaged;
 }
 
 bool frame_intact(Bytes frame, const FrameSpot& spot) {

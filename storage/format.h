@@ -91,10 +91,9 @@ void seal_frame(const JournalFrameHeader& header, const FrameSpot& spot, Mutable
 /// `room` is what is left of the file from the spot on.
 std::optional<JournalFrameHeader> peek_frame(Bytes bytes, const FrameSpot& spot,
                                              std::uint64_t room);
-/// Whether the bytes are what is left of a frame that was once begun at the spot, however damaged:
-/// it has the file's epoch, or the magic and a number that only this file's frames have. What an
-/// earlier life of the file left has neither.
-bool begins_like_frame(Bytes bytes, const FrameSpot& spot, std::uint64_t first_frame_seq);
+/// Whether the bytes are what is left of a frame that was once begun at the spot: it has the file's
+/// epoch, or one that differs in two bytes at most. What an earlier life of the file left has not.
+bool begins_like_frame(Bytes bytes, const FrameSpot& spot);
 /// Condition F5: the checksum. `frame` is the whole frame.
 bool frame_intact(Bytes frame, const FrameSpot& spot);
 

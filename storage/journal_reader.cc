@@ -77,7 +77,7 @@ Result<bool> JournalFileReader::looks_like_frame(std::uint64_t position) {
   Result<Bytes> start = load(position, limits::kBlock);
   if (!start) return start.error();
   const FrameSpot spot{header_.shard, header_.file_epoch, position};
-  return begins_like_frame(*start, spot, header_.first_frame_seq);
+  return begins_like_frame(*start, spot);
 }
 
 EntryReader::EntryReader(Bytes frame, const JournalFrameHeader& header)

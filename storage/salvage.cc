@@ -29,11 +29,10 @@ class Salvage {
         accept_(accept) {}
 
   Result<SalvagePlan> run() {
-    for (auto part : {&Salvage::checkpoints, &Salvage::journal, &Salvage::segments}) {
-      Result<void> done = (this->*part)();
-      if (!done) return done.error();
-      if (!plan_.obstacle.empty()) break;
-    }
+    Result<void> done = checkpoints();
+    if (done && plan_.obstacle.empty()) done = journal();
+    if (done && plan_.obstacle.empty()) done = segments();
+    if (!done) return done.error();
     return std::move(plan_);
   }
 
@@ -207,9 +206,19 @@ class Salvage {
   }
 
   Result<void> segments() {
-    for (const LostInSegment& lost : segments_.lost)
+    if (plan_.first_entry == 0) return segments(segments_);
+    // What the entries that are given up had removed is wanted again.
+    std::string explanation;
+    Result<SegmentsCheck> check = check_segments(
+        disk_, shard_, [](std::uint64_t, std::uint64_t) {}, &explanation,
+        EntrySeq{plan_.first_entry});
+    return check ? segments(*check) : Result<void>(check.error());
+  }
+
+  Result<void> segments(const SegmentsCheck& check) {
+    for (const LostInSegment& lost : check.lost)
       plan_.given_up.push_back({lost.stream, lost.offsets});
-    for (const UnusableSegment& segment : segments_.unusable) {
+    for (const UnusableSegment& segment : check.unusable) {
       plan_.steps.push_back(segment.path + ": " + segment.what +
                             "; it gets its length and an index again, and what is lost in it is "
                             "reported to whoever reads it.");

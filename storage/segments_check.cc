@@ -48,7 +48,8 @@ struct TakenAway {
 };
 
 /// All of it: what is older than the checkpoint takes away nothing twice.
-Result<TakenAway> read_journal(Disk& disk, const std::string& directory) {
+Result<TakenAway> read_journal(Disk& disk, const std::string& directory,
+                               std::optional<EntrySeq> before) {
   TakenAway taken;
   Result<JournalWalk> walk = JournalWalk::open(disk, directory);
   if (!walk && walk.error() == Errc::kNotFound) return taken;
@@ -59,14 +60,21 @@ Result<TakenAway> read_journal(Disk& disk, const std::string& directory) {
     if (!stretch->has_value()) return taken;
     if ((*stretch)->kind != StretchKind::kFrame) continue;
     EntryReader entries((*stretch)->bytes, (*stretch)->header);
-    while (std::optional<EntryView> entry = entries.next()) taken.add(*entry);
+    while (std::optional<EntryView> entry = entries.next()) {
+      if (!before || entry->seq < *before) taken.add(*entry);
+    }
   }
 }
 
 class Check {
  public:
-  Check(Disk& disk, ShardIndex shard, const CheckProgress& progress, std::string& explanation)
-      : disk_(disk), shard_(shard), progress_(progress), explanation_(explanation) {}
+  Check(Disk& disk, ShardIndex shard, const CheckProgress& progress, std::string& explanation,
+        std::optional<EntrySeq> before)
+      : disk_(disk),
+        shard_(shard),
+        progress_(progress),
+        explanation_(explanation),
+        before_(before) {}
 
   Result<SegmentsCheck> run() {
     const std::string directory = shard_directory(shard_);
@@ -90,7 +98,7 @@ class Check {
       if (!read) return failed(read.error(), directory);
       streams = std::move(*read);
     }
-    Result<TakenAway> taken = read_journal(disk_, directory + "/journal");
+    Result<TakenAway> taken = read_journal(disk_, directory + "/journal", before_);
     if (!taken) return failed(taken.error(), directory + "/journal");
     for (const StreamObject& stream : streams) {
       if (Result<void> done = check_stream(stream, *taken); !done) return done.error();
@@ -226,6 +234,7 @@ class Check {
   ShardIndex shard_;
   const CheckProgress& progress_;
   std::string& explanation_;
+  std::optional<EntrySeq> before_;
   SegmentsCheck check_;
   bool damaged_ = false;
   std::set<std::string> known_;
@@ -250,8 +259,8 @@ Result<std::vector<StreamObject>> streams_of(Disk& disk, ShardIndex shard, std::
 }
 
 Result<SegmentsCheck> check_segments(Disk& disk, ShardIndex shard, const CheckProgress& progress,
-                                     std::string* explanation) {
-  return Check(disk, shard, progress, *explanation).run();
+                                     std::string* explanation, std::optional<EntrySeq> before) {
+  return Check(disk, shard, progress, *explanation, before).run();
 }
 
 }  // namespace waybill

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,9 +48,10 @@ struct SegmentsCheck {
   std::vector<std::string> unknown;  ///< segments that the checkpoint does not name: after a crash
 };
 
-/// Errors are the disk's; `explanation` (not null) then says which file.
+/// Errors are the disk's; `explanation` (not null) then says which file. `before`: what the journal
+/// takes away with this entry or a later one is still there.
 Result<SegmentsCheck> check_segments(Disk& disk, ShardIndex shard, const CheckProgress& progress,
-                                     std::string* explanation);
+                                     std::string* explanation, std::optional<EntrySeq> before = {});
 
 /// The streams in a checkpoint. kDamaged or kUnsupportedFormat as CheckpointReader.
 Result<std::vector<StreamObject>> streams_of(Disk& disk, ShardIndex shard, std::uint64_t number);

@@ -275,7 +275,8 @@ void DeliveryEngine::detach(GroupId id, ConsumerId consumer, bool clean) {
     }
     for (auto [token, kind] : released) {
       const OpenLease* lease = partition->delivery.find_lease(token);
-      std::vector<OffsetRange> open = lease == nullptr ? std::vector<OffsetRange>{} : lease->open.copy();
+      std::vector<OffsetRange> open =
+          lease == nullptr ? std::vector<OffsetRange>{} : lease->open.copy();
       for (OffsetRange range : open) release(*partition, token, range, kind);
       if (partition->delivery.find_lease(token) == nullptr) partition->watches.erase(token);
       // Whatever its order, what came behind goes again too.
