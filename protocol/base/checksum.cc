@@ -13,6 +13,19 @@
 #endif
 
 namespace waybill {
+namespace {
+
+/// ISA-L returns with the upper halves of the vector registers in use. Until something clears them,
+/// every SSE instruction of this thread drags them along: what follows is up to ten times as slow.
+#if defined(__x86_64__)
+__attribute__((target("avx"))) void clear_upper_halves() {
+  if (__builtin_cpu_supports("avx")) __builtin_ia32_vzeroupper();
+}
+#else
+void clear_upper_halves() {}
+#endif
+
+}  // namespace
 
 std::uint64_t xxh3_64(Bytes bytes, std::uint64_t seed) {
   return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
@@ -27,6 +40,7 @@ std::uint32_t crc32c(Bytes bytes) {
     crc = crc32_iscsi(data, static_cast<int>(size), crc);
     bytes = bytes.subspan(size);
   }
+  clear_upper_halves();
   return ~crc;
 }
 
