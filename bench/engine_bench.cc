@@ -1,17 +1,13 @@
-// The delivery engine alone, as one table: granting, pushing and settling messages that are in the
-// log already, with everything a shard does for it but the device, the sockets and the clients' own
-// work. Rates are per second of CPU time of the one thread, the best of some runs; bytes are what
-// the heap grew by for each message that is leased or waits, the group's index included.
-//
-//   engine_bench [ROUNDS]      how often each rate is measured; 3 if not said
+// The delivery engine alone: granting, pushing and settling messages that are in the log already,
+// with everything a shard does for it but the device, the sockets and the clients' own work. Rates
+// are settled deliveries per second of CPU time; bytes are what the heap grew by for each message
+// that is leased or waits, the group's index included. bench/micro prints the table.
+#include <benchmark/benchmark.h>
 #include <malloc.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <ctime>
 #include <functional>
-#include <string_view>
 #include <vector>
 
 #include "bench/engine_world.h"
@@ -25,12 +21,6 @@ constexpr std::int64_t kKeys = 10'000;
 constexpr std::uint32_t kCredit = 8192;
 constexpr std::size_t kSettlements = 1000;  // of one request, as consumers that batch them send
 constexpr std::uint64_t kCreditBytes = 64 * 1024 * 1024;
-
-double cpu_seconds() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
-}
 
 std::size_t heap_bytes() {
   struct mallinfo2 info = mallinfo2();
@@ -189,48 +179,55 @@ void settle_until_done(Scene& scene, std::int64_t messages) {
   if (settled < messages) give_up("only " + std::to_string(settled) + " messages were settled");
 }
 
-/// Settled deliveries per second, the scan over the log included.
-double settle_rate(const GroupPolicy& policy, Law law) {
-  Scene scene(policy);
-  scene.publish(kMessages, law);
-  double begin = cpu_seconds();
-  scene.create_group();
-  scene.subscribe();
-  settle_until_done(scene, kMessages);
-  return static_cast<double>(kMessages) / (cpu_seconds() - begin);
+/// The scan over the log included.
+void settle(benchmark::State& state, const GroupPolicy& policy, Law law) {
+  for (auto _ : state) {
+    state.PauseTiming();
+    {
+      Scene scene(policy);
+      scene.publish(kMessages, law);
+      state.ResumeTiming();
+      scene.create_group();
+      scene.subscribe();
+      settle_until_done(scene, kMessages);
+      state.PauseTiming();
+    }
+    state.ResumeTiming();
+  }
+  state.SetItemsProcessed(state.iterations() * kMessages);
 }
 
-/// The rate of other keys while so many messages wait behind one that nobody settles, the scan
-/// over the log left out.
-double rate_beside(std::int64_t stuck) {
+/// Other keys while so many messages wait behind one that nobody settles, the scan over the log
+/// left out.
+void settle_beside(benchmark::State& state) {
   constexpr std::int64_t kOthers = kMessages / 4;
-  Scene scene(policy_of(Ordering::kKey));
-  scene.create_group();
-  scene.publish(stuck, [] { return std::string("stuck"); });
-  if (stuck > 0) scene.silent = Offset{0};
-  scene.publish(kOthers, Law::kUniform);
-  double begin = cpu_seconds();
-  scene.subscribe();
-  settle_until_done(scene, kOthers);
-  return static_cast<double>(kOthers) / (cpu_seconds() - begin);
+  const std::int64_t stuck = state.range(0);
+  for (auto _ : state) {
+    state.PauseTiming();
+    {
+      Scene scene(policy_of(Ordering::kKey));
+      scene.create_group();
+      scene.publish(stuck, [] { return std::string("stuck"); });
+      if (stuck > 0) scene.silent = Offset{0};
+      scene.publish(kOthers, Law::kUniform);
+      state.ResumeTiming();
+      scene.subscribe();
+      settle_until_done(scene, kOthers);
+      state.PauseTiming();
+    }
+    state.ResumeTiming();
+  }
+  state.SetItemsProcessed(state.iterations() * kOthers);
 }
 
-/// Heap bytes per message while all that were published are leased or wait. `scattered`: every
-/// other one is settled, and the bytes are those of each that is left.
-double bytes_held(Ordering ordering, Law law, bool scattered = false) {
-  GroupPolicy policy = policy_of(ordering);
-  policy.window = kMessages;
-  Scene scene(policy);
-  scene.publish(kMessages, law);
-  std::size_t before = heap_bytes();
-  scene.create_group();
-  scene.subscribe(kMessages);
-  std::int64_t left = kMessages;
+/// Settles every other message that was pushed; answers how many.
+std::int64_t settle_every_other(Scene& scene) {
+  std::int64_t settled = 0;
   for (BenchClient* worker : scene.workers) {
     SettleRequest request{1, {}};
     for (const DeliverPush& push : std::exchange(worker->pushes, {})) {
       for (const GrantedRange& granted : push.ranges) {
-        for (Offset o = granted.range.first; scattered && o <= granted.range.last; o = o + 2) {
+        for (Offset o = granted.range.first; o <= granted.range.last; o = o + 2) {
           Settlement settlement;
           settlement.token = granted.token;
           settlement.range = {o, o};
@@ -238,22 +235,36 @@ double bytes_held(Ordering ordering, Law law, bool scattered = false) {
         }
       }
     }
-    left -= static_cast<std::int64_t>(request.settlements.size());
-    if (scattered) worker->session().handle(std::move(request), [](Reply<SettleReply>) {});
+    settled += static_cast<std::int64_t>(request.settlements.size());
+    worker->session().handle(std::move(request), [](Reply<SettleReply>) {});
   }
   scene.world.run();
-  return static_cast<double>(heap_bytes() - before) / static_cast<double>(left);
+  return settled;
 }
 
-struct Latency {
-  double median = 0;
-  double p99 = 0;
-};
+/// While all that were published are leased or wait. `scattered`: every other one is settled, and
+/// the bytes are those of each that is left.
+void hold(benchmark::State& state, Ordering ordering, Law law, bool scattered) {
+  GroupPolicy policy = policy_of(ordering);
+  policy.window = kMessages;
+  for (auto _ : state) {
+    Scene scene(policy);
+    scene.publish(kMessages, law);
+    const std::size_t before = heap_bytes();
+    scene.create_group();
+    scene.subscribe(kMessages);
+    std::int64_t left = kMessages;
+    if (scattered) left -= settle_every_other(scene);
+    for (BenchClient* worker : scene.workers) worker->pushes = {};
+    state.counters["bytes"] =
+        static_cast<double>(heap_bytes() - before) / static_cast<double>(left);
+  }
+}
 
-/// CPU microseconds from publishing 64 messages of other keys until all of them are settled, with
-/// 100 consumers on one partition, while one message fails whenever it is delivered (every 60th
-/// round), or none does.
-Latency beside_poison(bool poison) {
+/// From publishing 64 messages of other keys until all of them are settled, with 100 consumers on
+/// one partition, while one message fails whenever it is delivered (every 60th round), or none
+/// does.
+void round_beside_poison(benchmark::State& state, bool poison) {
   GroupPolicy policy = policy_of(Ordering::kKey);
   policy.max_failures = 100;
   policy.brake.enabled = false;
@@ -265,118 +276,45 @@ Latency beside_poison(bool poison) {
   scene.create_group();
   scene.subscribe(100);
   while (scene.settle_all() > 0) continue;
-  std::vector<double> rounds;
   KeyChooser keys(Law::kUniform);
-  for (int round = 0; round < 5000; ++round) {
-    double begin = cpu_seconds();
+  std::vector<double> rounds;
+  for (auto _ : state) {
+    const std::clock_t begin = std::clock();
     scene.publish(kBatch, [&] { return keys.next(); });
     for (std::int64_t left = kBatch; left > 0;) {
-      std::int64_t settled = scene.settle_all();
+      const std::int64_t settled = scene.settle_all();
       if (settled == 0) give_up("the other keys wait for the poison message");
       left -= settled;
     }
-    rounds.push_back((cpu_seconds() - begin) * 1e6);
+    rounds.push_back(static_cast<double>(std::clock() - begin) * 1e6 / CLOCKS_PER_SEC);
     scene.world.clock.advance(std::chrono::milliseconds(10));
     scene.world.run();
   }
   if (poison && scene.poisoned < 50) give_up("the poison message was hardly delivered");
   std::ranges::sort(rounds);
-  return {rounds[rounds.size() / 2], rounds[rounds.size() * 99 / 100]};
+  state.counters["p50_us"] = rounds[rounds.size() / 2];
+  state.counters["p99_us"] = rounds[rounds.size() * 99 / 100];
 }
 
-// --- the table ---
+const GroupPolicy kExact = policy_of(Ordering::kNone);
+const GroupPolicy kRelaxed = policy_of(Ordering::kNone, Attempts::kRelaxed);
+const GroupPolicy kInOrder = policy_of(Ordering::kPartition);
+const GroupPolicy kByKey = policy_of(Ordering::kKey);
 
-void row(const char* what, const std::string& figure, const char* wanted = "") {
-  std::printf("  %-58s %14s   %s\n", what, figure.c_str(), wanted);
-  std::fflush(stdout);
-}
-std::string thousands(double rate) {
-  std::string digits = std::to_string(std::llround(rate));
-  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) {
-    digits.insert(static_cast<std::size_t>(at), " ");
-  }
-  return digits;
-}
-std::string fixed(double value, const char* format = "%.2f") {
-  char text[32];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-
-/// The best of some rounds. What is compared is measured in turns: other work on the machine then
-/// slows each of it down alike.
-class Best {
- public:
-  void add(double rate) { rate_ = std::max(rate_, rate); }
-  [[nodiscard]] double rate() const { return rate_; }
-
- private:
-  double rate_ = 0;
-};
-
-void run_rates(int rounds) {
-  std::printf("Settled deliveries per second of one core\n");
-  Best exact;
-  Best relaxed;
-  for (int i = 0; i < 5 * rounds; ++i) {  // more often: a round takes some milliseconds
-    exact.add(settle_rate(policy_of(Ordering::kNone), Law::kNone));
-    relaxed.add(settle_rate(policy_of(Ordering::kNone, Attempts::kRelaxed), Law::kNone));
-  }
-  row("ordering none, attempts exact", thousands(exact.rate()));
-  row("ordering none, attempts relaxed", thousands(relaxed.rate()));
-  row("  cost of exact: relaxed / exact", fixed(relaxed.rate() / exact.rate()));
-  Best partition;
-  Best alike;
-  Best zipf;
-  for (int i = 0; i < rounds; ++i) {
-    partition.add(settle_rate(policy_of(Ordering::kPartition), Law::kNone));
-    alike.add(settle_rate(policy_of(Ordering::kKey), Law::kUniform));
-    zipf.add(settle_rate(policy_of(Ordering::kKey), Law::kZipf));
-  }
-  row("ordering partition", thousands(partition.rate()));
-  row("ordering key, 10 000 keys alike", thousands(alike.rate()), ">= 1 000 000");
-  row("ordering key, 10 000 keys as Zipf's law has it", thousands(zipf.rate()), ">= 500 000");
-  Best free;
-  Best stuck;
-  for (int i = 0; i < 2 * rounds; ++i) {
-    free.add(rate_beside(0));
-    stuck.add(rate_beside(100'000));
-  }
-  row("  100 000 messages wait behind a stuck key: with / without",
-      fixed(stuck.rate() / free.rate()), "~ 1");
-}
-
-void run_all(int rounds) {
-  run_rates(rounds);
-  std::printf("Bytes of memory per unsettled message\n");
-  row("ordering none, leased", fixed(bytes_held(Ordering::kNone, Law::kNone), "%.1f"), "<= 64");
-  row("ordering none, leased, every other one settled",
-      fixed(bytes_held(Ordering::kNone, Law::kNone, true), "%.1f"), "<= 64");
-  row("ordering key, 10 000 keys", fixed(bytes_held(Ordering::kKey, Law::kUniform), "%.1f"),
-      "<= 160");
-  row("ordering key, each message its own, all leased",
-      fixed(bytes_held(Ordering::kKey, Law::kOwn), "%.1f"), "<= 160");
-
-  std::printf("One partition, 100 consumers, ordering key: CPU until 64 messages are settled\n");
-  Latency without = beside_poison(false);
-  Latency with = beside_poison(true);
-  row("no poison message: median, 99th percentile",
-      fixed(without.median, "%.0f us, ") + fixed(without.p99, "%.0f us"));
-  row("one that always fails: median, 99th percentile",
-      fixed(with.median, "%.0f us, ") + fixed(with.p99, "%.0f us"));
-  row("  median with / without", fixed(with.median / without.median), "~ 1");
-}
+BENCHMARK_CAPTURE(settle, none_exact, kExact, Law::kNone)->Iterations(5);
+BENCHMARK_CAPTURE(settle, none_relaxed, kRelaxed, Law::kNone)->Iterations(5);
+BENCHMARK_CAPTURE(settle, partition, kInOrder, Law::kNone)->Iterations(5);
+BENCHMARK_CAPTURE(settle, key_alike, kByKey, Law::kUniform)->Iterations(1);
+BENCHMARK_CAPTURE(settle, key_zipf, kByKey, Law::kZipf)->Iterations(1);
+BENCHMARK(settle_beside)->Arg(0)->Arg(100'000)->Iterations(2);
+BENCHMARK_CAPTURE(hold, none, Ordering::kNone, Law::kNone, false)->Iterations(1);
+BENCHMARK_CAPTURE(hold, none_scattered, Ordering::kNone, Law::kNone, true)->Iterations(1);
+BENCHMARK_CAPTURE(hold, key_alike, Ordering::kKey, Law::kUniform, false)->Iterations(1);
+BENCHMARK_CAPTURE(hold, key_own, Ordering::kKey, Law::kOwn, false)->Iterations(1);
+BENCHMARK_CAPTURE(round_beside_poison, no, false)->Iterations(5000);
+BENCHMARK_CAPTURE(round_beside_poison, yes, true)->Iterations(5000);
 
 }  // namespace
 }  // namespace waybill
 
-int main(int argc, char** argv) {
-  int rounds = 3;
-  if (argc > 1) {
-    std::string_view text(argv[1]);
-    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), rounds);
-    bool whole = error == std::errc() && end == text.data() + text.size();
-    if (argc > 2 || !whole || rounds < 1) waybill::give_up("usage: engine_bench [ROUNDS]");
-  }
-  waybill::run_all(rounds);
-}
+BENCHMARK_MAIN();
