@@ -31,25 +31,33 @@ void PlaceReader::read(JournalPlace place, Done done) {
   WB_ASSERT(place.size > 0, "there is something to read");
   Result<OpenFilePointer> file = open(place.file_number);
   if (!file) return done(file.error());
+  // The file is captured so that it stays open even if it is dropped from the list meanwhile.
+  queue_.add(place.size, [this, place, file = *file, done = std::move(done)]() mutable {
+    start_read(file, place, std::move(done));
+    return true;
+  });
+}
+
+void PlaceReader::start_read(const OpenFilePointer& file, JournalPlace place, Done done) {
   const std::uint64_t begin = place.position / limits::kBlock * limits::kBlock;
   const std::uint64_t end = round_up_to_block(place.position + place.size);
   auto memory = std::make_shared<AlignedMemory>(end - begin);
   const MutableBytes buffer = memory->bytes();
   const std::size_t skip = place.position - begin;
   ++pending_;
-  // The file is captured so that it stays open even if it is dropped from the list meanwhile.
-  auto finish = [this, memory = std::move(memory), keep_open = *file, skip, size = place.size,
+  auto finish = [this, memory = std::move(memory), keep_open = file, skip, size = place.size,
                  done = std::move(done)](Result<std::size_t> result) mutable {
     --pending_;
     keep_open.reset();
     if (silent_) return;
+    queue_.ended(size);
     if (!result) return done(result.error());
     if (*result < skip + size)
       return done(Error{Errc::kDamaged, 0, "journal read: file too short"});
     const Bytes bytes = memory->bytes().subspan(skip, size);
     done(SharedBytes(std::move(memory), bytes));
   };
-  disk_.read((*file)->handle(), begin, buffer, std::move(finish));
+  disk_.read(file->handle(), begin, buffer, std::move(finish));
 }
 
 }  // namespace waybill

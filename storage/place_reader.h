@@ -1,6 +1,7 @@
 // PlaceReader: bytes back from the journal's files by place, for batches that left memory (S16).
 // Reads whole blocks into its own memory and gives out the part that was asked for. A few old files
-// stay open, the least recently read is closed first; opening one is the only blocking call.
+// stay open, the least recently read is closed first; opening one is the only blocking call. Reads
+// beyond kMaxReading bytes at once wait.
 // Belongs to the journal's thread. The owner keeps it alive until pending() is 0.
 #pragma once
 
@@ -11,6 +12,7 @@
 #include "protocol/base/shared_bytes.h"
 #include "storage/journal.h"
 #include "storage/journal_file.h"
+#include "storage/read_queue.h"
 
 namespace waybill {
 
@@ -19,6 +21,9 @@ class PlaceReader {
   using Done = std::move_only_function<void(Result<SharedBytes>)>;
   /// More would only cost descriptors: whoever reads far behind reads one file after the other.
   static constexpr std::size_t kMaxOpenFiles = 8;
+
+  /// Bytes that are read at once: enough for the device to be busy.
+  static constexpr std::size_t kMaxReading = 8 * 1024 * 1024;
 
   PlaceReader(Disk& disk, std::string directory) : disk_(disk), directory_(std::move(directory)) {}
 
@@ -29,10 +34,13 @@ class PlaceReader {
   void read(JournalPlace place, Done done);
   /// Lets go of files before this one.
   void forget_before(std::uint64_t number);
-  /// Reads whose completion has not run.
-  [[nodiscard]] std::size_t pending() const { return pending_; }
+  /// Reads that are not over.
+  [[nodiscard]] std::size_t pending() const { return pending_ + queue_.waiting(); }
   /// No `done` runs any more: whoever asked is going.
-  void silence() { silent_ = true; }
+  void silence() {
+    silent_ = true;
+    queue_.clear();
+  }
 
  private:
   struct Entry {
@@ -40,11 +48,13 @@ class PlaceReader {
     OpenFilePointer file;
   };
   Result<OpenFilePointer> open(std::uint64_t number);
+  void start_read(const OpenFilePointer& file, JournalPlace place, Done done);
 
   Disk& disk_;
   std::string directory_;
   std::vector<Entry> files_;  ///< the most recently used last
-  std::size_t pending_ = 0;
+  ReadQueue queue_{kMaxReading};
+  std::size_t pending_ = 0;  ///< with the disk
   bool silent_ = false;
 };
 

@@ -1,13 +1,18 @@
 #include "storage/segment_files.h"
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <utility>
 
 #include "storage/aligned_memory.h"
+#include "storage/segment_reader.h"
 
 namespace waybill {
 namespace {
+
+/// A block begins in each interval of the index.
+constexpr std::uint64_t kLargestPlace = kIndexInterval + kMaxSegmentBlock;
 
 /// The batches of all blocks, which must fill the place and hold exactly its offsets.
 Result<std::vector<SharedBytes>> batches_in(const SegmentId& id, const SegmentPlace& place,
@@ -71,14 +76,30 @@ Result<void> SegmentFiles::check_there(const SegmentId& id, std::uint64_t size,
   return {Errc::kDamaged, "segment"};
 }
 
-void SegmentFiles::read(const SegmentId& id, const SegmentPlace& place, Done done) {
+std::vector<SegmentIndexEntry> SegmentFiles::read_index(const SegmentId& id, std::uint64_t size,
+                                                        Offset end) {
+  std::string explanation;
+  Result<std::unique_ptr<SegmentReader>> reader = SegmentReader::open(
+      disk_, directory_of(id.stream), id, SegmentClaim{.position = size, .end = end}, &explanation);
+  if (reader) return (*reader)->contents().index;
+  constexpr WallTime kNever{std::numeric_limits<std::int64_t>::min()};
+  return {{.base = id.base, .max_before = kNever, .position = 0}};
+}
+
+const std::vector<SharedBytes>* SegmentFiles::find_cached(const SegmentId& id,
+                                                          const SegmentPlace& place) {
   auto known = std::ranges::find_if(cache_, [&](const Cached& cached) {
     return cached.id == id && cached.place.position == place.position &&
            cached.place.size == place.size;
   });
-  if (known != cache_.end()) {
-    cache_.splice(cache_.begin(), cache_, known);
-    const std::vector<SharedBytes> batches = known->batches;
+  if (known == cache_.end()) return nullptr;
+  cache_.splice(cache_.begin(), cache_, known);
+  return &known->batches;
+}
+
+void SegmentFiles::read(const SegmentId& id, const SegmentPlace& place, Done done, bool once) {
+  if (const auto* known = find_cached(id, place)) {
+    const std::vector<SharedBytes> batches = *known;
     return done(batches);
   }
   Result<OpenFilePointer> file = open(id);
@@ -86,33 +107,59 @@ void SegmentFiles::read(const SegmentId& id, const SegmentPlace& place, Done don
     found_damage(path_of(id), place.position, place.offsets);
     return done(Error{Errc::kDamaged, 0, "segment: missing"});
   }
+  if (place.size > kLargestPlace) {
+    found_damage(path_of(id), place.position, place.offsets);
+    return done(Error{Errc::kDamaged, 0, "segment: no index"});
+  }
   if (!file) return done(file.error());
-  auto memory = std::make_shared<AlignedMemory>(place.size);
-  const MutableBytes buffer = memory->bytes().first(place.size);
+  queue_.add(place.size,
+             [this, wanted = Wanted{id, place, std::move(*file), once, std::move(done)}]() mutable {
+               // Somebody else may have read it meanwhile.
+               if (const auto* known = find_cached(wanted.id, wanted.place)) {
+                 const std::vector<SharedBytes> batches = *known;
+                 wanted.done(batches);
+                 return false;
+               }
+               start_read(std::move(wanted));
+               return true;
+             });
+}
+
+void SegmentFiles::start_read(Wanted wanted) {
+  const FileHandle handle = wanted.file->handle();
+  const std::uint64_t position = wanted.place.position;
+  auto memory = std::make_shared<AlignedMemory>(wanted.place.size);
+  const MutableBytes buffer = memory->bytes().first(wanted.place.size);
+  trim_cache();
   ++pending_;
-  // The file is captured so that it stays open even if it is dropped from the list meanwhile.
-  auto finish = [this, id, place, memory = std::move(memory), keep_open = *file,
-                 done = std::move(done)](const Result<std::size_t>& result) mutable {
+  auto finish = [this, memory = std::move(memory),
+                 wanted = std::move(wanted)](const Result<std::size_t>& result) mutable {
     --pending_;
-    keep_open.reset();
+    const SegmentPlace& place = wanted.place;
+    wanted.file.reset();
     if (silent_) return;
-    if (!result) return done(result.error());
+    queue_.ended(place.size);
+    if (!result) return wanted.done(result.error());
     Result<std::vector<SharedBytes>> batches = *result == place.size
-                                                   ? batches_in(id, place, memory)
+                                                   ? batches_in(wanted.id, place, memory)
                                                    : Error{Errc::kDamaged, 0, "segment: cut short"};
     if (!batches && batches.error() == Errc::kDamaged) {
-      found_damage(path_of(id), place.position, place.offsets);
+      found_damage(path_of(wanted.id), place.position, place.offsets);
     }
-    if (batches) keep({id, place, *batches});
-    done(batches);
+    if (batches && !wanted.once) keep({wanted.id, place, *batches});
+    wanted.done(batches);
   };
-  disk_.read((*file)->handle(), place.position, buffer, std::move(finish));
+  disk_.read(handle, position, buffer, std::move(finish));
 }
 
 void SegmentFiles::keep(Cached cached) {
   cached_bytes_ += cached.place.size;
   cache_.push_front(std::move(cached));
-  while (cached_bytes_ > budget_) {
+  trim_cache();
+}
+
+void SegmentFiles::trim_cache() {
+  while (!cache_.empty() && cached_bytes_ + queue_.reading() > budget_) {
     cached_bytes_ -= cache_.back().place.size;
     cache_.pop_back();
   }

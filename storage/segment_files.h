@@ -2,7 +2,8 @@
 // is given out was checked as a whole. Some files stay open, the least recently read is closed
 // first; opening one is the only blocking call. What was read lately stays in memory within a
 // budget of its own, so that whoever reads far behind neither reads a stretch twice for its
-// neighbours nor pushes the tail out of memory. Belongs to the shard's thread. The owner keeps it
+// neighbours nor pushes the tail out of memory. Half of the budget is for what is being read: the
+// rest of the reads wait. Belongs to the shard's thread. The owner keeps it
 // alive until pending() is 0.
 #pragma once
 
@@ -13,6 +14,7 @@
 
 #include "protocol/base/shared_bytes.h"
 #include "storage/journal_file.h"
+#include "storage/read_queue.h"
 #include "storage/segment_format.h"
 
 namespace waybill {
@@ -32,11 +34,16 @@ class SegmentFiles {
 
   /// `directory`: "shard-0/streams".
   SegmentFiles(Disk& disk, std::string directory, std::size_t budget)
-      : disk_(disk), directory_(std::move(directory)), budget_(budget) {}
+      : disk_(disk), directory_(std::move(directory)), budget_(budget), queue_(budget / 2) {}
 
   /// The batches there. `done` runs at once if they are in memory or the file cannot be opened,
-  /// else in a completion. kDamaged: the blocks are not what they were.
-  void read(const SegmentId& id, const SegmentPlace& place, Done done);
+  /// else in a completion. kDamaged: the blocks are not what they were. `once`: nobody else will
+  /// want them soon, so they push nothing out of memory.
+  void read(const SegmentId& id, const SegmentPlace& place, Done done, bool once = false);
+  /// The index of a sealed segment, whose blocks end at `size` and offsets before `end`: from its
+  /// footer, or if that is not intact, from the blocks. If these are not either, one entry for all
+  /// of it: reading that is kDamaged. Blocking.
+  std::vector<SegmentIndexEntry> read_index(const SegmentId& id, std::uint64_t size, Offset end);
   /// Whether the file is there and has that many bytes. kDamaged: it is not as it was;
   /// `explanation` is a sentence for a person. Blocking.
   Result<void> check_there(const SegmentId& id, std::uint64_t size, std::string* explanation);
@@ -56,7 +63,10 @@ class SegmentFiles {
   /// Reads whose completion has not run.
   [[nodiscard]] std::size_t pending() const { return pending_; }
   /// No `done` runs any more: whoever asked is going.
-  void silence() { silent_ = true; }
+  void silence() {
+    silent_ = true;
+    queue_.clear();
+  }
 
  private:
   struct Entry {
@@ -68,8 +78,19 @@ class SegmentFiles {
     SegmentPlace place;
     std::vector<SharedBytes> batches;
   };
+  /// A read that may have to wait. The file stays open, also if its name goes.
+  struct Wanted {
+    SegmentId id;
+    SegmentPlace place;
+    OpenFilePointer file;
+    bool once = false;
+    Done done;
+  };
   Result<OpenFilePointer> open(const SegmentId& id);
+  const std::vector<SharedBytes>* find_cached(const SegmentId& id, const SegmentPlace& place);
+  void start_read(Wanted wanted);
   void keep(Cached cached);
+  void trim_cache();
   template <class Gone>
   void forget_if(Gone gone);
 
@@ -79,6 +100,7 @@ class SegmentFiles {
   std::vector<Entry> files_;  ///< the most recently used last
   std::list<Cached> cache_;   ///< the most recently read first
   std::size_t cached_bytes_ = 0;
+  ReadQueue queue_;
   std::string damage_;
   std::size_t pending_ = 0;
   bool silent_ = false;
