@@ -18,37 +18,56 @@ void Flusher::appended(Stream& stream) {
 }
 
 void Flusher::enqueue(Stream& stream) {
-  if (stream.unflushed_bytes() == 0 || !queued_.emplace(stream.id(), &stream).second) return;
-  queue_.push_back(&stream);
+  if (stream.unflushed_bytes() == 0 || damaged_.contains(stream.id())) return;
+  if (auto step = step_of(stream); step != steps_.end()) {
+    step->again = true;
+  } else if (queued_.emplace(stream.id(), &stream).second) {
+    queue_.push_back(&stream);
+  }
 }
 
 void Flusher::forget(const Stream& stream) {
+  damaged_.erase(stream.id());
+  directories_.erase(stream.id());
   std::erase(queue_, &stream);
   queued_.erase(stream.id());
-  if (current_ == &stream) current_ = nullptr;
+  if (auto step = step_of(stream); step != steps_.end()) steps_.erase(step);
   for (auto& [sealed, writer] : sealing_) {
     if (sealed == &stream) sealed = nullptr;
   }
   auto open = open_.find(stream.id());
   if (open != open_.end()) {
-    if (writing_ == &open->second) go_idle();
     leaving_.push_back(std::move(open->second.writer));
     open_.erase(open);
   }
   files_.forget(stream.id());
 }
 
-// --- a step ---
+// --- steps ---
+
+Flusher::StepPointer Flusher::step_of(const Stream& stream) {
+  return std::ranges::find(steps_, &stream, &Step::stream);
+}
+
+bool Flusher::written_to(const Open& open) const {
+  return std::ranges::any_of(steps_, [&](const Step& step) { return step.open == &open; });
+}
 
 void Flusher::step(Journal& journal) {
   std::erase_if(leaving_, [](const auto& writer) { return writer->pending() == 0; });
   check_sealed();
   remove_one();
+  if (stalled_ && *stalled_ == Errc::kNoSpace && journal.give_room()) retry_at_ = {};
   if (stalled_ && clock_.monotonic() < retry_at_) return;
-  if (stalled_ && writing_ != nullptr && writing_->writer->stalled()) writing_->writer->retry();
+  for (const Step& step : steps_) {
+    if (stalled_ && step.open != nullptr && step.open->writer->stalled())
+      step.open->writer->retry();
+  }
   stalled_.reset();
-  if (state_ == State::kWriting) check_written();
-  while (state_ == State::kIdle && !stalled_ && begin(journal)) continue;
+  for (auto step = steps_.begin(); step != steps_.end();) {
+    step = step->open == nullptr ? std::next(step) : check_written(step);
+  }
+  while (steps_.size() < options_.max_steps && !stalled_ && begin(journal)) continue;
 }
 
 /// Takes the next stream. False: there is none.
@@ -58,17 +77,17 @@ bool Flusher::begin(Journal& journal) {
   queue_.pop_front();
   queued_.erase(stream.id());
   const std::vector<const StoredBatch*> batches =
-      stream.unflushed(journal.durable(), options_.step);
+      stream.unflushed(journal.durable(), std::min(options_.max_step, options_.segment_size));
   if (batches.empty()) return true;
-  current_ = &stream;
-  state_ = State::kReading;
-  ++number_;
-  parts_.clear();
+  Step& step = steps_.emplace_back();
+  step.number = ++number_;
+  step.stream = &stream;
   for (const StoredBatch* batch : batches) {
-    parts_.push_back({batch->base, batch->count, batch->max_timestamp, batch->timed});
+    step.parts.push_back({batch->base, batch->count, batch->max_timestamp, batch->timed});
+    step.bytes += batch->size;
   }
-  until_ = batches.back()->last() + 1;
-  read_batches(journal, files_, stream, parts_.front().base, until_,
+  step.until = batches.back()->last() + 1;
+  read_batches(journal, files_, stream, step.parts.front().base, step.until,
                [this, number = number_](Result<std::vector<SharedBytes>> read) {
                  on_read(number, std::move(read));
                });
@@ -76,39 +95,48 @@ bool Flusher::begin(Journal& journal) {
 }
 
 void Flusher::on_read(std::uint64_t number, Result<std::vector<SharedBytes>> batches) {
-  if (number != number_ || state_ != State::kReading) return;
-  if (current_ == nullptr) return go_idle();
-  Result<void> written = batches ? write(*batches) : Result<void>(batches.error());
+  const auto step = std::ranges::find(steps_, number, &Step::number);
+  if (silent_ || step == steps_.end()) return;  // the stream went
+  Result<void> written = batches ? write(*step, *batches) : Result<void>(batches.error());
   if (!written) {
-    enqueue(*current_);
-    go_idle();
-    stall(written.error());
+    give_up(*step, written.error());
+    steps_.erase(step);
   }
   if (progress_) progress_();
 }
 
-Result<void> Flusher::write(const std::vector<SharedBytes>& batches) {
-  WB_ASSERT(batches.size() == parts_.size(), "every batch was read");
-  Result<Open*> open = segment_of(*current_);
+/// Nothing of the step was written. The caller removes it.
+void Flusher::give_up(Step& step, const Error& error) {
+  Stream& stream = *std::exchange(step.stream, nullptr);
+  if (error != Errc::kDamaged) {
+    enqueue(stream);
+    return stall(error);
+  }
+  damaged_.insert(stream.id());
+  if (troubled_) troubled_({error, files_.damage()});
+}
+
+Result<void> Flusher::write(Step& step, const std::vector<SharedBytes>& batches) {
+  WB_ASSERT(batches.size() == step.parts.size(), "every batch was read");
+  Result<Open*> open = segment_of(*step.stream);
   if (!open) return open.error();
-  writing_ = *open;
-  bytes_ = 0;
-  for (std::size_t i = 0; i < parts_.size(); ++i) {
-    const Part& part = parts_[i];
+  step.open = *open;
+  SegmentWriter& writer = *step.open->writer;
+  writer.expect(step.bytes);
+  for (std::size_t i = 0; i < step.parts.size(); ++i) {
+    const Part& part = step.parts[i];
     SegmentFacts facts = SegmentFacts::kKeys;  // nobody looked: there may be some
     if (part.timed) facts = facts | SegmentFacts::kNotBefore | SegmentFacts::kExpiry;
-    writing_->writer->append({.base = part.base,
-                              .end = part.base + part.count,
-                              .record_count = part.count,
-                              .max_timestamp = part.max_timestamp,
-                              .facts = facts,
-                              .bytes = batches[i].view()});
-    bytes_ += batches[i].size();
+    writer.append({.base = part.base,
+                   .end = part.base + part.count,
+                   .record_count = part.count,
+                   .max_timestamp = part.max_timestamp,
+                   .facts = facts,
+                   .bytes = batches[i].view()});
   }
-  state_ = State::kWriting;
-  writing_->used = number_;
-  writing_->writer->flush();
-  writing_->writer->sync();
+  step.open->used = step.number;
+  writer.flush();
+  writer.sync();
   return {};
 }
 
@@ -118,10 +146,11 @@ Result<Flusher::Open*> Flusher::segment_of(Stream& stream) {
   make_room();
   SegmentId id{.stream = stream.id(), .base = stream.flushed_end(), .generation = 1};
   for (;; ++id.generation) {
-    Result<std::unique_ptr<SegmentWriter>> writer =
-        SegmentWriter::create(disk_, files_.directory_of(stream.id()), id);
+    Result<std::unique_ptr<SegmentWriter>> writer = SegmentWriter::create(
+        disk_, files_.directory_of(stream.id()), id, directories_.contains(stream.id()));
     if (!writer && writer.error().os_errno == EEXIST && id.generation < kMaxGeneration) continue;
     if (!writer) return writer.error();
+    directories_.insert(stream.id());
     (*writer)->on_progress([this] {
       if (progress_) progress_();
     });
@@ -132,53 +161,53 @@ Result<Flusher::Open*> Flusher::segment_of(Stream& stream) {
   }
 }
 
-void Flusher::check_written() {
-  SegmentWriter& writer = *writing_->writer;
-  if (writer.durable_end() >= until_) {
-    writing_->payload += bytes_;
-    Stream& stream = *current_;
+/// The step, or if it is over, the next.
+Flusher::StepPointer Flusher::check_written(StepPointer step) {
+  SegmentWriter& writer = *step->open->writer;
+  const bool done = writer.durable_end() >= step->until;
+  if (!done && !writer.broken()) {
+    if (writer.stalled()) stall(*writer.stalled());
+    return std::next(step);
+  }
+  const Step over = std::move(*step);
+  step = steps_.erase(step);
+  Stream& stream = *over.stream;
+  auto open = open_.find(stream.id());
+  if (done) {
+    told_ = false;
+    open->second.payload += over.bytes;
     stream.flushed({.id = writer.id(),
                     .contents = writer.contents(),
                     .size = writer.durable_position(),
-                    .payload = writing_->payload,
+                    .payload = open->second.payload,
                     .sealed = false,
                     .stored = clock_.wall()});
-    appended(stream);
-    auto open = open_.find(stream.id());
-    go_idle();
+    over.again ? enqueue(stream) : appended(stream);
     if (writer.durable_position() >= options_.segment_size) seal(open);
-    return;
-  }
-  if (writer.broken()) {
+  } else {
     // What it says to be durable is; the rest goes into another segment.
-    const Error error = *writer.broken();
-    auto open = open_.find(current_->id());
+    stall(*writer.broken());
     leaving_.push_back(std::move(open->second.writer));
     open_.erase(open);
-    enqueue(*current_);
-    go_idle();
-    return stall(error);
+    enqueue(stream);
   }
-  if (writer.stalled()) stall(*writer.stalled());
-}
-
-void Flusher::go_idle() {
-  state_ = State::kIdle;
-  current_ = nullptr;
-  writing_ = nullptr;
+  return step;
 }
 
 void Flusher::stall(const Error& error) {
   stalled_ = error;
   retry_at_ = clock_.monotonic() + kRetry;
+  if (troubled_ && !std::exchange(told_, true)) troubled_({error, {}});
 }
 
 // --- the ends of segments ---
 
-/// Seals the one that was used least recently.
+/// Seals the one that was used least recently, of those that are not just written to.
 void Flusher::make_room() {
-  if (open_.size() < options_.max_open) return;
-  seal(std::ranges::min_element(open_, {}, [](const auto& open) { return open.second.used; }));
+  if (open_.size() < std::max(options_.max_open, options_.max_steps)) return;
+  seal(std::ranges::min_element(open_, {}, [this](const auto& open) {
+    return std::pair(written_to(open.second), open.second.used);
+  }));
 }
 
 void Flusher::seal(std::map<StreamId, Open>::iterator open) {
@@ -201,7 +230,7 @@ std::uint64_t Flusher::growing(const Stream& stream) const {
 
 bool Flusher::roll(Stream& stream) {
   auto open = open_.find(stream.id());
-  if (open != open_.end() && writing_ == &open->second) return false;
+  if (open != open_.end() && written_to(open->second)) return false;
   if (open != open_.end()) seal(open);
   enqueue(stream);
   return true;
@@ -253,7 +282,8 @@ std::size_t Flusher::pending() const {
 
 void Flusher::silence() {
   progress_ = nullptr;
-  ++number_;
+  troubled_ = nullptr;
+  silent_ = true;
 }
 
 }  // namespace waybill

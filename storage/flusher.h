@@ -1,26 +1,32 @@
 // Flusher: moves what is durable in the journal into segments, behind the journal, so that the
-// journal can forget it (S15-S17). One step at a time: some batches of one stream are copied from
-// memory (or, if they were evicted, read back from the journal) into the stream's segment, written
-// in one run and synced; then, and only then, their location is the segment. A crash in between
-// costs nothing: only a checkpoint makes a segment count, as far as it says.
+// journal can forget it (S15-S17). A step copies some batches of one stream from memory (or, if
+// they were evicted, reads them back from the journal) into the stream's segment, writes them in
+// one run and syncs them; then, and only then, their location is the segment. A crash in between
+// costs nothing: only a checkpoint makes a segment count, as far as it says. A few steps are under
+// way, of different streams, so that the device need not wait for us, nor a sync for the next copy;
+// the further a stream is behind, the more one step takes.
 //
 // A stream's segment stays open to grow until it has its size, or too many others are open; then it
 // is sealed, in the background. Streams with little data get small segments: they are flushed only
 // for a checkpoint, so there is one block for each checkpoint interval at most (S18 would carry
 // them forward in the journal up to four times: less files, and one more way for a batch to move).
 //
-// A full disk stalls it (S21): nothing is lost, the journal only cannot forget, and it tries again
-// every second. A segment whose sync failed is left as it is, as far as it was durable, and the
-// stream goes on in a new one.
+// A full disk stalls it (S21): nothing is lost, the journal only cannot forget. It takes the room
+// of the journal's spare files, one after the other, and then tries again every second. A segment
+// whose sync failed is left as it is, as far as it was durable, and the stream goes on in a new
+// one. What cannot be read back from the journal is damage: its stream is flushed no more, and the
+// others are. All of that is told to the owner (FlushTrouble).
 //
 // Belongs to the shard's thread. The owner keeps it alive until pending() is 0.
 #pragma once
 
 #include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,19 +39,33 @@ namespace waybill {
 
 struct FlusherOptions {
   std::uint64_t segment_size = 64 * 1024 * 1024;  ///< sealed when they are this large
-  /// Copied and synced in one step, and what a stream gathers before it is flushed on its own:
-  /// large enough for the device, small enough to be written beside the journal without being felt.
+  /// What a stream gathers before it is flushed on its own: large enough for the device, small
+  /// enough to be written beside the journal without being felt.
   std::uint64_t step = 1024 * 1024;
+  /// Copied and synced at once if it has gathered more: a sync costs about as much as this.
+  std::uint64_t max_step = 4 * 1024 * 1024;
+  std::size_t max_steps = 2;  ///< under way at once; each has a copy of its bytes
   std::size_t max_open = 64;  ///< segments that may grow; each costs a descriptor
+};
+
+/// Why something is not moved into segments.
+struct FlushTrouble {
+  Error error;
+  std::string detail;  ///< of damage: file, position and offsets, for a person
 };
 
 class Flusher {
  public:
+  using Troubled = std::move_only_function<void(const FlushTrouble&)>;
+
   Flusher(Disk& disk, const Clock& clock, SegmentFiles& files, FlusherOptions options)
       : disk_(disk), clock_(clock), files_(files), options_(options) {}
 
   /// Something wants step() to be called: a completion ran.
   void on_progress(std::move_only_function<void()> callback) { progress_ = std::move(callback); }
+
+  /// Called when it begins to stall, and with each stream that is damaged.
+  void on_trouble(Troubled callback) { troubled_ = std::move(callback); }
 
   /// The stream has a batch more: flushed soon, once there are enough.
   void appended(Stream& stream);
@@ -58,6 +78,8 @@ class Flusher {
   void remove(StreamId stream) { removals_.push_back({stream, std::nullopt}); }
   /// The same of one segment.
   void remove(const SegmentId& segment) { removals_.push_back({segment.stream, segment}); }
+  /// Whether some of that is still to be done.
+  [[nodiscard]] bool removing() const { return !removals_.empty(); }
 
   /// Whether the segment may still be written to.
   [[nodiscard]] bool grows(const SegmentId& segment) const;
@@ -73,6 +95,8 @@ class Flusher {
   [[nodiscard]] std::optional<MonotonicTime> deadline() const;
   /// Why nothing goes on for now.
   [[nodiscard]] const std::optional<Error>& stalled() const { return stalled_; }
+  /// Streams that are flushed no more, since the journal is damaged where they are.
+  [[nodiscard]] std::size_t damaged() const { return damaged_.size(); }
 
   /// Operations whose completion has not run.
   [[nodiscard]] std::size_t pending() const;
@@ -96,44 +120,55 @@ class Flusher {
     StreamId stream;
     std::optional<SegmentId> segment;  ///< nothing: all of them, and their directory
   };
-  enum class State : std::uint8_t { kIdle, kReading, kWriting };
+  /// One that is under way.
+  struct Step {
+    std::uint64_t number = 0;
+    Stream* stream = nullptr;
+    std::vector<Part> parts;
+    std::uint64_t bytes = 0;
+    Offset until;
+    Open* open = nullptr;  ///< what is written to; null: the batches are being read
+    bool again = false;    ///< the stream was enqueued meanwhile
+  };
+  using StepPointer = std::list<Step>::iterator;
 
   bool begin(Journal& journal);
   void on_read(std::uint64_t number, Result<std::vector<SharedBytes>> batches);
-  Result<void> write(const std::vector<SharedBytes>& batches);
+  Result<void> write(Step& step, const std::vector<SharedBytes>& batches);
   Result<Open*> segment_of(Stream& stream);
-  void check_written();
+  StepPointer check_written(StepPointer step);
+  [[nodiscard]] StepPointer step_of(const Stream& stream);
+  [[nodiscard]] bool written_to(const Open& open) const;
   void make_room();
   void seal(std::map<StreamId, Open>::iterator open);
   void check_sealed();
   void remove_one();
   void stall(const Error& error);
-  void go_idle();
+  void give_up(Step& step, const Error& error);
 
   Disk& disk_;
   const Clock& clock_;
   SegmentFiles& files_;
   FlusherOptions options_;
   std::move_only_function<void()> progress_;
+  Troubled troubled_;
 
   std::deque<Stream*> queue_;
   std::map<StreamId, Stream*> queued_;  ///< those in queue_
   std::map<StreamId, Open> open_;
+  std::set<StreamId> directories_;  ///< of streams, made durable by this run
 
-  // The step under way.
-  State state_ = State::kIdle;
+  std::list<Step> steps_;  ///< of different streams
   std::uint64_t number_ = 0;
-  Stream* current_ = nullptr;  ///< null: it went meanwhile
-  std::vector<Part> parts_;
-  std::uint64_t bytes_ = 0;
-  Offset until_;
-  Open* writing_ = nullptr;
+  bool silent_ = false;
 
   std::vector<std::pair<Stream*, std::unique_ptr<SegmentWriter>>> sealing_;
   std::vector<std::unique_ptr<SegmentWriter>> leaving_;  ///< until nothing of them is in flight
   std::deque<Removal> removals_;
   std::optional<Error> stalled_;
+  bool told_ = false;  ///< that it stalls; until something is flushed
   MonotonicTime retry_at_;
+  std::set<StreamId> damaged_;
 };
 
 }  // namespace waybill

@@ -103,6 +103,7 @@ struct RecoveryReport {
   /// Files in the directory that are not the journal's: moved into its "quarantine" (S10).
   std::vector<std::string> moved_aside;
   std::uint64_t checkpoint = 0;  ///< number of the one that was loaded; 0: none
+  std::string passed_over;       ///< newer ones that are damaged, each with what is wrong
 };
 
 /// Why a change may not be staged now.
@@ -169,6 +170,9 @@ class Journal {
   /// Files before this one are not needed any more, and nobody reads from them: some become spares,
   /// the rest are removed. Blocks shortly.
   virtual void release_before(std::uint64_t file_number) = 0;
+  /// The disk is full, and what would let the journal forget needs room (S21): removes a file that
+  /// was kept as a spare. False: there is none but the one that comes next. Blocks shortly.
+  virtual bool give_room() = 0;
 };
 
 }  // namespace waybill

@@ -12,8 +12,10 @@ constexpr Duration kUtilisationWindow = std::chrono::milliseconds(50);
 constexpr double kIdleDisk = 0.2;
 constexpr double kBusyDisk = 0.6;
 constexpr Duration kSpareRetry = std::chrono::seconds(1);
-/// Released files kept as spares, beside the one that is prepared ahead.
-constexpr std::size_t kMaxReleased = 2;
+/// Released files kept as spares, beside the one that is prepared ahead: with the two that are
+/// behind a checkpoint, all that a journal grows to while checkpoints wait for the disk. When it is
+/// full they are what flush and checkpoint have left (S21).
+constexpr std::size_t kMaxReleased = 5;
 
 /// What a change of `bytes` takes at worst: a frame of its own.
 std::size_t frame_size_for(std::size_t bytes) {
@@ -381,6 +383,14 @@ void JournalWriter::let_go(const RecoveredFile& file) {
   Result<void> renamed = disk_.rename(name, options_.directory + "/" + spare_name(file.number));
   if (renamed) released_.push_back(file.number);
   ignore_error(renamed, "the next start removes it");
+}
+
+bool JournalWriter::give_room() {
+  if (released_.empty()) return false;
+  const std::string spare = options_.directory + "/" + spare_name(released_.back());
+  released_.pop_back();
+  ignore_error(disk_.remove(spare), "the next start removes it");
+  return true;
 }
 
 // --- idle, deadlines, close ---

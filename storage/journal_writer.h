@@ -64,6 +64,7 @@ class JournalWriter final : public Journal {
   [[nodiscard]] std::uint64_t current_file() const override { return current_.header.file_number; }
   [[nodiscard]] std::uint64_t file_of(EntrySeq seq) const override;
   void release_before(std::uint64_t file_number) override;
+  bool give_room() override;
 
  private:
   /// A frame on its way, with what becomes durable with it.

@@ -29,8 +29,10 @@ Result<void> make_directories(Disk& disk, const std::string& directory) {
 
 Result<std::unique_ptr<SegmentWriter>> SegmentWriter::create(Disk& disk,
                                                              const std::string& directory,
-                                                             const SegmentId& id) {
-  if (Result<void> made = make_directories(disk, directory); !made) return made.error();
+                                                             const SegmentId& id,
+                                                             bool directory_durable) {
+  Result<void> made = directory_durable ? Result<void>() : make_directories(disk, directory);
+  if (!made) return made.error();
   Result<FileHandle> file = disk.open(directory + "/" + segment_name(id), OpenMode::kCreate);
   if (!file) return file.error();
   return std::unique_ptr<SegmentWriter>(
@@ -50,6 +52,13 @@ SegmentWriter::SegmentWriter(Disk& disk, std::string directory, const SegmentId&
   footer_.end = id.base;
   footer_.max_timestamp = kNever;
   queued_.end = added_.end = durable_.end = id.base;
+}
+
+void SegmentWriter::expect(std::size_t bytes) {
+  // A block each 64 KiB at least, if it holds more than one batch.
+  const std::size_t blocks = bytes / kIndexInterval + 1;
+  const std::size_t size = buffer_used_ + bytes + blocks * (kBlockHeaderSize + limits::kBlock);
+  if (size > buffer_.size()) grow(round_up(size));
 }
 
 void SegmentWriter::append(const SegmentBatch& batch) {
@@ -101,8 +110,11 @@ void SegmentWriter::close_block() {
 }
 
 void SegmentWriter::reserve(std::size_t size) {
-  if (size <= buffer_.size()) return;
-  AlignedMemory larger(std::bit_ceil(std::max(size, kSmallestBuffer)));
+  if (size > buffer_.size()) grow(std::bit_ceil(std::max(size, kSmallestBuffer)));
+}
+
+void SegmentWriter::grow(std::size_t size) {
+  AlignedMemory larger(size);
   if (buffer_used_ > 0) std::memcpy(larger.data(), buffer_.data(), buffer_used_);
   buffer_ = std::move(larger);
 }

@@ -45,8 +45,11 @@ class SegmentWriter {
  public:
   /// Makes `directory` if it is missing, and a file in it that must not exist yet.
   static Result<std::unique_ptr<SegmentWriter>> create(Disk& disk, const std::string& directory,
-                                                       const SegmentId& id);
+                                                       const SegmentId& id,
+                                                       bool directory_durable = false);
 
+  /// Takes the memory for so many bytes of batches at once, rather than as it turns out.
+  void expect(std::size_t bytes);
   /// Requires batch.base >= end() (the offsets between belong to nobody any more) and that seal()
   /// was not called.
   void append(const SegmentBatch& batch);
@@ -97,6 +100,7 @@ class SegmentWriter {
   void open_block(const SegmentBatch& batch);
   void close_block();
   void reserve(std::size_t size);
+  void grow(std::size_t size);
   void add_footer();
   void add_write(AlignedMemory memory, std::size_t size, bool sealing);
   /// Whether the wanted sync is to cover it.

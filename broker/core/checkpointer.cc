@@ -57,6 +57,7 @@ Result<JournalBase> Checkpointer::load(Shard& shard, RecoveryReport* report,
     ignore_error(log_.disk().remove(path), "it is worthless, and the next start tries again");
   }
   if (best == nullptr) return JournalBase{};
+  report->passed_over = problems;
   Result<CheckpointReader> reader = CheckpointReader::open(
       log_.disk(), directory, {.shard = log_.options().shard, .number = best->number});
   if (!reader) return reader.error();
@@ -189,6 +190,8 @@ void Checkpointer::finish() {
     if (writer_->pending() == 0) fail(*writer_->failed());
     return;
   }
+  // Once nothing of it is in the journal any more, nobody knows whose files they were.
+  if (!finishing_ && log_.flusher().removing()) return;
   if (!finishing_ && journal.durable() >= writer_->max_applied()) {
     finishing_ = true;
     // What came before this run is not looked for: if all of it is known, replay begins with the
@@ -216,13 +219,14 @@ void Checkpointer::release() {
   log_.journal().release_before(journal_file_);
 }
 
-void Checkpointer::fail(const Error&) {
+void Checkpointer::fail(const Error& error) {
   if (writer_) writer_->abandon();
   writer_.reset();
   walk_.reset();
   state_ = State::kIdle;
   begun_in_ = 0;
   retry_at_ = log_.clock().monotonic() + kRetry;
+  if (error == Errc::kNoSpace && log_.journal().give_room()) retry_at_ = log_.clock().monotonic();
 }
 
 std::optional<MonotonicTime> Checkpointer::deadline() const {

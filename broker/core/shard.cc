@@ -43,7 +43,11 @@ Result<std::unique_ptr<Shard>> open_shard(ShardEnvironment environment, ShardOpt
         return opening.replay(entry, staged);
       },
       report, explanation);
-  if (!opened) return opened.error();
+  if (!opened) {
+    // The predecessor is older than what the journal has forgotten.
+    if (!report->passed_over.empty()) *explanation = report->passed_over + *explanation;
+    return opened.error();
+  }
   opening.loaded_ = {};
   opening.delivery_.resume();
   return shard;
@@ -251,6 +255,8 @@ ShardMetrics Shard::metrics() {
   metrics.journal_bytes = log_.journal().bytes_on_disk();
   metrics.entries_staged = log_.journal().staged().value;
   metrics.entries_durable = log_.journal().durable().value;
+  metrics.flush_stalled = log_.flusher().stalled() ? 1 : 0;
+  metrics.damaged_streams = log_.flusher().damaged();
   metrics.open_dead_letters = delivery_.open_dead_letters();
   metrics.leased = delivery_.leased();
   metrics.partitions = partitions_.count();

@@ -54,6 +54,10 @@ class Shard {
   }
   /// Called with what retention removed before a group was done with it.
   void on_removed(Retention::Removed callback) { retention_.on_removed(std::move(callback)); }
+  /// Called when messages cannot be moved from the journal into segments.
+  void on_flush_trouble(Flusher::Troubled callback) {
+    log_.flusher().on_trouble(std::move(callback));
+  }
   [[nodiscard]] bool poisoned() const { return log_.journal().poisoned(); }
   [[nodiscard]] Error poison() const { return log_.journal().poison(); }
   /// Shard 0 only, once all shards run: sends every shard what it should have adopted; `ready` runs

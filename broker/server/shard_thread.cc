@@ -34,6 +34,12 @@ void log_recovery(ShardIndex shard, const RecoveryReport& report, std::chrono::m
                                {"entries", report.entries},
                                {"bytes", report.bytes},
                                {"ms", took.count()}});
+  if (!report.passed_over.empty()) {
+    log_warning("shard.checkpoint_damaged",
+                {{"shard", shard.value},
+                 {"detail", report.passed_over},
+                 {"meaning", "the one before it was loaded: nothing is lost"}});
+  }
   if (report.torn_frames == 0) return;
   log_warning("shard.torn_tail",
               {{"shard", shard.value},
@@ -43,6 +49,26 @@ void log_recovery(ShardIndex shard, const RecoveryReport& report, std::chrono::m
                {"meaning",
                 "a write was cut off by a crash; it had never been acknowledged and "
                 "was discarded"}});
+}
+
+void log_flush_trouble(ShardIndex shard, const FlushTrouble& trouble) {
+  if (trouble.error == Errc::kDamaged) {
+    log_error(
+        "shard.journal_damaged",
+        {{"shard", shard.value},
+         {"detail", trouble.detail},
+         {"meaning",
+          "acknowledged messages that were not in segments yet cannot be read, so the journal "
+          "keeps its files and publishers will have to wait. Stop the broker; if there is no "
+          "copy, waybill storage salvage says what is lost"}});
+    return;
+  }
+  log_warning("shard.flush_stalled",
+              {{"shard", shard.value},
+               {"error", to_string(trouble.error)},
+               {"meaning",
+                "messages stay in the journal, which can grow to its bound only; it is tried again "
+                "every second. If the disk is full, free some space"}});
 }
 
 }  // namespace
@@ -186,6 +212,8 @@ void ShardThread::open_shard_slot(ShardIndex shard) {
                                        "the topic's limit is reached: messages went that a "
                                        "group was not done with"}});
   });
+  slot->shard->on_flush_trouble(
+      [shard](const FlushTrouble& trouble) { log_flush_trouble(shard, trouble); });
   touch(*slot);  // recovery may have left due times
   slots_.push_back(std::move(slot));
 }

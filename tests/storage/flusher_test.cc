@@ -1,0 +1,206 @@
+// Goal: what is durable in the journal gets into segments, whatever happens meanwhile, without one
+// stream or one sync holding up the others. Method: a real journal and streams on a simulated disk
+// whose operations are finished by hand, or that is full, or damaged.
+#include "storage/flusher.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "storage/segment_files.h"
+#include "tests/storage/journal_rig.h"
+#include "tests/storage/stored_batches.h"
+
+namespace waybill {
+namespace {
+
+constexpr std::size_t kValue = 4000;
+
+JournalOptions large_journal() {
+  JournalOptions options = small_journal();
+  options.file_size = 1024 * 1024;
+  options.frame_target = 64 * 1024;
+  return options;
+}
+
+class FlusherTest : public testing::Test {
+ protected:
+  FlusherTest() {
+    EXPECT_TRUE(rig_.open().ok());
+    rig_.settle_all();
+    flusher_.on_trouble([this](const FlushTrouble& trouble) { troubles_.push_back(trouble); });
+  }
+  ~FlusherTest() override {
+    flusher_.silence();
+    files_.silence();
+    drain();
+  }
+
+  void drain() {
+    while (disk_.pending() > 0) {
+      disk_.submit();
+      disk_.wait();
+    }
+  }
+  enum class Kept : std::uint8_t { kInMemory, kInJournal };
+  /// Durable batches of one record of kValue bytes.
+  void append(Stream& stream, int count, Kept kept = Kept::kInMemory) {
+    for (int i = 0; i < count; ++i) {
+      const Offset base = stream.end();
+      const ByteVector batch = make_batch(base, 1, kValue);
+      const std::string body = append_body(stream.id(), base, 1, batch);
+      const StagedEntry entry = rig_.stage(body);
+      StoredBatch stored;
+      stored.base = base;
+      stored.count = 1;
+      stored.size = static_cast<std::uint32_t>(batch.size());
+      stored.max_timestamp = WallTime{1'000'000};
+      stored.seq = entry.seq;
+      stored.frame = entry.frame;
+      stored.frame_offset =
+          entry.body_offset + static_cast<std::uint32_t>(body.size() - batch.size());
+      stream.append(std::move(stored));
+      if (kept == Kept::kInJournal) nothing_.added(stream);
+    }
+    rig_.settle();
+    stream.reveal(rig_.journal->durable());
+    nothing_.trim(rig_.journal->durable());
+  }
+  void step() {
+    flusher_.step(*rig_.journal);
+    disk_.submit();
+  }
+  /// Until nothing moves any more.
+  void run() {
+    for (step(); disk_.pending() > 0; step()) disk_.wait();
+  }
+  /// Bytes that are being written to segments, by path.
+  std::map<std::string, std::size_t> writes() {
+    std::map<std::string, std::size_t> found;
+    for (const SimOperation& operation : disk_.in_flight()) {
+      if (operation.kind == SimOperation::Kind::kWrite && operation.path.ends_with(".wbs"))
+        found[operation.path] += operation.size;
+    }
+    return found;
+  }
+
+  SimDisk disk_;
+  JournalRig rig_{disk_, large_journal()};
+  SegmentFiles files_{disk_, "shard-0/streams", 1024 * 1024};
+  TailCache nothing_{0};
+  Flusher flusher_{
+      disk_, rig_.clock, files_, {.step = 16 * 1024, .max_step = 64 * 1024, .max_steps = 2}};
+  std::vector<FlushTrouble> troubles_;
+  Stream first_{StreamId{5}};
+  Stream second_{StreamId{6}};
+  Stream third_{StreamId{7}};
+};
+
+TEST_F(FlusherTest, AFewStreamsAreWrittenAtOnceAndNoStreamTwice) {
+  for (Stream* stream : {&first_, &second_, &third_}) append(*stream, 40);
+  disk_.set_order(SimOrder::kByHand);
+  for (Stream* stream : {&first_, &second_, &third_}) flusher_.appended(*stream);
+  step();
+  EXPECT_EQ(writes().size(), 2u) << "the third waits for a step";
+  flusher_.appended(first_);
+  step();
+  EXPECT_EQ(writes().size(), 2u);
+  EXPECT_EQ(disk_.in_flight().size(), 2u) << "one write for each stream";
+  run();
+  for (Stream* stream : {&first_, &second_, &third_}) {
+    EXPECT_EQ(stream->flushed_end(), stream->end()) << stream->id().value;
+  }
+  EXPECT_EQ(flusher_.pending(), 0u);
+}
+
+TEST_F(FlusherTest, WhatIsFurtherBehindIsWrittenInLargerSteps) {
+  append(first_, 5);
+  append(second_, 40);
+  disk_.set_order(SimOrder::kByHand);
+  flusher_.appended(first_);
+  flusher_.appended(second_);
+  step();
+  const std::map<std::string, std::size_t> sizes = writes();
+  ASSERT_EQ(sizes.size(), 2u);
+  EXPECT_LT(sizes.begin()->second, 32u * 1024);
+  EXPECT_GT(sizes.rbegin()->second, 48u * 1024);
+  EXPECT_LE(sizes.rbegin()->second, 72u * 1024);
+}
+
+TEST_F(FlusherTest, WhatComesDuringAStepIsFlushedByTheNext) {
+  append(first_, 5);
+  disk_.set_order(SimOrder::kByHand);
+  flusher_.enqueue(first_);
+  step();
+  ASSERT_EQ(writes().size(), 1u);
+  disk_.set_order(SimOrder::kFifo);
+  append(first_, 1);
+  flusher_.enqueue(first_);
+  run();
+  EXPECT_EQ(first_.flushed_end(), first_.end());
+  EXPECT_EQ(first_.unflushed_bytes(), 0u);
+}
+
+TEST_F(FlusherTest, AStreamMayGoWhileItIsReadOrWritten) {
+  append(first_, 5, Kept::kInJournal);
+  append(second_, 5);
+  disk_.set_order(SimOrder::kByHand);
+  flusher_.enqueue(first_);
+  flusher_.enqueue(second_);
+  step();
+  ASSERT_EQ(writes().size(), 1u) << "of the second; the first is being read";
+  ASSERT_GT(disk_.in_flight().size(), 1u);
+  flusher_.forget(first_);
+  flusher_.forget(second_);
+  run();
+  EXPECT_EQ(first_.flushed_end(), Offset{0});
+  EXPECT_EQ(second_.flushed_end(), Offset{0});
+  EXPECT_EQ(flusher_.pending(), 0u);
+}
+
+TEST_F(FlusherTest, AFullDiskStallsAllIsToldOnceAndIsTriedAgainS21) {
+  for (Stream* stream : {&first_, &second_, &third_}) append(*stream, 10);
+  disk_.set_capacity(1);
+  for (Stream* stream : {&first_, &second_, &third_}) flusher_.enqueue(*stream);
+  for (int second = 0; second < 5; ++second) {
+    run();
+    EXPECT_TRUE(flusher_.stalled().has_value());
+    rig_.clock.advance(std::chrono::seconds(1));
+  }
+  ASSERT_EQ(troubles_.size(), 1u);
+  EXPECT_EQ(troubles_.front().error, Errc::kNoSpace);
+  disk_.set_capacity(UINT64_MAX);
+  rig_.clock.advance(std::chrono::seconds(1));
+  run();
+  for (Stream* stream : {&first_, &second_, &third_}) {
+    EXPECT_EQ(stream->flushed_end(), stream->end());
+  }
+  EXPECT_FALSE(flusher_.stalled().has_value());
+}
+
+TEST_F(FlusherTest, ADamagedBatchIsToldWithItsPlaceAndTheOtherStreamsGoOn) {
+  append(first_, 5, Kept::kInJournal);
+  append(second_, 5, Kept::kInJournal);
+  const StoredBatch& damaged = *first_.first_unflushed();
+  const std::string path = journal_path(damaged.file_number);
+  disk_.flip_bit(path, damaged.position + kValue / 2);
+  flusher_.enqueue(first_);
+  flusher_.enqueue(second_);
+  run();
+  ASSERT_EQ(troubles_.size(), 1u);
+  EXPECT_EQ(troubles_.front().error, Errc::kDamaged);
+  EXPECT_NE(troubles_.front().detail.find(path), std::string::npos) << troubles_.front().detail;
+  EXPECT_NE(troubles_.front().detail.find("offsets"), std::string::npos);
+  EXPECT_EQ(flusher_.damaged(), 1u);
+  EXPECT_FALSE(flusher_.stalled().has_value());
+  EXPECT_EQ(first_.flushed_end(), Offset{0});
+  EXPECT_EQ(second_.flushed_end(), second_.end());
+  flusher_.enqueue(first_);
+  run();
+  EXPECT_EQ(troubles_.size(), 1u) << "it is not read again and again";
+}
+
+}  // namespace
+}  // namespace waybill
