@@ -23,7 +23,7 @@ struct LostInSegment {
   std::string what;
 };
 
-/// A segment without which, as it is, the broker does not start.
+/// A segment without which, as it is, the broker does not start, or of which it serves nothing.
 struct UnusableSegment {
   std::string path;
   ClaimedSegment claim;

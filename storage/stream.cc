@@ -43,10 +43,19 @@ std::size_t Stream::batch_index(Offset offset) const {
   return index;
 }
 
-const StreamSegment& Stream::segment_of(Offset offset) const {
+StreamSegment& Stream::segment_of(Offset offset) const {
   auto after = std::ranges::upper_bound(segments_, offset, {},
                                         [](const StreamSegment& s) { return s.id.base; });
   return *std::prev(after);
+}
+
+const std::vector<SegmentIndexEntry>& Stream::index_of(StreamSegment& segment) const {
+  std::vector<SegmentIndexEntry>& index = segment.contents.index;
+  if (index.empty()) {
+    WB_ASSERT(files_ != nullptr, "a stream knows where its indexes are");
+    index = files_->read_index(segment.id, segment.size, segment.contents.end);
+  }
+  return index;
 }
 
 Stretch Stream::at(Offset offset) const {
@@ -64,8 +73,8 @@ Stretch Stream::at(Offset offset) const {
     }
     return stretch;
   }
-  const StreamSegment& segment = segment_of(offset);
-  const std::vector<SegmentIndexEntry>& index = segment.contents.index;
+  StreamSegment& segment = segment_of(offset);
+  const std::vector<SegmentIndexEntry>& index = index_of(segment);
   auto next = std::ranges::upper_bound(index, offset, {}, &SegmentIndexEntry::base);
   const SegmentIndexEntry& entry = *std::prev(next);
   const bool last = next == index.end();
@@ -81,9 +90,9 @@ Stretch Stream::at(Offset offset) const {
 Offset Stream::find_time(WallTime time) const {
   // Producers' clocks differ, so timestamps are not sorted: the first match is found by walking,
   // over segments by their totals.
-  for (const StreamSegment& segment : segments_) {
+  for (StreamSegment& segment : segments_) {
     if (segment.contents.max_timestamp < time) continue;
-    const std::vector<SegmentIndexEntry>& index = segment.contents.index;
+    const std::vector<SegmentIndexEntry>& index = index_of(segment);
     // An entry says how late everything before it is.
     auto after = std::ranges::lower_bound(index, time, {}, &SegmentIndexEntry::max_before);
     return std::max(start_, std::prev(after)->base);
@@ -173,10 +182,6 @@ void Stream::restore(Offset start, std::deque<StreamSegment> segments) {
   segments_ = std::move(segments);
   for (const StreamSegment& segment : segments_) bytes_ += segment.payload;
   end_ = visible_end_ = flushed_end();
-}
-
-void Stream::read_contents(std::size_t segment, SegmentFooter contents) {
-  segments_[segment].contents = std::move(contents);
 }
 
 // --- the cache ---

@@ -11,7 +11,8 @@
 //                        | batches still in memory ................... |
 //   start            (memory first)   flushed_end                     end
 //
-// Both belong to the shard's thread; neither does I/O by itself.
+// Both belong to the shard's thread; neither does I/O by itself, but for the index of a sealed
+// segment that was there before the start: it is read, blocking, when it is first wanted.
 #pragma once
 
 #include <cstddef>
@@ -50,7 +51,9 @@ struct StoredBatch {
 /// A segment of the stream, as far as it is durable.
 struct StreamSegment {
   SegmentId id;
-  SegmentFooter contents;     ///< with the index: one entry for each stretch
+  /// With the index, one entry for each stretch. Of a sealed one that a checkpoint named without:
+  /// read when it is first wanted (Stream::index_of).
+  SegmentFooter contents;
   std::uint64_t size = 0;     ///< bytes of its blocks
   std::uint64_t payload = 0;  ///< bytes of its batches
   bool sealed = false;        ///< its footer is durable
@@ -127,8 +130,8 @@ class Stream {
   void trim(Offset start);
   /// Puts back what a checkpoint says; the rest is appended again. Requires that it is new.
   void restore(Offset start, std::deque<StreamSegment> segments);
-  /// The index of a segment that restore() was given without.
-  void read_contents(std::size_t segment, SegmentFooter contents);
+  /// Where the indexes are that restore() was given without. Outlives the stream.
+  void read_indexes_from(SegmentFiles& files) { files_ = &files; }
 
  private:
   friend class TailCache;
@@ -136,7 +139,9 @@ class Stream {
 
   [[nodiscard]] std::size_t batch_index(Offset offset) const;
   [[nodiscard]] std::size_t unflushed_index() const;
-  [[nodiscard]] const StreamSegment& segment_of(Offset offset) const;
+  [[nodiscard]] StreamSegment& segment_of(Offset offset) const;
+  /// May block, once for a segment.
+  const std::vector<SegmentIndexEntry>& index_of(StreamSegment& segment) const;
   void drop_flushed();
 
   StreamId id_;
@@ -145,7 +150,8 @@ class Stream {
   Offset visible_end_;
   std::uint64_t bytes_ = 0;
   std::uint64_t unflushed_bytes_ = 0;
-  std::deque<StreamSegment> segments_;
+  mutable std::deque<StreamSegment> segments_;  ///< the index of some comes when it is wanted
+  SegmentFiles* files_ = nullptr;
   std::deque<StoredBatch> batches_;
   std::uint64_t dropped_ = 0;       ///< batches that were in front of batches_ once
   mutable std::uint64_t hint_ = 0;  ///< number of the batch found last, counting dropped ones

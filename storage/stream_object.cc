@@ -13,10 +13,10 @@ ClaimedSegment read_segment(StreamId stream, ByteReader& in) {
   in.read_varint();  // bytes of its batches
   segment.sealed = in.read<std::uint8_t>() != 0;
   in.read<std::int64_t>();  // when it was stored
-  if (segment.sealed) return segment;
   in.read<SegmentFacts>();
   in.read<std::int64_t>();  // the newest timestamp
   in.read_varint();         // records
+  if (segment.sealed) return segment;
   const std::uint64_t count = in.read_varint();
   for (std::uint64_t i = 0; in.ok() && i < count; ++i) {
     SegmentIndexEntry& entry = segment.index.emplace_back();

@@ -44,9 +44,10 @@ Result<void> ShardLog::open(const JournalBase& base, Journal::Replay replay, Rec
                     std::move(replay), explanation);
   if (!journal) return journal.error();
   journal_ = std::move(*journal);
-  const std::uint64_t checkpoint = report->checkpoint;
-  *report = journal_->report();
-  report->checkpoint = checkpoint;
+  RecoveryReport replayed = journal_->report();
+  replayed.checkpoint = report->checkpoint;
+  replayed.passed_over = std::move(report->passed_over);
+  *report = std::move(replayed);
   if (Result<void> opened = open_segments(report, explanation); !opened) return opened;
   journal_->on_progress([this] { progress(); });
   for (auto& [id, stream] : streams_) stream->reveal(journal_->durable());
@@ -98,20 +99,10 @@ Result<void> ShardLog::open_segments(RecoveryReport* report, std::string* explan
   return {};
 }
 
-Result<void> ShardLog::open_segments(Stream& stream, std::string* explanation) {
-  for (std::size_t i = 0; i < stream.segments().size(); ++i) {
-    const StreamSegment& segment = stream.segments()[i];
-    const SegmentClaim claim{.position = segment.size, .end = segment.contents.end};
-    if (!segment.sealed) {
-      Result<void> there = segments_.check_there(segment.id, segment.size, explanation);
-      if (!there) return there;
-      continue;
-    }
-    Result<std::unique_ptr<SegmentReader>> reader = SegmentReader::open(
-        environment_.disk, segments_.directory_of(stream.id()), segment.id, claim, explanation);
-    if (!reader && reader.error() == Errc::kNotFound) return Error{Errc::kDamaged, 0, "segment"};
-    if (!reader) return reader.error();
-    stream.read_contents(i, (*reader)->contents());
+Result<void> ShardLog::open_segments(const Stream& stream, std::string* explanation) {
+  for (const StreamSegment& segment : stream.segments()) {
+    if (Result<void> there = segments_.check_there(segment.id, segment.size, explanation); !there)
+      return there;
   }
   return {};
 }
@@ -144,6 +135,7 @@ StagedEntry ShardLog::stage(EntryType type, Bytes head, Bytes tail) {
 Stream& ShardLog::create_stream(StreamId id) {
   auto [it, inserted] = streams_.try_emplace(id, std::make_unique<Stream>(id));
   WB_ASSERT(inserted, "stream ids are never reused");
+  it->second->read_indexes_from(segments_);
   change_structure();
   return *it->second;
 }

@@ -127,7 +127,7 @@ class ShardLog {
 
   void run_waiters();
   Result<void> open_segments(RecoveryReport* report, std::string* explanation);
-  Result<void> open_segments(Stream& stream, std::string* explanation);
+  Result<void> open_segments(const Stream& stream, std::string* explanation);
   Result<void> move_aside(StreamId stream, const std::string& name, RecoveryReport* report);
 
   ShardEnvironment environment_;

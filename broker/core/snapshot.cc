@@ -29,10 +29,10 @@ void put(ByteWriter& out, const StreamSegment& segment) {
   out.write_varint(segment.payload);
   out.write(static_cast<std::uint8_t>(segment.sealed));
   waybill::put(out, segment.stored);
-  if (segment.sealed) return;  // the rest is in its footer
   out.write(contents.facts);
   waybill::put(out, contents.max_timestamp);
   out.write_varint(contents.record_count);
+  if (segment.sealed) return;  // the index is in its footer
   out.write_varint(contents.index.size());
   for (const SegmentIndexEntry& entry : contents.index) {
     out.write(entry.base.value);
@@ -51,10 +51,10 @@ StreamSegment get_segment(StreamId stream, ByteReader& in) {
   segment.payload = get_varint(in);
   segment.sealed = get_bool(in);
   segment.stored = get_time(in);
-  if (segment.sealed) return segment;
   contents.facts = get_enum(in, SegmentFacts::kNone, SegmentFacts::kAll);
   contents.max_timestamp = get_time(in);
   contents.record_count = get_varint(in);
+  if (segment.sealed) return segment;
   const std::size_t count = get_count(in);
   for (std::size_t i = 0; in.ok() && i < count; ++i) {
     SegmentIndexEntry& entry = contents.index.emplace_back();

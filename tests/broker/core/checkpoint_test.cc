@@ -204,6 +204,89 @@ TEST(Checkpoint, ADamagedCheckpointWhoseJournalIsGoneIsNamedS8) {
   EXPECT_NE(rig.explanation.find(path), std::string::npos) << rig.explanation;
 }
 
+/// Publishes until there is another checkpoint; what the disk held before that.
+class TwoCheckpoints : public testing::Test {
+ protected:
+  TwoCheckpoints() {
+    TestClient& client = rig_.connect();
+    topic_ = rig_.create_topic(client, "orders");
+    auto publish = [&] {
+      EXPECT_TRUE(client.publish(topic_, 0, {std::string(4000, 'x')}).ok());
+      ++published_;
+    };
+    while (published_ < 100) publish();
+    older_ = newest_checkpoint(rig_);
+    for (newer_ = older_; newer_ == older_; newer_ = newest_checkpoint(rig_)) {
+      before_ = rig_.disk->crash(keep_all());
+      publish();
+    }
+  }
+  static constexpr std::size_t kJournalFile = 128 * 1024;
+  CoreRig rig_{{.journal_file = kJournalFile}};
+  TopicId topic_;
+  int published_ = 0;
+  std::string older_;
+  std::string newer_;
+  SimDiskImage before_;
+};
+
+TEST_F(TwoCheckpoints, ADamagedOneIsPassedOverWhileItsPredecessorsJournalIsThereS19) {
+  // As if the power had failed just before the first one was removed.
+  SimDiskImage image = rig_.disk->crash(keep_all());
+  for (const auto& [name, content] : before_.files) {
+    if (name == older_ || name.ends_with(".wbj")) image.files.try_emplace(name, content);
+  }
+  image.flip_bit(newer_, 100, 3);
+  CoreRig again({.journal_file = kJournalFile}, image);
+  EXPECT_TRUE(older_.ends_with(checkpoint_name(again.reports[0].checkpoint))) << older_;
+  EXPECT_NE(again.reports[0].passed_over.find(newer_), std::string::npos);
+  TestClient& client = again.connect();
+  EXPECT_EQ(client.read(topic_, 0, 0)->end, Offset{published_});
+  EXPECT_TRUE(client.publish(topic_, 0, {"more"}).ok());
+}
+
+TEST_F(TwoCheckpoints, ADamagedOneWhosePredecessorsJournalIsGoneIsNamedWithTheFileS19) {
+  std::string first;
+  for (const auto& [name, content] : before_.files) {
+    if (first.empty() && name.ends_with(".wbj")) first = name;
+  }
+  const SimContent& content = before_.files.at(older_);
+  ByteVector bytes(content.size());
+  content.read(0, bytes);
+  Result<FileHandle> file = rig_.disk->open(older_, OpenMode::kCreate);
+  ASSERT_TRUE(file.ok() && rig_.disk->write_now(*file, 0, bytes).ok());
+  rig_.disk->close(*file);
+  rig_.disk->flip_bit(newer_, 100, 3);
+  ASSERT_FALSE(rig_.try_restart(keep_all()).ok());
+  EXPECT_NE(rig_.explanation.find(newer_), std::string::npos) << rig_.explanation;
+  EXPECT_NE(rig_.explanation.find(first), std::string::npos) << rig_.explanation;
+}
+
+TEST(Checkpoint, ASealedSegmentIsLookedIntoWhenItIsReadS10) {
+  CoreRig rig({.journal_file = 128 * 1024});
+  TestClient& client = rig.connect();
+  TopicId topic = rig.create_topic(client, "orders");
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(client.publish(topic, 0, {std::string(4000, 'x')}).ok());
+  }
+  // The first segment: all of it but what a start asks for, its length.
+  std::string path;
+  std::uint64_t size = 0;
+  for (const auto& [name, content] : rig.disk->crash(keep_all()).files) {
+    if (!path.empty() || !name.ends_with(".wbs")) continue;
+    path = name;
+    size = content.size();
+  }
+  for (std::uint64_t at = 0; at < size; at += 512) rig.disk->flip_bit(path, at + 50);
+  rig.restart(keep_all());
+  Reply<ReadReply> damaged = rig.connect().read(topic, 0, 0);
+  ASSERT_FALSE(damaged.ok());
+  EXPECT_EQ(code_of(damaged), Errc::kDamaged);
+  EXPECT_NE(damaged.error().explanation.find(path), std::string::npos)
+      << damaged.error().explanation;
+  EXPECT_TRUE(rig.connect().read(topic, 0, 90).ok());
+}
+
 TEST(Checkpoint, ASegmentThatIsMissingIsNamedS10) {
   CoreRig rig({.journal_file = 128 * 1024});
   TestClient& client = rig.connect();
