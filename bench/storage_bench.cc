@@ -5,8 +5,10 @@
 #include <cinttypes>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string_view>
 
 #include "bench/engine_world.h"
@@ -104,6 +106,13 @@ class DiskWorld {
     disk_->submit();
     if (mailbox_.calls.empty() && disk_->pending() > 0) disk_->wait();
   }
+  /// The same without waiting.
+  void poll() {
+    run_mail();
+    shard_->turn();
+    disk_->submit();
+    disk_->reap();
+  }
   void until_idle(double seconds) {
     const auto begin = std::chrono::steady_clock::now();
     while (disk_->pending() > 0 && seconds_since(begin) < seconds) step();
@@ -159,7 +168,7 @@ struct Load {
   std::uint32_t partitions = 16;
   std::size_t depth = 16;
   double bytes = 1e18;
-  double seconds = 5;
+  double seconds = 20;
 };
 struct Measured {
   double bytes = 0;
@@ -213,6 +222,12 @@ class Publisher {
   Measured measured_;
 };
 
+/// Of sorted ones.
+double percentile(const std::vector<double>& sorted, double part) {
+  if (sorted.empty()) return 0;
+  return sorted[static_cast<std::size_t>(part * static_cast<double>(sorted.size() - 1))];
+}
+
 // --- the parts ---
 
 /// The best durable bandwidth of 1 MiB writes, in MiB/s.
@@ -242,7 +257,7 @@ double append_median(const std::filesystem::path& directory, std::uint32_t parti
   Publisher(world, topic, batch, {.partitions = partitions, .seconds = 1}).run();
   const Measured measured =
       Publisher(world, topic, batch, {.partitions = partitions, .seconds = seconds}).run();
-  return measured.latencies.empty() ? 0 : measured.latencies[measured.latencies.size() / 2];
+  return percentile(measured.latencies, 0.5);
 }
 
 void appends(const std::filesystem::path& directory) {
@@ -260,22 +275,154 @@ void appends(const std::filesystem::path& directory) {
   row("  ratio", number(many[1] / few[1]), "<= 1.3");
 }
 
-void sustained(const std::filesystem::path& directory, double device) {
-  std::printf("Durable appends of 64 KiB (64 records of 1 KiB), 32 under way, 20 s\n");
-  DiskWorld world(directory / "sustained", {});
-  const TopicId topic = world.create_topic(16);
-  const double before = of_process("io", "write_bytes:");
-  const Measured measured =
-      Publisher(world, topic, batch_of(kRecordsPerBatch, kRecord), {.depth = 32, .seconds = 20})
-          .run();
-  const double bandwidth = measured.bytes / kMiB / measured.seconds;
-  row("bandwidth", number(bandwidth, "%.0f MiB/s"));
-  row("  of the device's 1 MiB writes", number(100 * bandwidth / device, "%.0f %%"), ">= 50 %");
-  row("  bytes written to the device for each byte published",
-      number((of_process("io", "write_bytes:") - before) / measured.bytes));
-  row("  median until durable",
-      number(measured.latencies[measured.latencies.size() / 2], "%.2f ms"));
+/// The best that the device does, so that all else can be set against it.
+std::string share(double bandwidth, double device) {
+  return device > 0 ? number(100 * bandwidth / device, "%.0f %%") : "not measured";
 }
+
+void sustained(const std::filesystem::path& directory, double device) {
+  std::printf("Durable appends of 64 KiB (64 records of 1 KiB), 20 s\n");
+  for (const std::size_t depth : {32, 128}) {
+    DiskWorld world(directory / "sustained", {});
+    const TopicId topic = world.create_topic(16);
+    const double before = of_process("io", "write_bytes:");
+    const Measured measured =
+        Publisher(world, topic, batch_of(kRecordsPerBatch, kRecord), {.depth = depth}).run();
+    const double bandwidth = measured.bytes / kMiB / measured.seconds;
+    const double written = (of_process("io", "write_bytes:") - before) / kMiB / measured.seconds;
+    row(std::to_string(depth) + " under way", number(bandwidth, "%.0f MiB/s"));
+    row("  of the device's 1 MiB writes", share(bandwidth, device), ">= 50 %");
+    row("  all that is written (journal, segments, new files), of the same",
+        share(written, device));
+    row("  bytes written to the device for each byte published", number(written / bandwidth));
+    row("  median until durable", number(percentile(measured.latencies, 0.5), "%.2f ms"));
+  }
+}
+
+// --- a slow reader ---
+
+/// One client that reads a partition from the beginning, over and over, 256 KiB at a time.
+class Replay {
+ public:
+  Replay(DiskWorld& world, TopicId topic, PartitionIndex partition)
+      : world_(world), topic_(topic), partition_(partition) {}
+
+  void go_on() {
+    if (waits_) return;
+    ReadRequest request;
+    request.topic = topic_;
+    request.partition = partition_;
+    request.from = next_;
+    request.max_bytes = 256 * 1024;
+    waits_ = true;
+    world_.session().handle(request, Done<ReadReply>([this](auto reply) {
+                              waits_ = false;
+                              if (!reply) give_up(to_string(reply.error()));
+                              if (reply->batches.empty()) next_ = {};
+                              for (const SharedBytes& batch : reply->batches) {
+                                bytes += static_cast<double>(batch.size());
+                                next_ = parse_batch_header(batch.view())->last_offset() + 1;
+                              }
+                            }));
+  }
+  [[nodiscard]] bool waits() const { return waits_; }
+
+  double bytes = 0;
+
+ private:
+  DiskWorld& world_;
+  TopicId topic_;
+  PartitionIndex partition_;
+  Offset next_;
+  bool waits_ = false;
+};
+
+/// A publish of 16 KiB each millisecond, and how long until a reader at the tail has it, in ms.
+std::vector<double> tail_latencies(DiskWorld& world, TopicId topic, const SharedBytes& batch,
+                                   Replay* behind) {
+  using SteadyClock = std::chrono::steady_clock;
+  std::map<Offset, SteadyClock::time_point> published;
+  std::vector<double> latencies;
+  std::optional<Offset> next;
+  bool reads = false;
+  std::size_t publishes = 0;
+  const auto begin = SteadyClock::now();
+  auto due = begin;
+  while (seconds_since(begin) < 4 || publishes > 0 || reads) {
+    const bool over = seconds_since(begin) >= 4;
+    if (!over && SteadyClock::now() >= due) {
+      due += std::chrono::milliseconds(1);
+      PublishRequest request;
+      request.parts.push_back({topic, {0}, {}, {}, batch});
+      ++publishes;
+      const auto at = SteadyClock::now();
+      auto done = Done<PublishReply>([&, at](auto reply) {
+        --publishes;
+        if (!reply || !reply->parts.front()) give_up("publish");
+        const Offset base = reply->parts.front()->base_offset;
+        if (!next) next = base;
+        published.emplace(base, at);
+      });
+      world.session().handle(std::move(request), std::move(done));
+    }
+    if (!over && next && !reads) {
+      ReadRequest request;
+      request.topic = topic;
+      request.from = *next;
+      request.wait = std::chrono::milliseconds(500);
+      reads = true;
+      world.session().handle(std::move(request), Done<ReadReply>([&](auto reply) {
+                               reads = false;
+                               if (!reply) give_up(to_string(reply.error()));
+                               for (const SharedBytes& got : reply->batches) {
+                                 const BatchHeader header = *parse_batch_header(got.view());
+                                 next = header.last_offset() + 1;
+                                 auto known = published.find(header.base_offset);
+                                 if (known == published.end()) continue;
+                                 latencies.push_back(1000 * seconds_since(known->second));
+                                 published.erase(known);
+                               }
+                             }));
+    }
+    if (behind != nullptr && !over) behind->go_on();
+    world.poll();
+  }
+  while (behind != nullptr && behind->waits()) world.step();
+  std::ranges::sort(latencies);
+  return latencies;
+}
+
+void slow_reader(const std::filesystem::path& directory) {
+  std::printf(
+      "16 KiB published each ms, and read at the tail; with a reader from offset 0, in turns\n");
+  ShardOptions options;
+  options.tail_cache_bytes = 16 * 1024 * 1024;
+  DiskWorld world(directory / "reader", options);
+  const TopicId topic = world.create_topic(2);
+  const SharedBytes batch = batch_of(16, kRecord);
+  Publisher(world, topic, batch_of(kRecordsPerBatch, kRecord),
+            {.partitions = 2, .depth = 32, .bytes = 1024 * kMiB, .seconds = 60})
+      .run();
+  Replay behind(world, topic, {1});
+  std::vector<double> medians[2];
+  std::vector<double> tails[2];
+  for (int i = 0; i < 6; ++i) {
+    const int with = i % 2;
+    const std::vector<double> found =
+        tail_latencies(world, topic, batch, with == 1 ? &behind : nullptr);
+    medians[with].push_back(percentile(found, 0.5));
+    tails[with].push_back(percentile(found, 0.99));
+  }
+  for (auto* list : {&medians[0], &medians[1], &tails[0], &tails[1]}) std::ranges::sort(*list);
+  row("alone: median, 99 %", number(medians[0][1], "%.3f ms, ") + number(tails[0][1], "%.3f ms"));
+  row("beside it: median, 99 %",
+      number(medians[1][1], "%.3f ms, ") + number(tails[1][1], "%.3f ms"));
+  row("  ratios",
+      number(medians[1][1] / medians[0][1], "%.2f, ") + number(tails[1][1] / tails[0][1], "%.2f"));
+  row("  it read", number(behind.bytes / kMiB / 12, "%.0f MiB/s"));
+}
+
+// --- starts ---
 
 void recovery(const std::filesystem::path& directory) {
   std::printf("Recovery, from a stop without notice until it serves\n");
@@ -351,6 +498,9 @@ ByteVector encode_stream(const StreamObject& stream) {
     out.write_varint(segment.size);
     out.write(static_cast<std::uint8_t>(segment.sealed));
     out.write(std::int64_t{INT64_C(4'000'000'000'000)});  // stored: too young to go
+    out.write(SegmentFacts::kNone);
+    out.write(std::int64_t{1000});  // the newest timestamp
+    out.write_varint(static_cast<std::uint64_t>(segment.end - segment.id.base));
     if (!segment.sealed) give_up("a segment that is not sealed");
   }
   if (stream.is_partition) {
@@ -430,57 +580,44 @@ void memory(const std::filesystem::path& directory, double gib) {
   row("at most, while " + number(measured.bytes / kMiB / 1024, "%.1f") +
           " GiB are published with no consumer",
       number(measured.resident, "%.0f MiB"));
-  struct Reader {
-    Offset next;
-    bool waits = false;
-  };
-  std::vector<Reader> readers(100);
-  double bytes = 0;
+  std::deque<Replay> readers;
+  for (std::uint32_t i = 0; i < 100; ++i) {
+    readers.emplace_back(world, topic, PartitionIndex{i % 16});
+  }
   double most = 0;
   const auto begin = std::chrono::steady_clock::now();
   while (seconds_since(begin) < 20) {
-    for (std::size_t i = 0; i < readers.size(); ++i) {
-      Reader& reader = readers[i];
-      if (reader.waits) continue;
-      ReadRequest request;
-      request.topic = topic;
-      request.partition = {static_cast<std::uint32_t>(i % 16)};
-      request.from = reader.next;
-      request.max_bytes = 256 * 1024;
-      reader.waits = true;
-      world.session().handle(request, Done<ReadReply>([&reader, &bytes](auto reply) {
-                               reader.waits = false;
-                               if (!reply) give_up(to_string(reply.error()));
-                               if (reply->batches.empty()) reader.next = {};
-                               for (const SharedBytes& batch : reply->batches) {
-                                 bytes += static_cast<double>(batch.size());
-                                 reader.next = parse_batch_header(batch.view())->last_offset() + 1;
-                               }
-                             }));
-    }
+    for (Replay& reader : readers) reader.go_on();
     world.step();
     most = std::max(most, resident_mib());
   }
-  while (std::ranges::any_of(readers, &Reader::waits)) world.step();
+  const double seconds = seconds_since(begin);
+  while (std::ranges::any_of(readers, &Replay::waits)) world.step();
+  double bytes = 0;
+  for (const Replay& reader : readers) bytes += reader.bytes;
   row("at most, while 100 readers replay from the beginning", number(most, "%.0f MiB"));
-  row("  they read, together", number(bytes / kMiB / seconds_since(begin), "%.0f MiB/s"));
+  row("  they read, together", number(bytes / kMiB / seconds, "%.0f MiB/s"));
 }
 
-void run_all(const std::filesystem::path& directory, double gib) {
-  const double device = raw_device(directory);
-  appends(directory);
-  sustained(directory, device);
-  recovery(directory);
-  retained(directory);
-  memory(directory, gib);
+/// `only`: one part, or all of them if it is empty.
+void run(const std::filesystem::path& directory, double gib, std::string_view only) {
+  auto wanted = [only](std::string_view part) { return only.empty() || only == part; };
+  const bool needs_device = wanted("device") || wanted("sustained");
+  const double device = needs_device ? raw_device(directory) : 0;
+  if (wanted("appends")) appends(directory);
+  if (wanted("sustained")) sustained(directory, device);
+  if (wanted("reader")) slow_reader(directory);
+  if (wanted("recovery")) recovery(directory);
+  if (wanted("retained")) retained(directory);
+  if (wanted("memory")) memory(directory, gib);
 }
 
 }  // namespace
 }  // namespace waybill
 
 int main(int argc, char** argv) {
-  if (argc != 2 && argc != 3) waybill::give_up("usage: storage_bench DIRECTORY [GIB]");
-  const double gib = argc == 3 ? std::strtod(argv[2], nullptr) : 20;
+  if (argc < 2 || argc > 4) waybill::give_up("usage: storage_bench DIRECTORY [GIB [PART]]");
+  const double gib = argc >= 3 ? std::strtod(argv[2], nullptr) : 20;
   if (gib <= 0) waybill::give_up("GIB is how much is published, like 20");
-  waybill::run_all(argv[1], gib);
+  waybill::run(argv[1], gib, argc == 4 ? argv[3] : "");
 }
