@@ -27,6 +27,7 @@
 #include "broker/core/consumer_group.h"
 #include "broker/core/isolation_desk.h"
 #include "broker/core/partitions.h"
+#include "broker/core/record_places.h"
 
 namespace waybill {
 
@@ -233,15 +234,12 @@ class DeliveryEngine {
   void run_isolation();
 
   void send(GroupId group, StreamId stream, LeaseToken token, ConsumerId consumer, Credit used);
+  void fetch(GroupPartition& partition, const std::shared_ptr<Sending>& sending);
   void read_run(const std::shared_ptr<Sending>& sending, std::size_t first, std::size_t count);
   void read_done(const std::shared_ptr<Sending>& sending);
   void leave(Sending& sending);
-  static std::vector<std::pair<Offset, SharedBytes>> gather(Sending& sending,
-                                                            std::vector<OffsetRange>& unreadable);
-  static void gather_batch(const Sending& sending, const std::vector<OffsetRange>& ranges,
-                           bool apart, SharedBytes batch,
-                           std::vector<std::pair<Offset, SharedBytes>>& batches,
-                           std::vector<OffsetRange>& unreadable);
+  std::vector<std::pair<Offset, SharedBytes>> gather(Sending& sending,
+                                                     std::vector<OffsetRange>& unreadable);
   void push(ConsumerGroup& group, GroupPartition& partition, Sending& sending);
   void end_unreadable(GroupPartition& partition, LeaseToken token, OffsetRange range);
 
@@ -292,6 +290,7 @@ class DeliveryEngine {
   std::vector<std::pair<GroupId, StreamId>> unstaged_;
   /// Ordering `partition`: leases whose batches are being read; they leave in this order (D8).
   std::map<std::pair<GroupId, StreamId>, std::deque<std::shared_ptr<Sending>>> leaving_;
+  RecordPlaces places_;
   std::multimap<MonotonicTime, Timer> timers_;
   std::uint64_t next_lease_ = 1;
   std::map<InstanceId, Hush> hushed_;

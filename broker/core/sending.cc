@@ -23,30 +23,33 @@ constexpr std::int64_t kWholeFraction = 4;
 class Outgoing {
  public:
   /// `alone`: nothing is joined to what stands before or behind it.
-  explicit Outgoing(bool alone) : alone_(alone) {}
+  Outgoing(bool alone, RecordPlaces& places) : alone_(alone), places_(places) {}
 
-  /// What is leased of the batch: all of it, or the records that are. `apart`: all of it only if
-  /// all is leased.
+  /// What is leased of a batch that was read: all of it, or the records that are. `apart`: all of
+  /// it only if all is leased.
   void add(SharedBytes batch, std::span<const OffsetRange> leased, bool apart,
            std::vector<OffsetRange>& unreadable) {
     Result<BatchHeader> header = parse_batch_header(batch.view());
     if (!header) return;  // it was read, so it was checked
-    std::int64_t count = 0;
-    here_.clear();
-    for (OffsetRange range : leased) {
-      OffsetRange both{std::max(range.first, header->base_offset),
-                       std::min(range.last, header->last_offset())};
-      if (both.count() <= 0) continue;
-      count += both.count();
-      here_.push_back(both);
+    const Take take = choose({header->base_offset, header->last_offset()}, leased, apart);
+    if (take == Take::kRecords) {
+      add_records([&](auto part) { return selection_.add(batch.view(), part); }, unreadable);
+    } else if (take == Take::kAll) {
+      add_whole(std::move(batch));
     }
-    if (here_.empty()) return;
-    std::int64_t all = header->last_offset() - header->base_offset + 1;
-    if (count == all || (!apart && count * kWholeFraction >= all)) {
-      finish_selection();
-      batches_.emplace_back(here_.front().first, std::move(batch));
-    } else {
-      add_records(batch.view(), here_, unreadable);
+  }
+  /// The same of the stream's batch in memory.
+  void add(StreamId stream, const Stretch& stretch, std::span<const OffsetRange> leased, bool apart,
+           std::vector<OffsetRange>& unreadable) {
+    const Take take = choose({stretch.base, stretch.last()}, leased, apart);
+    if (take == Take::kRecords) {
+      const std::optional<PlacedRecords> placed = places_.find(stream, stretch);
+      auto select = [&](std::span<const OffsetRange> part) {
+        return placed ? selection_.add(*placed, part) : selection_.add(stretch.batch, part);
+      };
+      add_records(select, unreadable);
+    } else if (take == Take::kAll) {
+      add_whole(stretch.in_memory());
     }
   }
   std::vector<std::pair<Offset, SharedBytes>> take() {
@@ -55,14 +58,32 @@ class Outgoing {
   }
 
  private:
-  void add_records(Bytes batch, std::span<const OffsetRange> ranges,
-                   std::vector<OffsetRange>& unreadable) {
-    std::size_t count = alone_ ? 1 : ranges.size();
-    for (std::size_t i = 0; i < ranges.size(); i += count) {
-      std::span<const OffsetRange> part = ranges.subspan(i, count);
-      if (!selection_.add(batch, part)) {
-        unreadable.insert(unreadable.end(), part.begin(), part.end());
-      }
+  enum class Take : std::uint8_t { kNothing, kRecords, kAll };
+
+  /// How a batch of these offsets leaves; here_ is what of it is leased.
+  Take choose(OffsetRange batch, std::span<const OffsetRange> leased, bool apart) {
+    std::int64_t count = 0;
+    here_.clear();
+    for (OffsetRange range : leased) {
+      OffsetRange both{std::max(range.first, batch.first), std::min(range.last, batch.last)};
+      if (both.count() <= 0) continue;
+      count += both.count();
+      here_.push_back(both);
+    }
+    if (here_.empty()) return Take::kNothing;
+    bool whole = count == batch.count() || (!apart && count * kWholeFraction >= batch.count());
+    return whole ? Take::kAll : Take::kRecords;
+  }
+  void add_whole(SharedBytes batch) {
+    finish_selection();
+    batches_.emplace_back(here_.front().first, std::move(batch));
+  }
+  template <class Select>
+  void add_records(Select select, std::vector<OffsetRange>& unreadable) {
+    std::size_t count = alone_ ? 1 : here_.size();
+    for (std::size_t i = 0; i < here_.size(); i += count) {
+      std::span<const OffsetRange> part = std::span(here_).subspan(i, count);
+      if (!select(part)) unreadable.insert(unreadable.end(), part.begin(), part.end());
       if (alone_) finish_selection();
     }
   }
@@ -74,6 +95,7 @@ class Outgoing {
   }
 
   bool alone_;
+  RecordPlaces& places_;
   std::vector<OffsetRange> here_;
   RecordSelection selection_;
   std::vector<std::pair<Offset, SharedBytes>> batches_;
@@ -85,13 +107,18 @@ class Outgoing {
 struct DeliveryEngine::Sending {
   /// One stretch of the log, and what of it is leased.
   struct Item {
-    Offset base;
-    Offset end;
+    Stretch stretch;
     std::size_t first_range = 0;
     std::size_t range_count = 0;
-    bool apart = false;          ///< some were delivered before: only the leased records are sent
-    SharedBytes in_memory = {};  ///< its batch; empty: it is read
+    bool apart = false;  ///< some were delivered before: only the leased records are sent
     Result<std::vector<SharedBytes>> read = Error{Errc::kDamaged, 0, "not read"};
+
+    [[nodiscard]] bool in_memory() const { return !stretch.batch.empty(); }
+    /// What lies in memory is kept as if it had been read: the stretch is of this moment only.
+    void keep() {
+      if (in_memory()) read = std::vector<SharedBytes>{stretch.in_memory()};
+      stretch.batch = {};
+    }
   };
   struct Redriven {
     Offset offset;
@@ -107,6 +134,7 @@ struct DeliveryEngine::Sending {
   std::vector<OffsetRange> ranges;  ///< of the items, one's after the other's
   std::vector<Redriven> redriven;
   std::size_t missing = 1;  ///< reads under way, and this call itself
+  bool in_order = false;    ///< it leaves after those before it (D8)
 
   [[nodiscard]] std::span<const OffsetRange> ranges_of(const Item& item) const {
     return std::span(ranges).subspan(item.first_range, item.range_count);
@@ -118,7 +146,7 @@ struct DeliveryEngine::Sending {
       std::vector<SharedBytes> own;
       for (; next < batches.size(); ++next) {
         Result<BatchHeader> header = parse_batch_header(batches[next].view());
-        if (!header || header->base_offset >= items[i].end) break;
+        if (!header || header->base_offset >= items[i].stretch.end) break;
         own.push_back(std::move(batches[next]));
       }
       items[i].read = std::move(own);
@@ -141,8 +169,8 @@ void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, C
   sending->token = token;
   sending->consumer = consumer;
   sending->used = used;
-  bool in_order = partition->ordering == Ordering::kPartition && !mutant("leave_in_any_order");
-  if (in_order) leaving_[{group_id, stream}].push_back(sending);
+  sending->in_order = partition->ordering == Ordering::kPartition && !mutant("leave_in_any_order");
+  if (sending->in_order) leaving_[{group_id, stream}].push_back(sending);
   const Stream& log = partition->log;
   for (OffsetRange range : lease->open) {
     const TrackedMessage* tracked = partition->delivery.find_tracked(range.first);
@@ -151,44 +179,51 @@ void DeliveryEngine::send(GroupId group_id, StreamId stream, LeaseToken token, C
       continue;
     }
     for (Offset next = range.first; next <= range.last;) {
-      if (sending->items.empty() || sending->items.back().end <= next) {
+      if (sending->items.empty() || sending->items.back().stretch.end <= next) {
         Stretch stretch = log.at(next);
-        sending->items.push_back(
-            {.base = stretch.base, .end = stretch.end, .first_range = sending->ranges.size()});
-        // At once: a request for each would cost more than all the rest.
-        if (!stretch.batch.empty()) {
-          sending->items.back().in_memory = stretch.in_memory();
-        }
+        // Records are scattered: their memory answers while the rest of them are looked for.
+        if (!stretch.batch.empty()) places_.fetch_ahead(stream, stretch, next);
+        sending->items.push_back({.stretch = stretch, .first_range = sending->ranges.size()});
       }
-      Offset last = std::min(range.last, sending->items.back().end - 1);
-      ++sending->items.back().range_count;
+      Sending::Item& item = sending->items.back();
+      Offset last = std::min(range.last, item.stretch.last());
+      ++item.range_count;
       sending->ranges.push_back({next, last});
-      if (tracked != nullptr) sending->items.back().apart = true;
+      if (tracked != nullptr) item.apart = true;
       next = last + 1;
+    }
+  }
+  fetch(*partition, sending);
+}
+
+/// Reads what is not in memory; with the last of it, or at once, the lease leaves.
+void DeliveryEngine::fetch(GroupPartition& partition, const std::shared_ptr<Sending>& sending) {
+  auto in_memory = [&](const Sending::Item& item) { return item.in_memory(); };
+  std::vector<Sending::Item>& items = sending->items;
+  // A request for each batch in memory would cost more than all the rest.
+  if (!sending->in_order && sending->redriven.empty() && std::ranges::all_of(items, in_memory)) {
+    return read_done(sending);
+  }
+  std::vector<std::pair<std::size_t, std::size_t>> runs;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    if (items[i].in_memory()) {
+      items[i].keep();
+    } else if (!runs.empty() && runs.back().first + runs.back().second == i &&
+               items[i].stretch.base == items[i - 1].stretch.end) {
+      ++runs.back().second;
+    } else {
+      runs.emplace_back(i, 1);
     }
   }
   for (std::size_t i = 0; i < sending->redriven.size(); ++i) {
     ++sending->missing;
-    read_payload(*partition, sending->redriven[i].offset,
+    read_payload(partition, sending->redriven[i].offset,
                  [this, sending, i](Result<SharedBytes> batch) {
                    sending->redriven[i].batch = std::move(batch);
                    read_done(sending);
                  });
   }
-  for (std::size_t first = 0; first < sending->items.size();) {
-    std::size_t count = 1;
-    if (!sending->items[first].in_memory.empty()) {
-      ++first;
-      continue;
-    }
-    while (first + count < sending->items.size() &&
-           sending->items[first + count].in_memory.empty() &&
-           sending->items[first + count].base == sending->items[first + count - 1].end) {
-      ++count;
-    }
-    read_run(sending, first, count);
-    first += count;
-  }
+  for (auto [first, count] : runs) read_run(sending, first, count);
   read_done(sending);
 }
 
@@ -200,7 +235,8 @@ void DeliveryEngine::read_run(const std::shared_ptr<Sending>& sending, std::size
   GroupPartition* partition = group == nullptr ? nullptr : group->find(sending->stream);
   if (partition == nullptr) return;
   ++sending->missing;
-  log_.read(partition->log, sending->items[first].base, sending->items[first + count - 1].end,
+  log_.read(partition->log, sending->items[first].stretch.base,
+            sending->items[first + count - 1].stretch.end,
             [this, sending, first, count](Result<std::vector<SharedBytes>> batches) {
               if (batches) {
                 sending->take(first, count, std::move(*batches));
@@ -215,8 +251,8 @@ void DeliveryEngine::read_run(const std::shared_ptr<Sending>& sending, std::size
 
 void DeliveryEngine::read_done(const std::shared_ptr<Sending>& sending) {
   if (--sending->missing > 0) return;
+  if (!sending->in_order) return leave(*sending);
   auto leaving = leaving_.find({sending->group, sending->stream});
-  if (leaving == leaving_.end()) return leave(*sending);
   // However long each had to be read, one leaves after the other. The queue may go with its group.
   while (leaving != leaving_.end() && leaving->second.front()->missing == 0) {
     std::shared_ptr<Sending> next = leaving->second.front();
@@ -241,15 +277,15 @@ void DeliveryEngine::leave(Sending& sending) {
 std::vector<std::pair<Offset, SharedBytes>> DeliveryEngine::gather(
     Sending& sending, std::vector<OffsetRange>& unreadable) {
   // Redriven messages are batches of their own, which belong between the others by their offset.
-  Outgoing outgoing(!sending.redriven.empty());
+  Outgoing outgoing(!sending.redriven.empty(), places_);
   for (Sending::Item& item : sending.items) {
     std::span<const OffsetRange> ranges = sending.ranges_of(item);
     bool redriven = std::ranges::any_of(sending.redriven, [&](const Sending::Redriven& other) {
-      return item.base <= other.offset && other.offset < item.end;
+      return item.stretch.base <= other.offset && other.offset < item.stretch.end;
     });
     bool apart = item.apart || redriven;
-    if (!item.in_memory.empty()) {
-      outgoing.add(std::move(item.in_memory), ranges, apart, unreadable);
+    if (item.in_memory()) {
+      outgoing.add(sending.stream, item.stretch, ranges, apart, unreadable);
     } else if (item.read) {
       for (SharedBytes& batch : *item.read) {
         outgoing.add(std::move(batch), ranges, apart, unreadable);

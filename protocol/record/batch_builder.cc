@@ -114,6 +114,14 @@ void write_header(ByteVector& batch, const BatchHeader& header) {
   store_big(data + layout::kCrc, crc32c(Bytes(batch).subspan(layout::kAttributes)));
 }
 
+Bytes records_of(Bytes batch, const BatchHeader& header) {
+  return batch.first(header.size).subspan(layout::kHeaderSize);
+}
+
+bool has_gaps(const BatchHeader& header) {
+  return header.record_count != static_cast<std::uint32_t>(header.last_offset_delta) + 1;
+}
+
 ByteVector encode_batch(const BatchHeader& header, Bytes body) {
   ByteVector batch(layout::kHeaderSize + body.size());
   write_bytes(batch.data() + layout::kHeaderSize, body);
@@ -203,10 +211,32 @@ ByteVector BatchBuilder::build() {
   return batch;
 }
 
+std::optional<PlacedRecords> place_records(Bytes batch, std::vector<std::uint32_t>& places) {
+  Result<BatchHeader> header = parse_batch_header(batch);
+  if (!header || header->codec != Codec::kNone || has_gaps(*header)) return std::nullopt;
+  PlacedRecords placed{.records = records_of(batch, *header),
+                       .base = header->base_offset,
+                       .base_timestamp = header->base_timestamp,
+                       .leader_epoch = header->leader_epoch,
+                       .count = header->record_count,
+                       .places = {}};
+  const std::size_t before = places.size();
+  VarintReader reader(placed.records);
+  for (std::uint32_t i = 0; i < placed.count; ++i) {
+    if (i % PlacedRecords::kStride == 0) {
+      places.push_back(static_cast<std::uint32_t>(placed.records.size() - reader.remaining()));
+    }
+    reader.read_bytes(reader.read_int());
+  }
+  if (reader.ok()) return placed;
+  places.resize(before);
+  return std::nullopt;
+}
+
 Result<void> RecordSelection::add(Bytes batch, std::span<const OffsetRange> ranges) {
   Result<BatchHeader> header = parse_batch_header(batch);
   if (!header) return header.error();
-  Bytes records = batch.first(header->size).subspan(layout::kHeaderSize);
+  Bytes records = records_of(batch, *header);
   ByteVector expanded;
   if (header->codec != Codec::kNone) {
     Result<ByteVector> bytes =
@@ -215,27 +245,44 @@ Result<void> RecordSelection::add(Bytes batch, std::span<const OffsetRange> rang
     expanded = std::move(*bytes);
     records = expanded;
   }
-  found_.clear();
-  if (Result<void> read = find(*header, records, ranges); !read) return read;
+  const PlacedRecords unplaced{.records = records,
+                               .base = header->base_offset,
+                               .base_timestamp = header->base_timestamp,
+                               .leader_epoch = header->leader_epoch,
+                               .count = header->record_count,
+                               .places = {}};
+  if (Result<void> found = find(unplaced, has_gaps(*header), ranges); !found) return found;
   for (const Found& record : found_) append(record, header->leader_epoch);
   return {};
 }
 
-Result<void> RecordSelection::find(const BatchHeader& header, Bytes records,
+Result<void> RecordSelection::add(const PlacedRecords& batch, std::span<const OffsetRange> ranges) {
+  if (Result<void> found = find(batch, false, ranges); !found) return found;
+  for (const Found& record : found_) append(record, batch.leader_epoch);
+  return {};
+}
+
+Result<void> RecordSelection::find(const PlacedRecords& batch, bool gaps,
                                    std::span<const OffsetRange> ranges) {
-  bool gaps = header.record_count != static_cast<std::uint32_t>(header.last_offset_delta) + 1;
-  VarintReader reader(records);
+  found_.clear();
+  VarintReader reader(batch.records);
   auto range = ranges.begin();
   Offset wanted = range == ranges.end() ? Offset{} : range->first;
-  for (std::uint32_t i = 0; i < header.record_count && range != ranges.end(); ++i) {
+  for (std::uint32_t i = 0; i < batch.count && range != ranges.end(); ++i) {
+    // Where a place is known between here and what is wanted, it goes on there.
+    const auto place = static_cast<std::size_t>(wanted - batch.base) / PlacedRecords::kStride;
+    if (place < batch.places.size() && place * PlacedRecords::kStride > i) {
+      i = static_cast<std::uint32_t>(place * PlacedRecords::kStride);
+      reader = VarintReader(batch.records.subspan(batch.places[place]));
+    }
     VarintReader body(reader.read_bytes(reader.read_int()));
     // Without gaps a record's place says its offset.
-    if (!gaps && header.base_offset + i < wanted) continue;
+    if (!gaps && batch.base + i < wanted) continue;
     std::uint8_t attributes = body.read_byte();
     std::int64_t timestamp = 0;
     bool overflow =
-        __builtin_add_overflow(header.base_timestamp.milliseconds, body.read_long(), &timestamp);
-    Offset offset = header.base_offset + body.read_int();
+        __builtin_add_overflow(batch.base_timestamp.milliseconds, body.read_long(), &timestamp);
+    Offset offset = batch.base + body.read_int();
     if (attributes != 0 || overflow || !reader.ok() || !body.ok()) {
       return {Errc::kInvalidBatch, "record framing"};
     }
@@ -260,6 +307,7 @@ void RecordSelection::append(const Found& record, std::int32_t leader_epoch) {
       !__builtin_sub_overflow(record.timestamp.milliseconds, base_timestamp_.milliseconds, &delta);
   if (!fits) {
     finish();
+    batch_.resize(layout::kHeaderSize);
     delta = 0;
     base_ = record.offset;
     base_timestamp_ = max_timestamp_ = record.timestamp;
@@ -285,9 +333,8 @@ void RecordSelection::finish() {
                           .base_timestamp = base_timestamp_,
                           .max_timestamp = max_timestamp_,
                           .record_count = count_});
-    finished_.emplace_back(base_, std::move(batch_));
+    finished_.emplace_back(base_, std::exchange(batch_, {}));
   }
-  batch_.assign(layout::kHeaderSize, std::byte{});
   count_ = 0;
 }
 

@@ -1,6 +1,6 @@
 // Writing batches: BatchBuilder collects records and encodes them together; RecordSelection takes
-// single records out of stored batches, for consumers that are not to have the rest;
-// extract_record makes a batch of one stored record (S28).
+// single records out of stored batches, for consumers that are not to have the rest, quickly where
+// their places are known; extract_record makes a batch of one stored record (S28).
 #pragma once
 
 #include <cstddef>
@@ -64,6 +64,23 @@ class BatchBuilder {
   ByteVector header_scratch_;
 };
 
+/// The records of an uncompressed batch without gaps, of which every kStride-th one's place is
+/// known: single ones are found without walking to them. Points to the batch and to the places.
+struct PlacedRecords {
+  static constexpr std::uint32_t kStride = 4;
+
+  Bytes records;  ///< behind the batch's header
+  Offset base;
+  WallTime base_timestamp;
+  std::int32_t leader_epoch = 0;
+  std::uint32_t count = 0;
+  std::span<const std::uint32_t> places;  ///< in `records`, from the first record's on
+};
+
+/// Looks for the places of the batch's records and appends them to `places`; then the answer has
+/// all but them. Nothing, and no places, for a batch that is compressed, has gaps, or is malformed.
+std::optional<PlacedRecords> place_records(Bytes batch, std::vector<std::uint32_t>& places);
+
 /// Collects records of stored batches, as they are, under their offsets: an uncompressed batch of
 /// them has gaps, as one that was compacted. Nothing is allocated per record.
 class RecordSelection {
@@ -72,6 +89,7 @@ class RecordSelection {
   /// everything added before. On an error nothing of this batch is added: kOffsetOutOfRange if it
   /// has no such record, otherwise as BatchReader::open() and next().
   Result<void> add(Bytes batch, std::span<const OffsetRange> ranges);
+  Result<void> add(const PlacedRecords& batch, std::span<const OffsetRange> ranges);
 
   [[nodiscard]] bool empty() const { return count_ == 0 && finished_.empty(); }
 
@@ -87,7 +105,7 @@ class RecordSelection {
     Bytes rest;  ///< from the key on, as encoded
   };
 
-  Result<void> find(const BatchHeader& header, Bytes records, std::span<const OffsetRange> ranges);
+  Result<void> find(const PlacedRecords& batch, bool gaps, std::span<const OffsetRange> ranges);
   void append(const Found& record, std::int32_t leader_epoch);
   void finish();
 

@@ -255,6 +255,47 @@ TEST(RecordSelection, TakesFromItsOwnBatchesWhichHaveGaps) {
   EXPECT_EQ(selected.front(), read_all(batch).back());
 }
 
+TEST(RecordSelection, TakesTheSameWherePlacesAreKnown) {
+  BatchBuilder builder;
+  for (std::int64_t i = 0; i < 41; ++i) {
+    const ByteVector value(static_cast<std::size_t>(i * 7 % 200), std::byte{0x5a});
+    ASSERT_TRUE(builder.add({.key = {}, .value = value, .headers = {}, .timestamp = {i}}).ok());
+  }
+  ByteVector batch = builder.build();
+  stamp_base_offset(batch, Offset{500});
+  std::vector<std::uint32_t> places{99};
+  std::optional<PlacedRecords> placed = place_records(batch, places);
+  ASSERT_TRUE(placed);
+  EXPECT_EQ(places.size(), 1U + 11U);
+  placed->places = std::span(places).subspan(1);
+  for (std::int64_t first = 500; first < 541; ++first) {
+    for (std::int64_t second = first + 2; second < 541; ++second) {
+      std::vector<OffsetRange> ranges{{{first}, {first}}, {{second}, {540}}};
+      RecordSelection walked;
+      RecordSelection found;
+      ASSERT_TRUE(walked.add(batch, ranges).ok());
+      ASSERT_TRUE(found.add(*placed, ranges).ok());
+      ASSERT_EQ(found.take(), walked.take());
+    }
+  }
+}
+
+TEST(RecordSelection, KnowsNoPlacesInABatchThatIsCompressedMalformedOrHasGaps) {
+  std::vector<std::uint32_t> places;
+  EXPECT_FALSE(place_records(golden_batch("zstd"), places));
+  ByteVector plain = golden_batch("plain");
+  for (std::size_t size = 0; size < plain.size(); ++size) {
+    EXPECT_FALSE(place_records(Bytes(plain).first(size), places));
+  }
+  RecordSelection selection;
+  std::vector<OffsetRange> ends{{{0}, {0}}, {{2}, {2}}};
+  ASSERT_TRUE(selection.add(plain, ends).ok());
+  EXPECT_FALSE(place_records(selection.take().front().second, places));
+  plain[batch_layout::kHeaderSize] = std::byte{0x7f};  // a record longer than the batch
+  EXPECT_FALSE(place_records(plain, places));
+  EXPECT_TRUE(places.empty());
+}
+
 TEST(RecordSelection, AnErrorAddsNothingOfItsBatch) {
   ByteVector batch = golden_batch("plain");
   RecordSelection selection;
