@@ -8,16 +8,29 @@
 namespace waybill {
 
 RangeSet::Place RangeSet::place_behind(Offset offset) const {
-  // Most look for one offset after the other: it is in the block of the last.
-  bool behind = hint_ < firsts_.size() && firsts_[hint_] <= offset;
-  bool there = behind && (hint_ + 1 == firsts_.size() || offset < firsts_[hint_ + 1]);
+  // Most look for one offset after the other: it is in the block of the last, at its place or soon
+  // behind.
+  const std::size_t last = hint_.block;
+  bool behind = last < firsts_.size() && firsts_[last] <= offset;
+  bool there = behind && (last + 1 == firsts_.size() || offset < firsts_[last + 1]);
   if (!there) {
     auto after = std::ranges::upper_bound(firsts_, offset);
     if (after == firsts_.begin()) return {};
-    hint_ = static_cast<std::size_t>(after - firsts_.begin()) - 1;
+    hint_ = {static_cast<std::size_t>(after - firsts_.begin()) - 1, 0};
   }
-  auto run = std::ranges::upper_bound(blocks_[hint_], offset, {}, &OffsetRange::first);
-  return {hint_, static_cast<std::size_t>(run - blocks_[hint_].begin())};
+  const Block& block = blocks_[hint_.block];
+  std::size_t from = std::min(hint_.index, block.size());
+  if (from > 0 && block[from - 1].first > offset) from = 0;
+  std::size_t end = from;
+  for (std::size_t step = 1; end < block.size() && block[end].first <= offset; step *= 2) {
+    from = end + 1;
+    end += step;
+  }
+  end = std::min(end, block.size());
+  auto at = [&](std::size_t index) { return block.begin() + static_cast<std::ptrdiff_t>(index); };
+  auto run = std::ranges::upper_bound(at(from), at(end), offset, {}, &OffsetRange::first);
+  hint_.index = static_cast<std::size_t>(run - block.begin());
+  return hint_;
 }
 
 RangeSet::Place RangeSet::place_of(Offset offset) const {

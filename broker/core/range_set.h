@@ -63,7 +63,7 @@ class RangeSet {
   std::vector<Block> blocks_;   ///< none of them empty
   std::vector<Offset> firsts_;  ///< where each block begins
   std::uint64_t count_ = 0;
-  mutable std::size_t hint_ = 0;  ///< block of the place found last
+  mutable Place hint_;  ///< found last
 };
 
 }  // namespace waybill
