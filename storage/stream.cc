@@ -25,19 +25,30 @@ void Stream::reveal(EntrySeq durable) {
 
 /// Requires that the batch is in batches_.
 std::size_t Stream::batch_index(Offset offset) const {
-  // Most look for one offset after the other: the next batch is near the last one found.
-  const std::size_t hint = hint_ >= dropped_ ? hint_ - dropped_ : 0;
-  std::size_t first = hint < batches_.size() && batches_[hint].base <= offset ? hint : 0;
-  std::size_t end = first + 1;
-  for (std::size_t step = 1; end < batches_.size() && batches_[end].base <= offset; step *= 2) {
-    first = end;
-    end += step;
+  auto begins_before = [&](std::size_t index) { return batches_[index].base <= offset; };
+  // Most look for one offset after the other: it is in the batch found last, or in the next. Else
+  // batches are mostly alike, and where it should be is near.
+  std::size_t low = hint_ >= dropped_ ? hint_ - dropped_ : batches_.size();
+  if (low >= batches_.size() || !begins_before(low) ||
+      (low + 2 < batches_.size() && begins_before(low + 2))) {
+    const auto count = static_cast<std::int64_t>(batches_.size());
+    const Offset front = batches_.front().base;
+    low = static_cast<std::size_t>((offset - front) * count / (end_ - front));
   }
-  end = std::min(end, batches_.size());
+  // [low, high) widens until the batch is in it.
+  std::size_t high = low + 1;
+  for (std::size_t step = 1; !begins_before(low); step *= 2) {
+    high = low;
+    low -= std::min(step, low);
+  }
+  for (std::size_t step = 1; high < batches_.size() && begins_before(high); step *= 2) {
+    low = high;
+    high += step;
+  }
   auto at = [&](std::size_t index) {
-    return batches_.begin() + static_cast<std::ptrdiff_t>(index);
+    return batches_.begin() + static_cast<std::ptrdiff_t>(std::min(index, batches_.size()));
   };
-  auto after = std::ranges::upper_bound(at(first), at(end), offset, {}, &StoredBatch::base);
+  auto after = std::ranges::upper_bound(at(low), at(high), offset, {}, &StoredBatch::base);
   const auto index = static_cast<std::size_t>(after - batches_.begin()) - 1;
   hint_ = dropped_ + index;
   return index;

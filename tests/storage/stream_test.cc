@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "protocol/base/random.h"
 #include "protocol/record/batch_builder.h"
 #include "protocol/record/record_batch.h"
 #include "tests/storage/journal_rig.h"
@@ -68,6 +69,25 @@ TEST_F(StreamTest, FindsTheBatchOfEveryOffset) {
   for (std::int64_t i = 0; i < 9; ++i) EXPECT_EQ(stream.at({i}).base, Offset{expected[i]}) << i;
   for (std::int64_t i = 9; i-- > 0;) EXPECT_EQ(stream.at({i}).base, Offset{expected[i]}) << i;
   EXPECT_EQ(stream.at({5}).end, Offset{9});
+}
+
+TEST_F(StreamTest, FindsBatchesInAnyOrderHoweverUnlikeTheyAre) {
+  SeededRandom random(5);
+  std::vector<std::int64_t> base_of;
+  for (int i = 0; i < 200; ++i) {
+    const auto count = static_cast<std::uint32_t>(i % 50 == 0 ? 300 : random.below(3) + 1);
+    base_of.insert(base_of.end(), count, stream.end().value);
+    append(stream, count, 0);
+  }
+  auto look = [&](std::size_t offset) {
+    const Stretch stretch = stream.at({static_cast<std::int64_t>(offset)});
+    ASSERT_EQ(stretch.base, Offset{base_of[offset]}) << offset;
+  };
+  for (int i = 0; i < 2000; ++i) look(random.below(base_of.size()));
+  for (std::size_t stride : {1, 2, 7, 300}) {
+    for (std::size_t i = 0; i < base_of.size(); i += stride) look(i);
+    for (std::size_t i = base_of.size(); i-- > stride; i -= stride - 1) look(i);
+  }
 }
 
 TEST_F(StreamTest, FindsTheFirstBatchThatIsNotOlderThoughClocksDiffer) {
