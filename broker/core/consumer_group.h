@@ -83,6 +83,7 @@ struct GroupPartition {
   std::int64_t share = 1;              ///< single messages of one consumer in this turn
   std::vector<Offset> chosen = {};     ///< taken out to be leased in this turn, the first last
   std::size_t choose_next = 1;         ///< how many the next time
+  std::size_t singles_gone = 0;        ///< single messages leased in this turn
   bool open_next = false;              ///< ordering `key`: messages without a key have their turn
 
   /// Whether a redriven message is what is waiting here.

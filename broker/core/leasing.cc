@@ -22,9 +22,10 @@ constexpr std::int64_t kMaxLeaseBytes = 1024 * 1024;
 constexpr std::int64_t kMaxLeaseSingles = 256;
 /// Single messages are chosen first come first served, so many at once, and then leave in the order
 /// of their offsets: messages of one batch leave together, and it is read once. What turns out to
-/// be too much goes back; so the first are few, and each time they did go there are twice as many.
-constexpr std::size_t kFirstChosen = 64;
-constexpr std::size_t kMostChosen = 4096;
+/// be too much goes back; so the first are as many as went in the last turn, and each time they did
+/// go there are twice as many.
+constexpr std::size_t kFewestChosen = 64;
+constexpr std::size_t kMostChosen = 8192;
 /// Journal room that a lease's possible dead letters need (D14), beside their payloads.
 constexpr std::size_t kRoomPerLease = 64 * 1024;
 /// Messages dropped in one turn at most because they expired: the rest of the loop goes on.
@@ -90,7 +91,7 @@ void DeliveryEngine::grant(ConsumerGroup& group) {
       std::max<std::int64_t>(1, std::ranges::count_if(group.consumers, &ShardConsumer::has_credit));
   for (const auto& partition : group.partitions) {
     partition->exhausted = false;
-    partition->choose_next = kFirstChosen;
+    partition->singles_gone = 0;
     auto singles =
         static_cast<std::int64_t>(partition->ready.size() + partition->scheduler.ready_count());
     partition->share =
@@ -98,6 +99,9 @@ void DeliveryEngine::grant(ConsumerGroup& group) {
   }
   grant_leases(group);
   for (const auto& partition : group.partitions) {
+    if (partition->singles_gone > 0 || !partition->chosen.empty()) {
+      partition->choose_next = std::clamp(partition->singles_gone, kFewestChosen, kMostChosen);
+    }
     for (Offset offset : partition->chosen) available(*partition, offset);
     partition->chosen.clear();
   }
@@ -243,8 +247,7 @@ void DeliveryEngine::choose_singles(ConsumerGroup& group, GroupPartition& partit
   std::set<Offset>& ready = partition.ready;
   std::vector<Offset>& chosen = partition.chosen;
   std::vector<Offset> suspects;
-  std::size_t count = partition.choose_next;
-  partition.choose_next = std::min(count * 2, kMostChosen);
+  std::size_t count = std::max(partition.choose_next, kFewestChosen);
   for (auto it = ready.begin(); it != ready.end() && chosen.size() < count;) {
     bool may = !full || partition.is_redriven(*it);
     if (may) (goes_alone(group, partition, *it) ? suspects : chosen).push_back(*it);
@@ -269,6 +272,7 @@ void DeliveryEngine::choose_singles(ConsumerGroup& group, GroupPartition& partit
     }
     if (!chosen.empty()) partition.open_next = true;
   }
+  if (!chosen.empty()) partition.choose_next = std::min(count * 2, kMostChosen);
   std::ranges::sort(chosen, std::greater());
   partition.suspects.insert(suspects.begin(), suspects.end());
 }
@@ -290,6 +294,7 @@ void DeliveryEngine::pick_singles(ConsumerGroup& group, GroupPartition& partitio
       ++pick.drops;
     } else {
       pick.add(range, more, stretch.base);
+      ++partition.singles_gone;
     }
   }
 }
