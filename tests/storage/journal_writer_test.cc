@@ -285,6 +285,29 @@ TEST(JournalWriter, AFullDiskIsBackPressureWithAReserveAndEnds) {  // S21
   EXPECT_EQ(rig.replayed.back().body, "after");
 }
 
+TEST(JournalWriter, FilesThatWereKeptGiveTheirRoomWhenTheDiskIsFullS21) {
+  SimDisk disk;
+  JournalRig rig(disk);
+  ASSERT_TRUE(rig.open().ok());
+  rig.settle_all();
+  EXPECT_FALSE(rig.journal->give_room()) << "the file that comes next is the journal's own";
+  while (rig.journal->current_file() < 12) {
+    ASSERT_TRUE(rig.write(full_frame()).ok());
+    rig.settle_all();
+  }
+  rig.journal->release_before(rig.journal->current_file());
+  const std::size_t files = disk.list(kJournalDirectory)->size();
+  int given = 0;
+  while (rig.journal->give_room()) ++given;
+  EXPECT_EQ(given, 5) << "as many as are kept";
+  EXPECT_EQ(disk.list(kJournalDirectory)->size(), files - 5);
+  // It goes on with the one that comes next, and with new ones.
+  while (rig.journal->current_file() < 14) {
+    ASSERT_TRUE(rig.write(full_frame()).ok());
+    rig.settle_all();
+  }
+}
+
 TEST(JournalWriter, BytesAreReadBackByPlaceFromEveryFile) {
   SimDisk disk;
   JournalRig rig(disk);
