@@ -54,26 +54,33 @@ Result<FrameHeader> parse_header(Bytes bytes, const FrameRules& rules) {
 
 MutableBytes FrameDecoder::prepare() {
   std::size_t missing = header_ ? header_->payload_size() - filled_ : 0;
-  reading_payload_ = missing > kReadAhead / 2;
+  reading_payload_ = missing > wanted_ / 2;
   if (reading_payload_) return {payload_.get() + filled_, missing};
 
-  if (read_ahead_.empty()) read_ahead_.resize(kReadAhead);
-  if (begin_ > 0) {
-    std::memmove(read_ahead_.data(), read_ahead_.data() + begin_, end_ - begin_);
-    end_ -= begin_;
-    begin_ = 0;
+  // What is unread is less than a header: next() has taken the rest.
+  WB_ASSERT(end_ - begin_ < kFrameHeaderSize, "prepare() follows a next() that needed more");
+  if (capacity_ != wanted_) {
+    auto other = std::make_unique_for_overwrite<std::byte[]>(wanted_);
+    std::ranges::copy(unread(), other.get());
+    read_ahead_ = std::move(other);
+    capacity_ = wanted_;
+  } else if (begin_ > 0) {
+    std::memmove(read_ahead_.get(), read_ahead_.get() + begin_, end_ - begin_);
   }
-  WB_ASSERT(end_ < read_ahead_.size(), "prepare() follows a next() that needed more");
-  return MutableBytes(read_ahead_).subspan(end_);
+  end_ -= begin_;
+  begin_ = 0;
+  return {read_ahead_.get() + end_, capacity_ - end_};
 }
 
 void FrameDecoder::commit(std::size_t size) {
   if (reading_payload_) {
     WB_ASSERT(size <= header_->payload_size() - filled_, "more was filled than was prepared");
     filled_ += size;
+    wanted_ = kSmallReadAhead;
   } else {
-    WB_ASSERT(size <= read_ahead_.size() - end_, "more was filled than was prepared");
+    WB_ASSERT(size <= capacity_ - end_, "more was filled than was prepared");
     end_ += size;
+    wanted_ = end_ == capacity_ ? kReadAhead : kSmallReadAhead;
   }
 }
 
@@ -103,8 +110,7 @@ Result<std::optional<Frame>> FrameDecoder::next() {
 }
 
 Result<void> FrameDecoder::begin_frame() {
-  Result<FrameHeader> header =
-      parse_header(Bytes(read_ahead_).subspan(begin_, kFrameHeaderSize), rules_);
+  Result<FrameHeader> header = parse_header(unread().first(kFrameHeaderSize), rules_);
   if (!header) return header.error();
   begin_ += kFrameHeaderSize;
   header_ = *header;
@@ -118,7 +124,7 @@ Result<void> FrameDecoder::begin_frame() {
 
 void FrameDecoder::take_from_read_ahead() {
   std::size_t size = std::min(header_->payload_size() - filled_, end_ - begin_);
-  if (size > 0) std::memcpy(payload_.get() + filled_, read_ahead_.data() + begin_, size);
+  if (size > 0) std::memcpy(payload_.get() + filled_, read_ahead_.get() + begin_, size);
   filled_ += size;
   begin_ += size;
 }

@@ -80,9 +80,9 @@ struct Frame {
 ///     decoder.commit(n);
 ///   }
 ///
-/// Small frames are copied once out of the read-ahead buffer; the rest of a large one is read
-/// straight into its own allocation, which is made only after its length was checked and is not
-/// touched before its bytes arrive.
+/// Small frames are copied once out of the read-ahead buffer, which grows when a read fills it and
+/// shrinks again; the rest of a large one is read straight into its own allocation, which is made
+/// only after its length was checked and is not touched before its bytes arrive.
 class FrameDecoder {
  public:
   explicit FrameDecoder(FrameRules rules = {}) : rules_(rules) {}
@@ -103,14 +103,21 @@ class FrameDecoder {
   [[nodiscard]] bool at_boundary() const { return !header_ && begin_ == end_; }
 
  private:
+  /// After a read that was filled: more is there.
   static constexpr std::size_t kReadAhead = 64 * 1024;
+  /// Else: what a connection costs that says nothing, of which there may be thousands. What is
+  /// between the two takes one read more.
+  static constexpr std::size_t kSmallReadAhead = 1024;
 
+  [[nodiscard]] Bytes unread() const { return {read_ahead_.get() + begin_, end_ - begin_}; }
   Result<void> begin_frame();
   void take_from_read_ahead();
 
   FrameRules rules_;
   std::optional<Error> error_;
-  ByteVector read_ahead_;  ///< allocated at the first read; [begin_, end_) is unread
+  std::unique_ptr<std::byte[]> read_ahead_;  ///< [begin_, end_) is unread
+  std::size_t capacity_ = 0;
+  std::size_t wanted_ = kSmallReadAhead;  ///< its capacity from the next read on
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
   std::optional<FrameHeader> header_;  ///< of the frame that is being filled

@@ -171,6 +171,29 @@ TEST(FrameDecoder, HelloMayBeFollowedByLargerFramesOnceTheRulesAreRaised) {
   EXPECT_EQ(rest->size(), 1u);
 }
 
+TEST(FrameDecoder, ReadsFarAheadOnlyWhileMuchComes) {
+  ByteVector ping = bytes_of(frame_of(PingRequest{}));
+  FrameDecoder decoder = decoder_after_hello();
+  /// As many pings as fit the room, or one; how much room there is afterwards.
+  auto read = [&](bool full) {
+    MutableBytes place = decoder.prepare();
+    std::size_t count = full ? place.size() / ping.size() : 1;
+    for (std::size_t i = 0; i < count; ++i) {
+      std::ranges::copy(ping, place.data() + i * ping.size());
+    }
+    decoder.commit(count * ping.size());
+    for (std::size_t i = 0; i < count; ++i) EXPECT_TRUE(decoder.next()->has_value());
+    EXPECT_FALSE(decoder.next()->has_value());
+    return decoder.prepare().size();
+  };
+  std::size_t small = read(false);
+  EXPECT_LE(small, 4096u) << "what an idle connection costs";
+  std::size_t large = read(true);
+  EXPECT_GE(large, 16 * small);
+  EXPECT_EQ(read(true), large);
+  EXPECT_EQ(read(false), small);
+}
+
 TEST(OutFrame, SizeIsHeadAndBody) {
   OutFrame frame = frame_of(filled<PublishRequest>());
   EXPECT_EQ(frame.size(), frame.head.size() + 140);
