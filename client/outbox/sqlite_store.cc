@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "client/outbox/ddl.h"
@@ -15,6 +16,10 @@ namespace {
 
 constexpr int kFullSynchronous = 2;
 constexpr std::int64_t kHeldListLength = 100;
+/// Between two tries for the lock that another writer has. SQLite's own waiting sleeps up to 100
+/// ms, and there is no queue: beside threads that write one transaction after the other, a relay
+/// that sleeps so long hardly ever finds the lock free.
+constexpr std::chrono::microseconds kBusyPause{200};
 /// A held row is tried again after 2 s, 4 s, … and every 5 minutes in the end.
 constexpr std::string_view kHoldRow =
     "INSERT INTO waybill_outbox_held"
@@ -240,19 +245,26 @@ Reply<std::vector<LanePosition>> load_positions(sqlite3* db, std::int64_t lane) 
 
 }  // namespace
 
+int SqliteStore::pause_while_busy(void* store, int tries) {
+  if (tries * kBusyPause >= static_cast<SqliteStore*>(store)->busy_timeout_) return 0;
+  std::this_thread::sleep_for(kBusyPause);
+  return 1;
+}
+
 Reply<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& path,
                                                       SqliteStoreOptions options) {
   sqlite3* db = nullptr;
   int opened =
       sqlite3_open_v2(path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
-  std::unique_ptr<SqliteStore> store(new SqliteStore(db));  // closes db in every case
+  // Closes db in every case.
+  std::unique_ptr<SqliteStore> store(new SqliteStore(db, options.busy_timeout));
   if (opened != SQLITE_OK) {
     return RequestError(Errc::kDatabase,
                         "cannot open \"" + path + "\": " + sqlite3_errstr(opened) +
                             "; the relay needs the application's existing SQLite file");
   }
   sqlite3_extended_result_codes(db, 1);
-  sqlite3_busy_timeout(db, static_cast<int>(options.busy_timeout.count()));
+  sqlite3_busy_handler(db, pause_while_busy, store.get());
   Reply<void> durable = run_sql(db, "PRAGMA synchronous = FULL");
   if (!durable) {
     return RequestError(durable.error().code,

@@ -52,11 +52,15 @@ class SqliteStore final : public OutboxStore {
   Reply<void> set_lane_mode(std::int64_t lane, LaneMode mode) override;
 
  private:
-  explicit SqliteStore(sqlite3* db) : db_(db) {}
+  SqliteStore(sqlite3* db, std::chrono::milliseconds busy_timeout)
+      : db_(db), busy_timeout_(busy_timeout) {}
+  /// SQLite's busy handler: false (0) ends the waiting.
+  static int pause_while_busy(void* store, int tries);
   Reply<LaneMode> lane_mode(const LaneClaim& claim);
   Reply<void> list_held(OutboxStatus& status);
 
   sqlite3* db_;
+  std::chrono::milliseconds busy_timeout_;
   std::int64_t data_version_ = -1;
 };
 
