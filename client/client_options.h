@@ -9,6 +9,7 @@
 
 #include "protocol/base/ids.h"
 #include "protocol/model/group_policy.h"
+#include "protocol/record/compression.h"
 
 namespace waybill {
 
@@ -53,6 +54,10 @@ struct ClientOptions {
   /// A batch is closed at this size: larger ones spread the broker's work over more messages,
   /// smaller ones let other partitions in between. At most limits::kMaxBatch.
   std::size_t max_batch_bytes = 1024 * 1024;
+  /// Of what publish() sends, a batch at a time, where that makes it smaller: fewer bytes to
+  /// journal, to store and to send, for the time it takes here and wherever a record is looked into
+  /// (broker: once when it arrives, and for keys and single records; consumers: once each).
+  Codec compression = Codec::kNone;
 };
 
 }  // namespace waybill

@@ -161,19 +161,21 @@ bool MessagePublisher::gather(Draft& draft, const TopicInfo& topic) {
 
 void MessagePublisher::place(Draft& draft, std::size_t size, const TopicInfo& topic) {
   const Message& message = draft.call.messages[draft.next];
-  Claim claim{draft.call.all, std::move(draft.call.one), static_cast<std::uint32_t>(draft.next), 1,
-              size};
+  auto refuse_it = [&](const RequestError& error) {
+    Caller caller{draft.call.all, std::move(draft.call.one)};
+    fail(caller, {.first = static_cast<std::uint32_t>(draft.next)}, size, error);
+  };
   auto count = static_cast<std::uint32_t>(topic.partitions.size());
   PartitionIndex partition = choose_partition(draft.call.target, message, topic);
   if (partition.value >= count) {
-    return fail(claim, RequestError(Errc::kUnknownPartition,
-                                    "topic '" + topic.name + "' has " + std::to_string(count) +
-                                        " partitions, numbered from 0; there is no " +
-                                        std::to_string(partition.value)));
+    return refuse_it({Errc::kUnknownPartition, "topic '" + topic.name + "' has " +
+                                                   std::to_string(count) +
+                                                   " partitions, numbered from 0; there is no " +
+                                                   std::to_string(partition.value)});
   }
   PartitionQueue& queue = queue_of({topic.id, partition});
-  Result<void> added = add(queue, message, claim, draft.deadline);
-  if (!added) return fail(claim, RequestError(added.error()));
+  Result<void> added = add(queue, draft, size);
+  if (!added) return refuse_it(RequestError(added.error()));
   schedule(queue);
 }
 
@@ -199,32 +201,38 @@ PartitionIndex MessagePublisher::choose_partition(const PublishTarget& target,
   return sticky->second;
 }
 
-/// Takes the claim over, unless there is an error.
-Result<void> MessagePublisher::add(PartitionQueue& queue, const Message& message, Claim& claim,
-                                   SteadyTime deadline) {
-  RecordDraft record = record_of(message);
+/// The draft's next message, for which its caller is answered from now on unless there is an error.
+Result<void> MessagePublisher::add(PartitionQueue& queue, Draft& draft, std::size_t size) {
+  RecordDraft record = record_of(draft.call.messages[draft.next]);
   std::deque<Batch>& batches = queue.batches;
+  const ClientOptions& options = core_.options();
   bool open = !batches.empty() &&
-              deadline - batches.back().deadline <= core_.options().publish_timeout / kGatherPart &&
-              batches.back().builder.size() + claim.size <= core_.options().max_batch_bytes &&
+              draft.deadline - batches.back().deadline <= options.publish_timeout / kGatherPart &&
+              batches.back().builder.size() + size <= options.max_batch_bytes &&
               batches.back().builder.fits(record);
   if (!open) {
-    BatchBuilder builder;
+    BatchBuilder builder(options.compression);
     if (Result<void> added = builder.add(record); !added) return added;
-    batches.push_back({std::move(builder), {}, deadline});
+    batches.push_back({std::move(builder), {}, draft.deadline});
   } else if (Result<void> added = batches.back().builder.add(record); !added) {
     return added;
   }
-  std::vector<Claim>& claims = batches.back().claims;
-  bool follows = !claims.empty() && claim.all != nullptr && claims.back().all == claim.all &&
-                 claims.back().first + claims.back().count == claim.first;
-  if (follows) {
-    ++claims.back().count;
-    claims.back().size += claim.size;
-  } else {
-    claims.push_back(std::move(claim));
-  }
+  claim_next(batches.back().claims, draft, size);
   return {};
+}
+
+void MessagePublisher::claim_next(Claims& claims, Draft& draft, std::size_t size) {
+  const auto& all = draft.call.all;
+  bool known = all != nullptr && !claims.callers.empty() && claims.callers.back().all == all;
+  if (!known) claims.callers.push_back({all, std::move(draft.call.one)});
+  auto caller = static_cast<std::uint32_t>(claims.callers.size() - 1);
+  auto first = static_cast<std::uint32_t>(draft.next);
+  if (known && claims.runs.back().first + claims.runs.back().count == first) {
+    ++claims.runs.back().count;
+    claims.runs.back().size += static_cast<std::uint32_t>(size);
+  } else {
+    claims.runs.push_back({caller, first, 1, static_cast<std::uint32_t>(size)});
+  }
 }
 
 // --- from the queue to the broker ---
@@ -330,8 +338,9 @@ void MessagePublisher::answered(PartitionQueue& queue, Reply<PublishReply> reply
 
 void MessagePublisher::succeed(PartitionQueue& queue, const PublishResult& result) {
   PublishReceipt receipt{queue.key.second, result.base_offset, result.duplicate};
-  for (Claim& claim : queue.flight->claims) {
-    confirm(claim, receipt);
+  Claims& claims = queue.flight->claims;
+  for (const Claim& claim : claims.runs) {
+    confirm(claims.callers[claim.caller], claim, receipt);
     receipt.offset = receipt.offset + claim.count;
   }
   landed(queue);
@@ -402,37 +411,45 @@ void MessagePublisher::landed(PartitionQueue& queue) {
 
 // --- room, time, the end ---
 
-void MessagePublisher::confirm(Claim& claim, PublishReceipt first) {
+void MessagePublisher::confirm(Caller& caller, const Claim& claim, PublishReceipt first) {
   buffered_bytes_ -= claim.size;
-  if (claim.all == nullptr) return claim.one(first);
+  if (caller.all == nullptr) return caller.one(first);
+  PublishCall::Answer& all = *caller.all;
   for (std::uint32_t i = 0; i < claim.count; ++i) {
     PublishReceipt receipt = first;
     receipt.offset = receipt.offset + i;
-    claim.all->receipts[claim.first + i] = receipt;
+    all.receipts[claim.first + i] = receipt;
   }
-  claim.all->open -= claim.count;
-  if (claim.all->open == 0) claim.all->completion(std::move(claim.all->receipts));
+  all.open -= claim.count;
+  if (all.open == 0) all.completion(std::move(all.receipts));
 }
 
-void MessagePublisher::fail(Claim& claim, const RequestError& error) {
-  buffered_bytes_ -= claim.size;
-  if (claim.all == nullptr) return claim.one(error);
-  for (std::uint32_t i = 0; i < claim.count; ++i) claim.all->receipts[claim.first + i] = error;
-  claim.all->open -= claim.count;
-  if (claim.all->open == 0) claim.all->completion(std::move(claim.all->receipts));
+/// `size` was counted in buffered_bytes_ for it.
+void MessagePublisher::fail(Caller& caller, const Claim& claim, std::size_t size,
+                            const RequestError& error) {
+  buffered_bytes_ -= size;
+  if (caller.all == nullptr) return caller.one(error);
+  PublishCall::Answer& all = *caller.all;
+  for (std::uint32_t i = 0; i < claim.count; ++i) all.receipts[claim.first + i] = error;
+  all.open -= claim.count;
+  if (all.open == 0) all.completion(std::move(all.receipts));
 }
 
-void MessagePublisher::fail(std::vector<Claim> claims, const RequestError& error) {
-  for (Claim& claim : claims) fail(claim, error);
+void MessagePublisher::fail(Claims claims, const RequestError& error) {
+  for (const Claim& claim : claims.runs) {
+    fail(claims.callers[claim.caller], claim, claim.size, error);
+  }
 }
 
 void MessagePublisher::fail(Draft& draft, const RequestError& error) {
-  Claim rest{draft.call.all, std::move(draft.call.one), static_cast<std::uint32_t>(draft.next),
-             static_cast<std::uint32_t>(draft.call.messages.size() - draft.next)};
+  Caller caller{draft.call.all, std::move(draft.call.one)};
+  Claim rest{.first = static_cast<std::uint32_t>(draft.next),
+             .count = static_cast<std::uint32_t>(draft.call.messages.size() - draft.next)};
+  std::size_t size = 0;
   for (std::size_t i = draft.next; draft.buffered && i < draft.call.messages.size(); ++i) {
-    rest.size += size_of(draft.call.messages[i]);
+    size += size_of(draft.call.messages[i]);
   }
-  fail(rest, error);
+  fail(caller, rest, size, error);
 }
 
 void MessagePublisher::admit_waiting() {

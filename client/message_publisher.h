@@ -85,24 +85,34 @@ class MessagePublisher {
     std::size_t next = 0;   ///< the messages before it are in batches, or ended
     bool buffered = false;  ///< the others are counted in buffered_bytes_ all the same
   };
-  /// Messages of one call that stand in a row in a batch.
-  struct Claim {
+  /// Who hears what became of a call's messages: one of the two, as in PublishCall.
+  struct Caller {
     std::shared_ptr<PublishCall::Answer> all;
     Completion<PublishReceipt> one;
-    std::uint32_t first = 0;  ///< in the call
+  };
+  /// Messages of one call that stand in a row in a batch. Small and plain: with keys there is one
+  /// for nearly each message.
+  struct Claim {
+    std::uint32_t caller = 0;  ///< in Claims
+    std::uint32_t first = 0;   ///< in the call
     std::uint32_t count = 1;
-    std::size_t size = 0;  ///< counted in buffered_bytes_
+    std::uint32_t size = 0;  ///< counted in buffered_bytes_
+  };
+  /// Of a batch, in its order; each call once.
+  struct Claims {
+    std::vector<Caller> callers;
+    std::vector<Claim> runs;
   };
   /// Gathers what goes to the broker together.
   struct Batch {
     BatchBuilder builder;
-    std::vector<Claim> claims;
+    Claims claims;
     SteadyTime deadline;  ///< of its first message
   };
   /// A batch on its way to the broker.
   struct Flight {
     PublishPart part;
-    std::vector<Claim> claims;
+    Claims claims;
     std::uint32_t count = 0;
     SteadyTime deadline;
     bool on_the_wire = false;  ///< an answer to it may come
@@ -133,8 +143,8 @@ class MessagePublisher {
   PartitionQueue& queue_of(const QueueKey& key);
   PartitionIndex choose_partition(const PublishTarget& target, const Message& message,
                                   const TopicInfo& topic);
-  Result<void> add(PartitionQueue& queue, const Message& message, Claim& claim,
-                   SteadyTime deadline);
+  Result<void> add(PartitionQueue& queue, Draft& draft, std::size_t size);
+  static void claim_next(Claims& claims, Draft& draft, std::size_t size);
   void schedule(PartitionQueue& queue);
   void launch_scheduled();
   void launch(PartitionQueue& queue);
@@ -149,9 +159,9 @@ class MessagePublisher {
   void landed(PartitionQueue& queue);
 
   [[nodiscard]] bool room_for(std::size_t size) const;
-  void confirm(Claim& claim, PublishReceipt first);
-  void fail(Claim& claim, const RequestError& error);
-  void fail(std::vector<Claim> claims, const RequestError& error);
+  void confirm(Caller& caller, const Claim& claim, PublishReceipt first);
+  void fail(Caller& caller, const Claim& claim, std::size_t size, const RequestError& error);
+  void fail(Claims claims, const RequestError& error);
   /// What is left of it.
   void fail(Draft& draft, const RequestError& error);
   void admit_waiting();

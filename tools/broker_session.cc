@@ -27,6 +27,7 @@ BlockingClient& BrokerSession::client() {
   if (!client_) {
     ClientOptions options = client_options();
     if (request_timeout_) options.request_timeout = *request_timeout_;
+    options.compression = compression_;
     client_ = std::make_unique<BlockingClient>(std::move(options));
   }
   return *client_;

@@ -30,6 +30,8 @@ class BrokerSession {
   BlockingClient& client();
   /// For a command that itself repeats what was not answered. Call it before client().
   void set_request_timeout(std::chrono::milliseconds timeout) { request_timeout_ = timeout; }
+  /// Of what the command publishes. Call it before client().
+  void set_compression(Codec codec) { compression_ = codec; }
 
   template <class Request>
   auto request(Request request) {
@@ -52,6 +54,7 @@ class BrokerSession {
   std::string endpoint_;
   Credentials credentials_;
   std::optional<std::chrono::milliseconds> request_timeout_;
+  Codec compression_ = Codec::kNone;
   std::unique_ptr<BlockingClient> client_;
 };
 

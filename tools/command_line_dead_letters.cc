@@ -96,6 +96,7 @@ void add_outbox_commands(CLI::App& app, CommandSink& sink) {
   relay->add_option("--batch-rows", options->batch_rows, "Rows published together")
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();
+  add_compression(relay, options->compression);
   relay->add_option("--on-refused", options->on_refused, "hold-key, halt-lane or to-dead")
       ->capture_default_str();
   relay->add_flag("--exit-at-end", options->exit_at_end,

@@ -78,6 +78,7 @@ void add_publish_command(CLI::App& app, CommandSink& sink) {
   add_repeated(publish, "--header", options->headers, parse_header,
                "Add a header to every message; may be repeated", "NAME=VALUE");
   publish->add_option("--partition", options->partition, "Instead of the one the key decides");
+  add_compression(publish, options->compression);
   auto* delay = add_parsed(publish, "--delay", options->not_before, parse_delay,
                            "Deliver no sooner than so long after it was read", "DURATION");
   WallTime now = sink.now;

@@ -93,6 +93,16 @@ CLI::Option* add_choice(CLI::App* app, const std::string& name, Target& target,
   return add_parsed(app, name, target, parse, help, words);
 }
 
+inline CLI::Option* add_compression(CLI::App* app, Codec& target) {
+  return add_choice<Codec, Codec>(app, "--compression", target,
+                                  {{"none", Codec::kNone},
+                                   {"gzip", Codec::kGzip},
+                                   {"snappy", Codec::kSnappy},
+                                   {"lz4", Codec::kLz4},
+                                   {"zstd", Codec::kZstd}},
+                                  "Of each batch, where that makes it smaller; none");
+}
+
 void add_topic_commands(CLI::App& app, CommandSink& sink);
 void add_publish_command(CLI::App& app, CommandSink& sink);
 void add_producer_commands(CLI::App& app, CommandSink& sink);

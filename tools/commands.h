@@ -65,6 +65,7 @@ struct Publish {
   std::optional<std::uint32_t> partition;
   std::optional<Moment> not_before;
   std::optional<Moment> expires;
+  Codec compression = Codec::kNone;
 };
 
 // --- producers ---
@@ -211,6 +212,7 @@ struct OutboxRelayRun {
   std::string file;
   std::int64_t lane = 0;
   std::size_t batch_rows = 500;
+  Codec compression = Codec::kNone;
   std::string on_refused = "hold-key";
   bool exit_at_end = false;                   ///< when no row is left that can be published now
   std::chrono::milliseconds timeout{60'000};  ///< of --exit-at-end

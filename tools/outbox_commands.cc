@@ -169,6 +169,7 @@ ExitCode run(const OutboxRelayRun& command, BrokerSession& session) {
   RelayOptions options;
   options.lane = command.lane;
   options.batch_rows = command.batch_rows;
+  options.codec = command.compression;
   options.on_refused = *on_refused;
   options.new_incarnation = command.new_incarnation;
   std::atomic<Errc> trouble{Errc::kTimedOut};

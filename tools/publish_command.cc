@@ -125,6 +125,7 @@ ExitCode run(const Publish& command, BrokerSession& session) {
     session.console().complain(source.error().text);
     return ExitCode::kNotFound;
   }
+  session.set_compression(command.compression);
   // A wrong topic or an absent broker is said before anybody types a message.
   Reply<TopicInfo> topic = session.client().find_topic(command.topic);
   if (!topic) return session.report(topic.error(), command.topic);

@@ -15,6 +15,7 @@
 #include "client/blocking_client.h"
 #include "client/process.h"
 #include "protocol/record/partitioner.h"
+#include "protocol/record/record_batch.h"
 
 namespace waybill {
 namespace {
@@ -66,13 +67,14 @@ class AgainstBroker : public testing::Test {
     start();
   }
 
-  void create(std::uint32_t partitions, std::uint32_t max_failures = 8) {
+  void create(std::uint32_t partitions, std::uint32_t max_failures = 8,
+              Ordering ordering = Ordering::kNone) {
     Reply<CreateTopicReply> topic = client_->create_topic("orders", partitions);
     ASSERT_TRUE(topic.ok()) << to_string(topic.error());
     CreateGroupRequest group;
     group.name = "billing";
     group.topic = "orders";
-    group.policy.ordering = Ordering::kNone;
+    group.policy.ordering = ordering;
     group.policy.max_failures = max_failures;
     group.policy.backoff = {BackoffKind::kFixed, milliseconds(10), 1.0, milliseconds(10),
                             Jitter::kNone};
@@ -172,6 +174,86 @@ TEST_F(AgainstBroker, TurnsFailuresIntoADeadLetterAndTakesItBack) {
   ASSERT_TRUE(again->async_settle({}, use_future).get().ok());
   EXPECT_EQ(accounting().done, 1);
 }
+
+/// Forty messages of four keys in one batch of each codec; one fails twice, one dies.
+class CompressedBatches : public AgainstBroker, public testing::WithParamInterface<Codec> {
+ protected:
+  static constexpr int kMessages = 40;
+  static constexpr int kFailing = 13;
+  static constexpr int kDying = 22;
+
+  void publish_compressed() {
+    ClientOptions options;
+    options.endpoints = {"127.0.0.1:" + std::to_string(port_)};
+    options.compression = GetParam();
+    BlockingClient publisher(options);
+    std::vector<Message> messages;
+    for (int i = 0; i < kMessages; ++i) {
+      messages.push_back(numbered(i, std::to_string(i % 4)));
+      messages.back().headers = {{"of", to_vector(as_bytes(std::string(200, 'h')))}};
+    }
+    for (const auto& receipt : publisher.publish_all({"orders", PartitionIndex{0}}, messages)) {
+      ASSERT_TRUE(receipt.ok()) << to_string(receipt.error());
+    }
+  }
+  /// The codecs of what the log holds.
+  std::set<Codec> stored() {
+    Reply<TopicInfo> topic = client_->find_topic("orders");
+    EXPECT_TRUE(topic.ok());
+    ReadRequest read;
+    read.topic = topic->id;
+    read.partition = PartitionIndex{0};
+    read.max_bytes = 1024 * 1024;
+    Reply<ReadReply> answer = client_->request(read);
+    EXPECT_TRUE(answer.ok()) << to_string(answer.error());
+    std::set<Codec> codecs;
+    for (const SharedBytes& batch : answer->batches) {
+      Result<BatchHeader> header = parse_batch_header(batch.view());
+      EXPECT_TRUE(header.ok());
+      codecs.insert(header->codec);
+    }
+    return codecs;
+  }
+};
+
+TEST_P(CompressedBatches, AreStoredAsSentAndDeliveredByKeyRecordByRecord) {
+  create(1, 8, Ordering::kKey);
+  publish_compressed();
+  EXPECT_EQ(stored(), std::set{GetParam()});
+
+  std::vector<int> done;
+  int failures = 0;
+  Reply<void> consumed = client_->consume("billing", [&](Delivery& delivery) {
+    int number = number_of(delivery);
+    EXPECT_EQ(delivery.message().headers.size(), 1u);
+    if (number == kFailing && delivery.failures() < 2) {
+      ++failures;
+      delivery.retry({FailureClass::kFailed, "again", ""});
+      return Continue::kYes;
+    }
+    done.push_back(number);
+    if (number == kDying) {
+      delivery.dead_letter({FailureClass::kInvalid, "bad", ""});
+    } else {
+      delivery.ack();
+    }
+    return done.size() < kMessages ? Continue::kYes : Continue::kNo;
+  });
+  ASSERT_TRUE(consumed.ok()) << to_string(consumed.error());
+  EXPECT_EQ(failures, 2);
+  for (int key = 0; key < 4; ++key) {
+    std::vector<int> of_key;
+    std::ranges::copy_if(done, std::back_inserter(of_key), [&](int n) { return n % 4 == key; });
+    EXPECT_EQ(of_key.size(), kMessages / 4u);
+    EXPECT_TRUE(std::ranges::is_sorted(of_key)) << "the order of key " << key;
+  }
+  EXPECT_EQ(accounting().done, kMessages - 1);
+  EXPECT_EQ(accounting().dead, 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Codecs, CompressedBatches,
+                         testing::Values(Codec::kGzip, Codec::kSnappy, Codec::kLz4, Codec::kZstd),
+                         [](const auto& codec) { return std::string(name(codec.param)); });
 
 TEST_F(AgainstBroker, GoesOnAfterTheBrokerRestarts_D5) {
   create(1);

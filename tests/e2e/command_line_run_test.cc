@@ -143,6 +143,11 @@ TEST_F(WaybillRun, LinesOfStdinAreReadBackAsTheyWere) {
   EXPECT_EQ(message.at("key").as_string(), "k1");
   EXPECT_EQ(message.at("value").as_string(), "v1");
   EXPECT_EQ(message.at("headers").at("h").as_string(), "v");
+
+  std::string same = std::string(500, 'x') + "\n";
+  EXPECT_EQ(waybill({"publish", "orders", "--compression", "zstd"}, same).exit_code, 0);
+  EXPECT_EQ(waybill({"consume", "--topic", "orders", "--from", "4", "--exit-at-end"}).out, same);
+  EXPECT_EQ(waybill({"publish", "orders", "--compression", "best"}, same).exit_code, 2);
 }
 
 TEST_F(WaybillRun, OutputForScriptsIsJsonInEveryListing) {
