@@ -17,7 +17,19 @@ TopicPolicy changed(TopicPolicy policy, const TopicChanges& changes) {
   return policy;
 }
 
-/// "kept for 7d and until every group is done; dropped after 30d, above 1048576 bytes a partition"
+/// "10GiB", as it may be typed; "1500 bytes" where no unit says it exactly.
+std::string limit_text(std::uint64_t bytes) {
+  std::string_view unit = " bytes";
+  for (std::string_view larger : {"KiB", "MiB", "GiB", "TiB"}) {
+    if (bytes % 1024 != 0) break;
+    bytes /= 1024;
+    unit = larger;
+  }
+  return fmt::format("{}{}", bytes, unit);
+}
+
+/// "kept for 7d and until every group is done; dropped after 30d; dropped above 10GiB in a
+/// partition"
 std::string policy_text(const TopicPolicy& policy) {
   std::string text =
       fmt::format("kept for {} and until every group is done", duration_text(policy.retention));
@@ -25,7 +37,7 @@ std::string policy_text(const TopicPolicy& policy) {
     text += fmt::format("; dropped after {}", duration_text(policy.drop_after));
   }
   if (policy.drop_above > 0) {
-    text += fmt::format("; dropped above {} bytes in a partition", policy.drop_above);
+    text += fmt::format("; dropped above {} in a partition", limit_text(policy.drop_above));
   }
   return text;
 }

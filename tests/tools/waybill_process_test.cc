@@ -209,7 +209,7 @@ TEST_F(WaybillProcessTest, ATopicSaysHowLongItKeepsMessagesAndChangesIt) {
   EXPECT_EQ(set.code, 0) << set.err;
   EXPECT_TRUE(
       set.out.contains("kept for 2h and until every group is done; dropped after 1d; "
-                       "dropped above 10485760 bytes"))
+                       "dropped above 10MiB in a partition"))
       << set.out;
   Outcome described = waybill("topic describe orders -o json");
   EXPECT_TRUE(described.out.contains(
