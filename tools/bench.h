@@ -1,5 +1,5 @@
-// A load test: what is asked for, and what came out of it. bench_load.cc runs it, bench_report.cc
-// says it.
+// A load test: what is asked for, and what came out of it. bench_load.cc runs it, bench_outbox.cc
+// that through an outbox; bench_report.cc says it.
 #pragma once
 
 #include <chrono>
@@ -13,12 +13,20 @@
 #include "protocol/base/result.h"
 #include "protocol/model/group_policy.h"
 #include "protocol/model/reply.h"
+#include "protocol/record/compression.h"
 #include "tools/latency_histogram.h"
 
 namespace waybill::cli {
 
-enum class BenchScenario : std::uint8_t { kPublish, kConsume, kEndToEnd };
+enum class BenchScenario : std::uint8_t { kPublish, kConsume, kEndToEnd, kOutbox };
 enum class KeyDistribution : std::uint8_t { kUniform, kZipf };
+inline bool consumes(BenchScenario scenario) {
+  return scenario == BenchScenario::kConsume || scenario == BenchScenario::kEndToEnd;
+}
+
+/// What values are made of: the same random bytes each time, or words of a small language, of which
+/// no two messages have the same.
+enum class BenchValues : std::uint8_t { kRandom, kText };
 
 struct Bench {
   BenchScenario scenario = BenchScenario::kPublish;
@@ -28,7 +36,7 @@ struct Bench {
   std::uint32_t consumers = 1;
   /// Of each publisher, while there is no rate: a new message follows each receipt.
   std::uint32_t in_flight = 10'000;
-  /// Of those, handed to the client together; 1: each by itself.
+  /// Of those, handed to the client together; 1: each by itself. kOutbox: rows of a transaction.
   std::uint32_t batch = 500;
   /// Messages per second of all publishers together; 0: as fast as receipts come back.
   double rate = 0;
@@ -37,11 +45,23 @@ struct Bench {
   std::uint64_t messages = 500'000;          ///< kConsume: how many lie there when it begins
   std::uint64_t keys = 0;                    ///< 0: messages have none
   KeyDistribution key_distribution = KeyDistribution::kUniform;
+  BenchValues values = BenchValues::kRandom;
+  Codec compression = Codec::kNone;
   Ordering ordering = Ordering::kNone;
   Attempts attempts = Attempts::kExact;
   double failing = 0;  ///< percent of messages that fail at their first delivery
   double dying = 0;    ///< percent that become dead letters at their first delivery
-  bool keep = false;   ///< leave topic and group behind
+  /// kOutbox: where its database is made; empty: in a directory for temporary files.
+  std::string outbox_directory;
+  bool outbox_synchronous = true;  ///< kOutbox: the application's commits are durable themselves
+  std::size_t relay_rows = 500;    ///< kOutbox: published together by the relay
+  /// Of the topic; without one, as any topic's. A long load with a short one fills no disk.
+  std::optional<std::chrono::milliseconds> retention;
+  /// So often a consumer, the next each time, leaves the group, closes its connection and comes
+  /// back; 0: never.
+  std::chrono::milliseconds churn{0};
+  std::chrono::milliseconds every{0};  ///< so often it is said what happened since; 0: never
+  bool keep = false;                   ///< leave topic, group and outbox behind
   std::string result_file;
   std::string page_file;         ///< the result as a page with charts
   std::string latency_file;      ///< of the last hop that is measured, as HdrHistogram prints it
@@ -86,11 +106,30 @@ struct BenchCompare {
   std::string after;
 };
 
+/// What happened since the interval before it, of the last hop that is measured.
+struct BenchInterval {
+  std::chrono::milliseconds until{};  ///< since the load began
+  double confirmed_per_second = 0;
+  double settled_per_second = 0;
+  std::chrono::nanoseconds p50{};
+  std::chrono::nanoseconds p99{};
+  std::chrono::nanoseconds longest{};
+};
+
 /// What had been counted at a time, for a chart.
 struct BenchSample {
   std::chrono::milliseconds elapsed{};
   std::uint64_t confirmed = 0;
   std::uint64_t settled = 0;
+};
+
+/// Of a load through an outbox, in the same time as BenchResult.
+struct BenchOutbox {
+  std::string file;
+  std::uint64_t committed = 0;  ///< rows
+  LatencyHistogram commit;      ///< of a transaction, from when it was due
+  std::uint64_t all_committed = 0;
+  std::uint64_t left = 0;  ///< rows that did not leave the outbox
 };
 
 /// What was counted between the end of the warm-up and the end; of kConsume, all of it.
@@ -99,7 +138,8 @@ struct BenchResult {
   std::uint64_t confirmed = 0;
   std::uint64_t refused = 0;  ///< publishes that ended with an error, over the whole run
   std::uint64_t settled = 0;
-  LatencyHistogram publish;     ///< from when a message was due to its receipt
+  /// From when a message was due to its receipt; kOutbox: from its commit until it is in the log.
+  LatencyHistogram publish;
   LatencyHistogram end_to_end;  ///< from when it was due to its first delivery
 
   // Over the whole run: whether the broker kept its word.
@@ -109,7 +149,9 @@ struct BenchResult {
   std::chrono::duration<double> client_cpu{};
   std::optional<std::chrono::duration<double>> broker_cpu;
   std::vector<BenchSample> samples;  ///< ten a second at most
+  std::vector<BenchInterval> intervals;
   std::optional<DeviceLimits> device;
+  std::optional<BenchOutbox> outbox;
   std::optional<RequestError> error;  ///< the first; a refused publish or a lost consumer
 };
 
@@ -119,6 +161,7 @@ struct BenchProgress {
   bool warming_up = false;
   std::uint64_t confirmed = 0;
   std::uint64_t settled = 0;
+  std::optional<BenchInterval> interval;  ///< one that has just ended
 };
 
 /// Runs the load against a topic and a group that exist, with clients that reach the broker as
@@ -128,14 +171,25 @@ BenchResult run_load(const Bench& bench, ClientOptions reach, const std::string&
                      const std::string& group,
                      const std::function<void(const BenchProgress&)>& progress);
 
+/// The same with rows of a new SQLite outbox in a file of its own, gone afterwards unless it is to
+/// be kept: threads that commit them, and the library's relay, which has a client of its own.
+/// Errors, of the database alone: as SqliteStore and enqueue.
+Reply<BenchResult> run_outbox_load(const Bench& bench, ClientOptions reach,
+                                   const std::string& topic,
+                                   const std::function<void(const BenchProgress&)>& progress);
+
 /// As a table for people and as one JSON object for scripts and `bench compare`.
 std::string bench_text(const Bench& bench, const BenchResult& result, const std::string& endpoint);
 std::string bench_json(const Bench& bench, const BenchResult& result, const std::string& endpoint);
 /// One HTML page that needs nothing else: figures, charts, every parameter.
 std::string bench_page(const Bench& bench, const BenchResult& result, const std::string& endpoint);
+/// "  60 s  93750 confirmed/s  …"
+std::string interval_text(const Bench& bench, const BenchInterval& interval);
 std::string device_text(const DeviceLimits& device);
 std::string device_json(const DeviceLimits& device);
 
+/// User and system time of this process.
+std::chrono::duration<double> own_cpu_time();
 /// User and system time of a process of this machine since it began; nothing if it cannot be seen.
 std::optional<std::chrono::duration<double>> cpu_time_of(std::uint32_t pid);
 

@@ -35,11 +35,11 @@ class BenchPlace {
   Reply<void> make() {
     SeededRandom random(system_seed());
     name_ = fmt::format("bench-{:016x}", random.next());
-    if (auto topic = session_.request(CreateTopicRequest{name_, bench_.partitions}); !topic) {
-      return topic.error();
-    }
+    CreateTopicRequest wanted{name_, bench_.partitions};
+    if (bench_.retention) wanted.policy.emplace().retention = *bench_.retention;
+    if (auto topic = session_.request(std::move(wanted)); !topic) return topic.error();
     made_ = true;
-    if (bench_.scenario == BenchScenario::kPublish) return {};
+    if (!consumes(bench_.scenario)) return {};
     CreateGroupRequest group;
     group.name = name_;
     group.topic = name_;
@@ -56,6 +56,7 @@ class BenchPlace {
 
   /// Whether the broker's own books agree with what was counted here; empty if they do.
   std::string disagreement(const BenchResult& result) {
+    if (result.outbox) return disagreement(*result.outbox);
     if (!grouped_) return {};
     Reply<DescribeGroupReply> group = session_.request(DescribeGroupRequest{name_});
     if (!group) return "the broker could not be asked: " + group.error().explanation;
@@ -68,6 +69,19 @@ class BenchPlace {
     if (done + dead == result.all_ended) return {};
     return fmt::format("the broker counts {} done and {} dead, {} were settled here", done, dead,
                        result.all_ended);
+  }
+
+  /// Each row that left the outbox is in the log, and no row twice.
+  std::string disagreement(const BenchOutbox& outbox) {
+    Reply<DescribeTopicReply> topic = session_.request(DescribeTopicRequest{name_});
+    if (!topic) return "the broker could not be asked: " + topic.error().explanation;
+    std::uint64_t end = 0;
+    for (const PartitionStatus& partition : topic->partitions) {
+      end += static_cast<std::uint64_t>(partition.end.value);
+    }
+    if (end <= outbox.all_committed && end >= outbox.all_committed - outbox.left) return {};
+    return fmt::format("the broker has {} messages; of {} committed rows {} are in the outbox", end,
+                       outbox.all_committed, outbox.left);
   }
 
   Reply<void> remove() {
@@ -89,16 +103,18 @@ class BenchPlace {
   bool grouped_ = false;
 };
 
-std::string progress_text(const BenchProgress& now, const BenchProgress& before) {
+std::string progress_text(const Bench& bench, const BenchProgress& now,
+                          const BenchProgress& before) {
   double seconds =
       std::max(std::chrono::duration<double>(now.elapsed - before.elapsed).count(), 0.001);
   auto rate = [seconds](std::uint64_t later, std::uint64_t earlier) {
     return static_cast<double>(later - std::min(earlier, later)) / seconds;
   };
-  return fmt::format("{:>4.0f} s{}  {:.0f} confirmed/s  {:.0f} consumed/s",
-                     std::chrono::duration<double>(now.elapsed).count(),
-                     now.warming_up ? " (warming up)" : "", rate(now.confirmed, before.confirmed),
-                     rate(now.settled, before.settled));
+  std::string text = fmt::format(
+      "{:>4.0f} s{}  {:.0f} confirmed/s", std::chrono::duration<double>(now.elapsed).count(),
+      now.warming_up ? " (warming up)" : "", rate(now.confirmed, before.confirmed));
+  if (!consumes(bench.scenario)) return text;
+  return text + fmt::format("  {:.0f} consumed/s", rate(now.settled, before.settled));
 }
 
 Checked<DeviceLimits> measure(const std::string& directory, Console& console) {
@@ -108,6 +124,21 @@ Checked<DeviceLimits> measure(const std::string& directory, Console& console) {
   if (measured) return std::move(*measured);
   return Problem{fmt::format("'{}' cannot be measured: {}", escaped_line(directory),
                              to_string(measured.error()))};
+}
+
+Reply<BenchResult> load(const Bench& bench, BrokerSession& session, const std::string& name) {
+  BenchProgress before;
+  auto progress = [&](const BenchProgress& now) {
+    if (now.interval) session.console().say(interval_text(bench, *now.interval));
+    if (!session.console().shows_progress()) return;
+    if (now.elapsed - before.elapsed < std::chrono::seconds(1)) return;
+    session.console().progress(progress_text(bench, now, before));
+    before = now;
+  };
+  if (bench.scenario == BenchScenario::kOutbox) {
+    return run_outbox_load(bench, session.client_options(), name, progress);
+  }
+  return run_load(bench, session.client_options(), name, name, progress);
 }
 
 /// The files that were asked for; false if one could not be written.
@@ -162,6 +193,7 @@ std::optional<double> number_at(const json::object& object, std::string path) {
 }
 
 constexpr std::array kCompared{
+    "outbox.per_second",          "outbox.latency.p50_us",     "outbox.latency.p99_us",
     "published.per_second",       "published.latency.p50_us",  "published.latency.p99_us",
     "published.latency.p99.9_us", "consumed.per_second",       "consumed.latency.p50_us",
     "consumed.latency.p99_us",    "consumed.latency.p99.9_us", "client_cpu_s"};
@@ -178,6 +210,16 @@ ExitCode run(const Bench& command, BrokerSession& session) {
   if (command.ordering == Ordering::kKey && command.keys == 0) {
     return session.usage("--ordering key needs keys", "say how many with --keys, as 10000");
   }
+  if (command.compression != Codec::kNone && command.values == BenchValues::kRandom) {
+    console.say(
+        "note: random values are the same bytes each time, which compress like nothing "
+        "real; --values text");
+  }
+  for (const std::string& file : {command.result_file, command.page_file, command.latency_file}) {
+    // Not after the load: it may have taken an hour.
+    if (file.empty() || std::ofstream(file, std::ios::app)) continue;
+    return session.usage(fmt::format("'{}' cannot be written", escaped_line(file)));
+  }
   std::optional<DeviceLimits> device;
   if (!command.device_directory.empty()) {
     Checked<DeviceLimits> measured = measure(command.device_directory, console);
@@ -191,16 +233,14 @@ ExitCode run(const Bench& command, BrokerSession& session) {
     return code;
   }
   auto broker_before = cpu_time_of(command.broker_pid);
-  BenchProgress before;
-  BenchResult result = run_load(command, session.client_options(), place.name(), place.name(),
-                                [&](const BenchProgress& now) {
-                                  if (!console.shows_progress()) return;
-                                  if (now.elapsed - before.elapsed < std::chrono::seconds(1))
-                                    return;
-                                  console.progress(progress_text(now, before));
-                                  before = now;
-                                });
+  Reply<BenchResult> loaded = load(command, session, place.name());
   console.progress({});
+  if (!loaded) {
+    ExitCode code = session.report(loaded.error());
+    if (Reply<void> removed = place.remove(); !removed) session.report(removed.error());
+    return code;
+  }
+  BenchResult& result = *loaded;
   auto broker_after = cpu_time_of(command.broker_pid);
   if (broker_before && broker_after) result.broker_cpu = *broker_after - *broker_before;
   result.device = std::move(device);
@@ -214,12 +254,17 @@ ExitCode run(const Bench& command, BrokerSession& session) {
   if (!command.keep) {
     if (Reply<void> removed = place.remove(); !removed) code = session.report(removed.error());
   } else {
-    console.say(fmt::format("topic and group {} stay", place.name()));
+    console.say(fmt::format("topic{} {} stay{}", consumes(command.scenario) ? " and group" : "",
+                            place.name(), consumes(command.scenario) ? "" : "s"));
+    if (result.outbox) {
+      console.say(fmt::format("outbox {} stays", escaped_line(result.outbox->file)));
+    }
   }
   if (!write_files(command, result, session)) code = ExitCode::kFailed;
   if (result.error) return session.report(*result.error);
-  bool complete = command.scenario == BenchScenario::kPublish ||
-                  result.all_ended == result.all_confirmed || StopSignal::requested();
+  bool complete = !consumes(command.scenario) || result.all_ended == result.all_confirmed;
+  if (result.outbox) complete = result.outbox->left == 0;
+  if (StopSignal::requested()) complete = true;
   return complete ? code : ExitCode::kFailed;
 }
 

@@ -2,6 +2,7 @@
 // the own machine and back, and the loops over memory that no broker can do without.
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -173,6 +174,15 @@ Result<DeviceLimits> measure_device(const std::string& directory,
   limits.loopback_p99 = (*pings)[pings->size() * 99 / 100];
   measure_memory(limits);
   return limits;
+}
+
+std::chrono::duration<double> own_cpu_time() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return std::chrono::duration<double>(seconds(usage.ru_utime) + seconds(usage.ru_stime));
 }
 
 std::optional<std::chrono::duration<double>> cpu_time_of(std::uint32_t pid) {

@@ -4,21 +4,17 @@
 // Latencies count from when a message was due, not from when it could be sent: with a rate, a
 // broker that stands still for a second is charged for every message of that second (no coordinated
 // omission). A value begins with that time, so a consumer knows it too.
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <atomic>
 #include <boost/asio.hpp>
-#include <cmath>
-#include <cstring>
+#include <future>
 #include <memory>
 #include <mutex>
-#include <random>
 #include <thread>
 #include <vector>
 
 #include "client/client.h"
-#include "tools/bench.h"
+#include "tools/bench_values.h"
 #include "tools/stop_signal.h"
 
 namespace waybill::cli {
@@ -35,6 +31,8 @@ constexpr std::uint32_t kConsumerCredit = 20'000;
 constexpr std::uint64_t kConsumerCreditBytes = 32 * 1024 * 1024;
 /// Deliveries settled together, if so many are there.
 constexpr std::size_t kMostTaken = 1000;
+/// Percentages of messages are drawn as precisely as this.
+constexpr std::uint64_t kParts = 1'000'000;
 /// Of an hour; a chart of a longer run shows its first hour.
 constexpr std::size_t kMostSamples = 36'000;
 
@@ -65,46 +63,19 @@ struct Window {
   [[nodiscard]] bool holds(Time time) const { return time >= from && time < until; }
 };
 
-/// Keys 0 to n-1; with Zipf, key k is drawn with a weight of 1/(k+1).
-class KeyChoice {
- public:
-  KeyChoice(std::uint64_t keys, KeyDistribution distribution) : keys_(keys) {
-    if (distribution != KeyDistribution::kZipf) return;
-    double sum = 0;
-    for (std::uint64_t k = 0; k < keys; ++k) {
-      sum += 1.0 / static_cast<double>(k + 1);
-      sums_.push_back(sum);
-    }
-  }
-  template <class Generator>
-  std::uint64_t draw(Generator& random) const {
-    if (sums_.empty()) return std::uniform_int_distribution<std::uint64_t>(0, keys_ - 1)(random);
-    double at = std::uniform_real_distribution<double>(0, sums_.back())(random);
-    auto found = std::ranges::lower_bound(sums_, at);
-    return static_cast<std::uint64_t>(std::min(found, sums_.end() - 1) - sums_.begin());
-  }
-
- private:
-  std::uint64_t keys_;
-  std::vector<double> sums_;  ///< of weights; empty if all weigh the same
-};
-
 class PublishLoad {
  public:
-  PublishLoad(boost::asio::io_context& io, const Bench& bench, const KeyChoice& keys,
-              const ClientOptions& reach, const std::string& topic, Counts& counts,
-              std::uint32_t number)
+  PublishLoad(boost::asio::io_context& io, const Bench& bench, ValueChoice& values,
+              const KeyChoice& keys, const ClientOptions& reach, const std::string& topic,
+              Counts& counts, std::uint32_t number)
       : bench_(bench),
+        values_(values),
         keys_(keys),
         counts_(counts),
         client_(io.get_executor(), reach),
         target_(topic),
         timer_(io),
-        random_(number) {
-    // Not compressible, and not made anew for each message.
-    filler_.resize(bench.size);
-    for (std::byte& byte : filler_) byte = static_cast<std::byte>(random_());
-  }
+        random_(number) {}
 
   /// Until `until`, or until so many messages were confirmed or refused. On the io thread.
   void start(Time begin, Window window, std::uint64_t messages) {
@@ -120,6 +91,8 @@ class PublishLoad {
   /// Nothing is on its way, and nothing will be.
   [[nodiscard]] bool done() const { return done_; }
   [[nodiscard]] const LatencyHistogram& latencies() const { return latencies_; }
+  /// Since it was asked for last. On the io thread.
+  LatencyHistogram take_interval() { return std::exchange(interval_, {}); }
 
  private:
   [[nodiscard]] bool over(Time now) const {
@@ -155,12 +128,10 @@ class PublishLoad {
   void publish(std::vector<Time> dues) {
     std::vector<Message> messages(dues.size());
     for (std::size_t i = 0; i < dues.size(); ++i) {
-      std::int64_t ticks = dues[i].time_since_epoch().count();
-      std::memcpy(filler_.data(), &ticks, sizeof ticks);
-      messages[i].value = filler_;
-      if (bench_.keys > 0) {
-        messages[i].key = to_vector(as_bytes("key-" + std::to_string(keys_.draw(random_))));
-      }
+      MutableBytes value = values_.draw(random_);
+      store_little(value.data(), dues[i].time_since_epoch().count());
+      messages[i].value = to_vector(value);
+      if (auto key = keys_.draw(random_)) messages[i].key = to_vector(as_bytes(*key));
     }
     open_ += dues.size();
     sent_ += dues.size();
@@ -192,6 +163,7 @@ class PublishLoad {
   bool ended(Time now, Time due, const Reply<PublishReceipt>& receipt) {
     if (receipt) {
       if (window_.holds(due)) latencies_.add(now - due);
+      if (bench_.every.count() > 0) interval_.add(now - due);
       return true;
     }
     ++counts_.refused;
@@ -214,13 +186,13 @@ class PublishLoad {
   }
 
   const Bench& bench_;
+  ValueChoice& values_;
   const KeyChoice& keys_;
   Counts& counts_;
   Client client_;
   PublishTarget target_;
   boost::asio::steady_timer timer_;
-  std::mt19937_64 random_;
-  ByteVector filler_;
+  SeededRandom random_;
   Time begin_;
   Window window_;
   std::uint64_t left_ = 0;
@@ -229,19 +201,54 @@ class PublishLoad {
   bool ticking_ = false;
   std::atomic<bool> done_{false};
   LatencyHistogram latencies_;
+  LatencyHistogram interval_;
 };
 
 class ConsumeLoad {
  public:
   ConsumeLoad(boost::asio::io_context& io, const Bench& bench, const ClientOptions& reach,
               const std::string& group, Counts& counts)
-      : bench_(bench), counts_(counts), group_(group), client_(io.get_executor(), reach) {}
+      : io_(io), bench_(bench), reach_(reach), counts_(counts), group_(group) {}
 
-  /// On the io thread.
+  /// On the io thread, as all that follows.
   void start(Window window) {
     window_ = window;
+    come();
+  }
+  /// Leaves the group once everything handed out is settled, closes its connection and comes back.
+  void leave_for_a_moment() {
+    if (closing_ || leaving_ || !subscription_) return;
+    leaving_ = true;
+    subscription_->async_close([this](const Reply<void>&) {
+      // Later: the client cannot go while it is calling.
+      boost::asio::post(io_, [this] {
+        subscription_.reset();
+        client_.reset();
+        leaving_ = false;
+        if (closing_) {
+          done_ = true;
+        } else {
+          come();
+        }
+      });
+    });
+  }
+  /// As leave_for_a_moment, for good.
+  void close() {
+    closing_ = true;
+    if (!subscription_ || leaving_ || std::exchange(closed_, true)) return;
+    subscription_->async_close([this](const Reply<void>&) { done_ = true; });
+  }
+  [[nodiscard]] bool done() const { return done_; }
+  [[nodiscard]] const LatencyHistogram& latencies() const { return latencies_; }
+  /// Since it was asked for last.
+  LatencyHistogram take_interval() { return std::exchange(interval_, {}); }
+
+ private:
+  void come() {
+    client_.emplace(io_.get_executor(), reach_);
     SubscribeOptions options{kConsumerCredit, kConsumerCreditBytes};
-    client_.async_subscribe(group_, options, [this](Reply<Subscription> subscription) {
+    client_->async_subscribe(group_, options, [this](Reply<Subscription> subscription) {
       if (!subscription) {
         counts_.fail(subscription.error());
         done_ = true;
@@ -252,21 +259,13 @@ class ConsumeLoad {
       take();
     });
   }
-  /// Leaves the group once everything handed out is settled.
-  void close() {
-    closing_ = true;
-    if (!subscription_ || std::exchange(closed_, true)) return;
-    subscription_->async_close([this](const Reply<void>&) { done_ = true; });
-  }
-  [[nodiscard]] bool done() const { return done_; }
-  [[nodiscard]] const LatencyHistogram& latencies() const { return latencies_; }
 
- private:
   void take() {
     subscription_->async_next_batch(kMostTaken, std::nullopt,
                                     [this](Reply<std::vector<Delivery>> deliveries) {
                                       if (!deliveries) {
-                                        if (!closing_) counts_.fail(deliveries.error());
+                                        if (!closing_ && !leaving_)
+                                          counts_.fail(deliveries.error());
                                         return;
                                       }
                                       settle(*deliveries);
@@ -285,15 +284,17 @@ class ConsumeLoad {
 
   /// False if it comes again.
   bool settle(Delivery& delivery, Time now) {
-    bool first = delivery.number() == 1;
+    // What another consumer gave back untouched was not worked on before.
+    bool first = delivery.failures() == 0;
     std::optional<Bytes> value = delivery.value();
     if (first && value && value->size() >= sizeof(std::int64_t)) {
       Time due{Clock::duration(load_little<std::int64_t>(value->data()))};
       if (window_.holds(due)) latencies_.add(now - due);
+      if (bench_.every.count() > 0) interval_.add(now - due);
     }
-    if (!first) ++counts_.redelivered;
+    if (delivery.number() > 1) ++counts_.redelivered;
     double bad = first ? bench_.failing + bench_.dying : 0;
-    double drawn = bad > 0 ? std::uniform_real_distribution<double>(0, 100)(random_) : 0;
+    double drawn = bad > 0 ? static_cast<double>(random_.below(kParts)) * 100 / kParts : 0;
     if (drawn >= bad) {
       delivery.ack();
     } else if (drawn < bench_.failing) {
@@ -305,17 +306,21 @@ class ConsumeLoad {
     return true;
   }
 
+  boost::asio::io_context& io_;
   const Bench& bench_;
+  const ClientOptions& reach_;
   Counts& counts_;
   std::string group_;
-  Client client_;
+  std::optional<Client> client_;
   std::optional<Subscription> subscription_;
-  std::mt19937_64 random_{7};
+  SeededRandom random_{7};
   Window window_;
+  bool leaving_ = false;
   bool closing_ = false;
   bool closed_ = false;
   std::atomic<bool> done_{false};
   LatencyHistogram latencies_;
+  LatencyHistogram interval_;
 };
 
 /// An io_context and the thread that runs it.
@@ -325,6 +330,15 @@ class LoadThread {
   boost::asio::io_context& io() { return io_; }
   void start() {
     thread_ = std::thread([this] { io_.run(); });
+  }
+  /// What `make` returns on the thread.
+  template <class Make>
+  auto ask(Make make) {
+    std::packaged_task<std::invoke_result_t<Make>()> task(std::move(make));
+    auto answer = task.get_future();
+    // Wrapped: asio would take the task's future itself.
+    boost::asio::post(io_, [task = std::move(task)]() mutable { task(); });
+    return answer.get();
   }
   void stop() {
     io_.stop();
@@ -338,23 +352,14 @@ class LoadThread {
   std::thread thread_;
 };
 
-std::chrono::duration<double> cpu_time() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-  };
-  return std::chrono::duration<double>(seconds(usage.ru_utime) + seconds(usage.ru_stime));
-}
-
 class LoadRun {
  public:
   LoadRun(const Bench& bench, const ClientOptions& reach, const std::string& topic,
           const std::string& group, const std::function<void(const BenchProgress&)>& progress)
-      : bench_(bench), keys_(bench.keys, bench.key_distribution), progress_(progress) {
+      : bench_(bench), values_(bench), keys_(bench), progress_(progress) {
     for (std::uint32_t i = 0; i < bench.publishers; ++i) {
-      publishers_.push_back(std::make_unique<PublishLoad>(publishing_.io(), bench, keys_, reach,
-                                                          topic, counts_, i + 1));
+      publishers_.push_back(std::make_unique<PublishLoad>(publishing_.io(), bench, values_, keys_,
+                                                          reach, topic, counts_, i + 1));
     }
     if (bench.scenario == BenchScenario::kPublish) return;
     for (std::uint32_t i = 0; i < bench.consumers; ++i) {
@@ -364,7 +369,7 @@ class LoadRun {
   }
 
   BenchResult run() {
-    auto cpu_before = cpu_time();
+    auto cpu_before = own_cpu_time();
     publishing_.start();
     consuming_.start();
     begin_ = Clock::now();
@@ -382,7 +387,7 @@ class LoadRun {
     Time end = std::min(window.until, consume ? counts_.last_end.load() : Clock::now());
     publishing_.stop();
     consuming_.stop();
-    return result(end - window.from, cpu_time() - cpu_before);
+    return result(end - window.from, own_cpu_time() - cpu_before);
   }
 
  private:
@@ -445,14 +450,50 @@ class LoadRun {
         StopSignal::wait_for(kLook);
       }
       Time now = Clock::now();
+      auto elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(now - begin_);
       if (samples_.size() < kMostSamples) {
-        samples_.push_back({std::chrono::duration_cast<std::chrono::milliseconds>(now - begin_),
-                            counts_.confirmed, counts_.ended});
+        samples_.push_back({elapsed, counts_.confirmed, counts_.ended});
       }
-      progress_({std::chrono::duration_cast<std::chrono::milliseconds>(now - begin_),
+      churn(elapsed);
+      progress_({elapsed,
                  bench_.scenario != BenchScenario::kConsume && now < begin_ + bench_.warm_up,
-                 counts_.confirmed, counts_.ended});
+                 counts_.confirmed, counts_.ended, end_interval(elapsed)});
     }
+  }
+
+  /// The next consumer leaves, if it is time for one.
+  void churn(std::chrono::milliseconds elapsed) {
+    if (bench_.churn.count() == 0 || consumers_.empty() || elapsed < churned_ + bench_.churn)
+      return;
+    churned_ = elapsed;
+    ConsumeLoad* leaving = consumers_[next_leaving_++ % consumers_.size()].get();
+    boost::asio::post(consuming_.io(), [leaving] { leaving->leave_for_a_moment(); });
+  }
+
+  /// Nothing while it is not over.
+  std::optional<BenchInterval> end_interval(std::chrono::milliseconds elapsed) {
+    if (bench_.every.count() == 0 || elapsed < interval_begin_.elapsed + bench_.every) return {};
+    LatencyHistogram times;
+    if (consumers_.empty()) {
+      times = publishing_.ask([this] { return taken(publishers_); });
+    } else {
+      times = consuming_.ask([this] { return taken(consumers_); });
+    }
+    BenchSample now{elapsed, counts_.confirmed, counts_.ended};
+    double seconds = std::chrono::duration<double>(elapsed - interval_begin_.elapsed).count();
+    auto rate = [&](std::uint64_t BenchSample::* count) {
+      return static_cast<double>(now.*count - interval_begin_.*count) / seconds;
+    };
+    intervals_.push_back({elapsed, rate(&BenchSample::confirmed), rate(&BenchSample::settled),
+                          times.percentile(50), times.percentile(99), times.longest()});
+    interval_begin_ = now;
+    return intervals_.back();
+  }
+  template <class Loads>
+  static LatencyHistogram taken(Loads& loads) {
+    LatencyHistogram all;
+    for (auto& load : loads) all.add(load->take_interval());
+    return all;
   }
 
   BenchResult result(Clock::duration measured, std::chrono::duration<double> cpu) {
@@ -468,11 +509,13 @@ class LoadRun {
     result.redelivered = counts_.redelivered;
     result.client_cpu = cpu;
     result.samples = samples_;
+    result.intervals = intervals_;
     result.error = counts_.error;
     return result;
   }
 
   const Bench& bench_;
+  ValueChoice values_;
   KeyChoice keys_;
   const std::function<void(const BenchProgress&)>& progress_;
   Counts counts_;
@@ -483,6 +526,10 @@ class LoadRun {
   std::vector<std::unique_ptr<ConsumeLoad>> consumers_;
   boost::asio::steady_timer look_{publishing_.io()};  ///< only waited for, here
   std::vector<BenchSample> samples_;
+  std::vector<BenchInterval> intervals_;
+  BenchSample interval_begin_;
+  std::chrono::milliseconds churned_{0};
+  std::size_t next_leaving_ = 0;
   Time begin_;
   bool started_ = false;
 };
@@ -494,6 +541,7 @@ BenchResult run_load(const Bench& bench, ClientOptions reach, const std::string&
                      const std::function<void(const BenchProgress&)>& progress) {
   reach.client_name = "waybill-bench";
   reach.publish_timeout = std::chrono::seconds(30);
+  reach.compression = bench.compression;
   return LoadRun(bench, reach, topic, group, progress).run();
 }
 

@@ -29,6 +29,8 @@ std::string_view scenario_name(BenchScenario scenario) {
       return "consume";
     case BenchScenario::kEndToEnd:
       return "e2e";
+    case BenchScenario::kOutbox:
+      return "outbox";
   }
   return "?";
 }
@@ -94,7 +96,7 @@ json::object latency_object(const LatencyHistogram& latencies) {
 }
 
 json::object parameters(const Bench& bench) {
-  return {
+  json::object object{
       {"scenario", scenario_name(bench.scenario)},
       {"partitions", bench.partitions},
       {"size", bench.size},
@@ -108,10 +110,18 @@ json::object parameters(const Bench& bench) {
       {"messages", bench.messages},
       {"keys", bench.keys},
       {"key_distribution", bench.key_distribution == KeyDistribution::kZipf ? "zipf" : "uniform"},
+      {"values", bench.values == BenchValues::kText ? "text" : "random"},
+      {"compression", name(bench.compression)},
+      {"churn_ms", bench.churn.count()},
       {"ordering", name(bench.ordering)},
       {"attempts", bench.attempts == Attempts::kExact ? "exact" : "relaxed"},
       {"failing_percent", bench.failing},
       {"dying_percent", bench.dying}};
+  if (bench.scenario == BenchScenario::kOutbox) {
+    object["outbox_synchronous"] = bench.outbox_synchronous ? "full" : "normal";
+    object["relay_rows"] = bench.relay_rows;
+  }
+  return object;
 }
 
 json::object environment(const std::string& endpoint) {
@@ -147,53 +157,98 @@ json::object device_object(const DeviceLimits& device) {
           {"copy_bytes_per_second", device.copy_bytes_per_second}};
 }
 
+json::array interval_array(const std::vector<BenchInterval>& intervals) {
+  auto us = [](std::chrono::nanoseconds time) { return static_cast<double>(time.count()) / 1000; };
+  json::array all;
+  for (const BenchInterval& interval : intervals) {
+    all.push_back({{"until_ms", interval.until.count()},
+                   {"confirmed_per_second", interval.confirmed_per_second},
+                   {"settled_per_second", interval.settled_per_second},
+                   {"p50_us", us(interval.p50)},
+                   {"p99_us", us(interval.p99)},
+                   {"max_us", us(interval.longest)}});
+  }
+  return all;
+}
+
 /// Confirmed messages that were not consumed to their end.
 std::uint64_t missing(const BenchResult& result) {
   return result.all_confirmed - std::min(result.all_confirmed, result.all_ended);
 }
 
-}  // namespace
-
-std::string bench_text(const Bench& bench, const BenchResult& result, const std::string& endpoint) {
-  bool publishes = bench.scenario != BenchScenario::kConsume;
-  bool consumes = bench.scenario != BenchScenario::kPublish;
-  std::string load = bench.rate > 0 && publishes
-                         ? fmt::format("{:.0f} messages/s due", bench.rate)
-                         : fmt::format("{} in flight each", bench.in_flight);
-  if (publishes && bench.batch > 1) load += fmt::format(", up to {} at a time", bench.batch);
-  std::string text = fmt::format("{}: {}, values of {} B, {} ({})", scenario_name(bench.scenario),
+/// "publish: 8 partitions, values of 100 B, 1 publisher (10000 in flight each), …"
+std::string headline(const Bench& bench, const BenchResult& result) {
+  bool outbox = bench.scenario == BenchScenario::kOutbox;
+  std::string load = fmt::format("{} in flight each", bench.in_flight);
+  if (outbox) load = fmt::format("up to {} rows waiting for each", bench.in_flight);
+  if (bench.rate > 0 && bench.scenario != BenchScenario::kConsume) {
+    load = fmt::format("{:.0f} messages/s due", bench.rate);
+  }
+  if (outbox) {
+    load += fmt::format(", {} in a transaction", counted(bench.batch, "row"));
+  } else if (bench.batch > 1) {
+    load += fmt::format(", up to {} at a time", std::min(bench.batch, bench.in_flight));
+  }
+  std::string text = fmt::format("{}: {}, values of {} B{}, {} ({})", scenario_name(bench.scenario),
                                  counted(bench.partitions, "partition"), bench.size,
-                                 counted(bench.publishers, "publisher"), load);
-  if (consumes) {
+                                 bench.values == BenchValues::kText ? " of text" : "",
+                                 counted(bench.publishers, outbox ? "thread" : "publisher"), load);
+  if (bench.compression != Codec::kNone) text += fmt::format(", {}", name(bench.compression));
+  if (consumes(bench.scenario)) {
     text += fmt::format(", {}, ordering {}", counted(bench.consumers, "consumer"),
                         name(bench.ordering));
   }
-  text += fmt::format("; {:.1f} s measured\n", result.measured.count());
-  if (publishes) {
+  return text + fmt::format("; {:.1f} s measured\n", result.measured.count());
+}
+
+std::string cpu_line(std::string_view who, std::chrono::duration<double> cpu,
+                     const BenchResult& result) {
+  if (result.all_confirmed == 0) return {};
+  return fmt::format("{:<11}{:.2f} s of CPU per million messages\n", who,
+                     cpu.count() * 1e6 / static_cast<double>(result.all_confirmed));
+}
+
+std::string consumed_lines(const Bench& bench, const BenchResult& result) {
+  std::string text = rate_line("consumed", result.settled, bench, result);
+  if (bench.scenario != BenchScenario::kConsume) {
+    text += latency_lines(result.end_to_end, "from when it was due until its first delivery");
+  }
+  return text + fmt::format("checked    {} confirmed, {} ended, {} redelivered: {}\n",
+                            result.all_confirmed, result.all_ended, result.redelivered,
+                            missing(result) == 0
+                                ? "nothing is missing"
+                                : counted(missing(result), "message") + " missing");
+}
+
+std::string outbox_lines(const Bench& bench, const BenchOutbox& outbox) {
+  return fmt::format(
+      "checked    {} committed, {} left the outbox\n"
+      "outbox     SQLite, {}; the relay takes up to {}; {}\n",
+      counted(outbox.all_committed, "row"), outbox.all_committed - outbox.left,
+      bench.outbox_synchronous ? "each commit durable by itself"
+                               : "commits durable with the relay's next",
+      counted(bench.relay_rows, "row"), escaped_line(outbox.file));
+}
+
+}  // namespace
+
+std::string bench_text(const Bench& bench, const BenchResult& result, const std::string& endpoint) {
+  std::string text = headline(bench, result);
+  if (result.outbox) {
+    text += rate_line("committed", result.outbox->committed, bench, result);
+    text += latency_lines(result.outbox->commit, "of a transaction, from when it was due");
+  }
+  if (bench.scenario != BenchScenario::kConsume) {
     text += rate_line("confirmed", result.confirmed, bench, result);
-    text += latency_lines(result.publish, "from when a message was due until it was durable");
+    text += latency_lines(result.publish,
+                          result.outbox ? "from a row's commit until it was durable in the log"
+                                        : "from when a message was due until it was durable");
   }
-  if (consumes) {
-    text += rate_line("consumed", result.settled, bench, result);
-    if (publishes) {
-      text += latency_lines(result.end_to_end, "from when it was due until its first delivery");
-    }
-    text += fmt::format("checked    {} confirmed, {} ended, {} redelivered: {}\n",
-                        result.all_confirmed, result.all_ended, result.redelivered,
-                        missing(result) == 0 ? "nothing is missing"
-                                             : counted(missing(result), "message") + " missing");
-  }
+  if (consumes(bench.scenario)) text += consumed_lines(bench, result);
+  if (result.outbox) text += outbox_lines(bench, *result.outbox);
   if (result.refused > 0) text += fmt::format("refused    {}\n", result.refused);
-  if (result.all_confirmed > 0) {
-    text +=
-        fmt::format("client     {:.2f} s of CPU per million messages\n",
-                    result.client_cpu.count() * 1e6 / static_cast<double>(result.all_confirmed));
-  }
-  if (result.broker_cpu && result.all_confirmed > 0) {
-    text +=
-        fmt::format("broker     {:.2f} s of CPU per million messages\n",
-                    result.broker_cpu->count() * 1e6 / static_cast<double>(result.all_confirmed));
-  }
+  text += cpu_line("client", result.client_cpu, result);
+  if (result.broker_cpu) text += cpu_line("broker", *result.broker_cpu, result);
   if (result.device) text += device_text(*result.device);
   if (on_this_machine(endpoint)) {
     text += fmt::format("note       clients and broker shared the {} of this machine\n",
@@ -210,11 +265,10 @@ std::string bench_json(const Bench& bench, const BenchResult& result, const std:
   json::object consumed{{"per_second", per_second(result.settled, result)},
                         {"settled", result.settled},
                         {"latency", latency_object(result.end_to_end)}};
-  json::object checked{
-      {"confirmed", result.all_confirmed},
-      {"ended", result.all_ended},
-      {"redelivered", result.redelivered},
-      {"missing", bench.scenario == BenchScenario::kPublish ? 0 : missing(result)}};
+  json::object checked{{"confirmed", result.all_confirmed},
+                       {"ended", result.all_ended},
+                       {"redelivered", result.redelivered},
+                       {"missing", consumes(bench.scenario) ? missing(result) : 0}};
   json::object object{
       {"parameters", parameters(bench)},          {"environment", environment(endpoint)},
       {"measured_s", result.measured.count()},    {"published", std::move(published)},
@@ -222,7 +276,27 @@ std::string bench_json(const Bench& bench, const BenchResult& result, const std:
       {"client_cpu_s", result.client_cpu.count()}};
   if (result.broker_cpu) object["broker_cpu_s"] = result.broker_cpu->count();
   if (result.device) object["device"] = device_object(*result.device);
+  if (!result.intervals.empty()) object["intervals"] = interval_array(result.intervals);
+  if (result.outbox) {
+    const BenchOutbox& outbox = *result.outbox;
+    object["outbox"] = json::object{{"file", outbox.file},
+                                    {"per_second", per_second(outbox.committed, result)},
+                                    {"committed", outbox.all_committed},
+                                    {"left", outbox.left},
+                                    {"latency", latency_object(outbox.commit)}};
+  }
   return json::serialize(object);
+}
+
+std::string interval_text(const Bench& bench, const BenchInterval& interval) {
+  std::string text = fmt::format("{:>5.0f} s  {:.0f} confirmed/s",
+                                 std::chrono::duration<double>(interval.until).count(),
+                                 interval.confirmed_per_second);
+  if (consumes(bench.scenario)) {
+    text += fmt::format("  {:.0f} consumed/s", interval.settled_per_second);
+  }
+  return text + fmt::format("  p50 {}  p99 {}  max {}", latency_text(interval.p50),
+                            latency_text(interval.p99), latency_text(interval.longest));
 }
 
 std::string device_text(const DeviceLimits& device) {

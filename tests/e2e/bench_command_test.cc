@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <boost/json.hpp>
+#include <filesystem>
 #include <fstream>
 
 #include "tests/e2e/waybill_run.h"
@@ -71,6 +72,41 @@ TEST_F(BenchRun, OneByOneOrTogetherEverythingIsConfirmed) {
   }
 }
 
+TEST_F(BenchRun, RowsOfAnOutboxReachTheLogOnceEachAndNothingStays) {
+  std::string directory = (directory_.path() / "app").string();
+  std::filesystem::create_directory(directory);
+  for (const char* rate : {"0", "400"}) {
+    Words load{"outbox", "--threads", "2", "--rows", "3", "--duration", "300ms"};
+    load.insert(load.end(), {"--warm-up", "0ms", "--size", "40", "--keys", "10", "--synchronous"});
+    load.insert(load.end(), {"normal", "--database", directory});
+    load.insert(load.end(), {"--result", directory + "/result.json"});
+    if (std::string_view(rate) != "0") load.insert(load.end(), {"--rate", rate});
+    json::value result = json_of(words({"bench"}, load));
+    EXPECT_GT(number(result, "outbox", "committed"), 0);
+    EXPECT_EQ(number(result, "outbox", "committed") % 3, 0) << "whole transactions";
+    EXPECT_EQ(number(result, "checked", "confirmed"), number(result, "outbox", "committed"));
+    EXPECT_EQ(number(result, "outbox", "left"), 0);
+    EXPECT_GT(result.at("outbox").at("latency").at("p50_us").to_number<double>(), 0);
+    EXPECT_EQ(result.at("parameters").at("scenario"), "outbox");
+    EXPECT_EQ(topics(), 1u);
+  }
+  auto files = std::filesystem::directory_iterator(directory);
+  EXPECT_EQ(std::distance(begin(files), end(files)), 1) << "the result alone";
+  Finished nowhere = waybill({"bench", "outbox", "--database", directory + "/none"});
+  EXPECT_EQ(nowhere.exit_code, 2) << nowhere;
+}
+
+TEST_F(BenchRun, CompressedBatchesOfTextAreConsumedWhole) {
+  for (const char* codec : {"gzip", "zstd"}) {
+    json::value result = bench({"consume", "--messages", "300"},
+                               {"--compression", codec, "--values", "text", "--keys", "5",
+                                "--ordering", "key", "--failing", "10"});
+    EXPECT_EQ(number(result, "checked", "confirmed"), 300) << codec;
+    EXPECT_EQ(number(result, "checked", "ended"), 300) << codec;
+    EXPECT_EQ(result.at("parameters").at("compression"), codec);
+  }
+}
+
 TEST_F(BenchRun, SaysWhatTheDeviceCanAndWhatTheBrokerTook) {
   std::string directory = directory_.path().string();
   std::string pid = std::to_string(::getpid());  // any process has CPU time
@@ -98,6 +134,8 @@ TEST_F(BenchRun, MistakesAreSaidBeforeAnythingIsDone) {
   EXPECT_NE(none.err.find("--keys"), std::string::npos) << none;
   Finished much = waybill({"bench", "e2e", "--failing", "60", "--dying", "60"});
   EXPECT_EQ(much.exit_code, 2) << much;
+  Finished nowhere = waybill({"bench", "publish", "--result", "/none/result.json"});
+  EXPECT_EQ(nowhere.exit_code, 2) << nowhere;
   Finished foreign = waybill({"bench", "compare", "/dev/null", "/dev/null"});
   EXPECT_EQ(foreign.exit_code, 2) << foreign;
   EXPECT_NE(foreign.err.find("no result"), std::string::npos) << foreign;
