@@ -64,13 +64,15 @@ std::string stream_directory_name(StreamId stream);
 std::optional<StreamId> parse_stream_directory(std::string_view name);
 
 /// What some of the records in a block or segment have, so that whoever needs it looks, and only
-/// then.
+/// then; and whether records were taken out that have a later one of their key, in this segment or
+/// before (S23).
 enum class SegmentFacts : std::uint16_t {
   kNone = 0,
   kKeys = 1,
   kNotBefore = 2,
   kExpiry = 4,
   kAll = 7,
+  kCompacted = 8,  ///< of the segment as a whole
 };
 constexpr SegmentFacts operator|(SegmentFacts a, SegmentFacts b) {
   return static_cast<SegmentFacts>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
@@ -109,6 +111,14 @@ struct SegmentFooter {
   WallTime max_timestamp;
   std::uint64_t record_count = 0;
   std::vector<SegmentIndexEntry> index;  ///< the first is the first block
+
+  [[nodiscard]] bool has(SegmentFacts fact) const {
+    return (static_cast<unsigned>(facts) & static_cast<unsigned>(fact)) != 0;
+  }
+  /// Some of its offsets have no record any more (S23).
+  [[nodiscard]] bool has_gaps() const {
+    return record_count < static_cast<std::uint64_t>(end - base);
+  }
   friend bool operator==(const SegmentFooter&, const SegmentFooter&) = default;
 };
 

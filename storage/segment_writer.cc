@@ -66,7 +66,7 @@ void SegmentWriter::append(const SegmentBatch& batch) {
   WB_ASSERT(batch.base >= end_ && batch.end > batch.base, "batches follow each other");
   WB_ASSERT(batch.bytes.size() <= limits::kMaxBatch, "a batch fits a block");
   if (block_ && buffer_used_ - block_at_ + batch.bytes.size() > kSegmentBlock) close_block();
-  if (!block_) open_block(batch);
+  if (!block_) open_block(batch.max_timestamp);
   reserve(buffer_used_ + batch.bytes.size());
   std::memcpy(buffer_.data() + buffer_used_, batch.bytes.data(), batch.bytes.size());
   buffer_used_ += batch.bytes.size();
@@ -78,13 +78,21 @@ void SegmentWriter::append(const SegmentBatch& batch) {
   end_ = batch.end;
 }
 
+void SegmentWriter::pass(Offset end, SegmentFacts facts) {
+  WB_ASSERT(!sealing_ && end >= end_, "offsets rise");
+  if (end == end_) return;
+  if (!block_) open_block(kNever);
+  block_->facts = block_->facts | facts;
+  end_ = end;
+}
+
 /// A block begins where the one before ended, so that no offset lies between two blocks.
-void SegmentWriter::open_block(const SegmentBatch& batch) {
+void SegmentWriter::open_block(WallTime max_timestamp) {
   block_at_ = buffer_used_;
   block_ = SegmentBlock{};
   block_->stream = id_.stream;
   block_->base = end_;
-  block_->max_timestamp = batch.max_timestamp;
+  block_->max_timestamp = max_timestamp;
   reserve(buffer_used_ + kBlockHeaderSize);
   buffer_used_ += kBlockHeaderSize;
 }

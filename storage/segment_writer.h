@@ -43,7 +43,8 @@ struct SegmentBatch {
 
 class SegmentWriter {
  public:
-  /// Makes `directory` if it is missing, and a file in it that must not exist yet.
+  /// Makes `directory` if it is missing, and a file in it that must not exist yet. With
+  /// `directory_durable` the directory is there, durably: that saves a sync for each part of it.
   static Result<std::unique_ptr<SegmentWriter>> create(Disk& disk, const std::string& directory,
                                                        const SegmentId& id,
                                                        bool directory_durable = false);
@@ -53,6 +54,10 @@ class SegmentWriter {
   /// Requires batch.base >= end() (the offsets between belong to nobody any more) and that seal()
   /// was not called.
   void append(const SegmentBatch& batch);
+  /// The offsets up to there have no record any more (S23): the last block reaches that far. The
+  /// same of nothing but that, if nothing was appended. `facts` are that block's too. Requires
+  /// end >= end() and no seal().
+  void pass(Offset end, SegmentFacts facts);
   /// Bytes appended and not flushed, headers and padding included.
   [[nodiscard]] std::size_t buffered() const { return buffer_used_; }
   void flush();
@@ -67,6 +72,8 @@ class SegmentWriter {
   [[nodiscard]] const std::string& path() const { return path_; }
   /// One after the last record appended; before the first, the segment's base.
   [[nodiscard]] Offset end() const { return end_; }
+  /// Bytes of what was flushed, written or not.
+  [[nodiscard]] std::uint64_t position() const { return added_.position; }
   [[nodiscard]] Offset durable_end() const { return durable_.end; }
   [[nodiscard]] std::uint64_t durable_position() const { return durable_.position; }
   [[nodiscard]] bool sealed() const { return durable_.sealed; }
@@ -97,7 +104,7 @@ class SegmentWriter {
   using WritePointer = std::list<Write>::iterator;
 
   SegmentWriter(Disk& disk, std::string directory, const SegmentId& id, OpenFilePointer file);
-  void open_block(const SegmentBatch& batch);
+  void open_block(WallTime max_timestamp);
   void close_block();
   void reserve(std::size_t size);
   void grow(std::size_t size);

@@ -77,7 +77,8 @@ Stretch Stream::at(Offset offset) const {
                     .end = batch.base + batch.count,
                     .size = batch.size,
                     .max_timestamp = batch.max_timestamp,
-                    .timed = batch.timed};
+                    .timed = batch.timed,
+                    .records = batch.count};
     if (batch.frame) {
       stretch.batch = batch.frame->bytes().subspan(batch.frame_offset, batch.size);
       stretch.frame = &batch.frame;
@@ -89,13 +90,19 @@ Stretch Stream::at(Offset offset) const {
   auto next = std::ranges::upper_bound(index, offset, {}, &SegmentIndexEntry::base);
   const SegmentIndexEntry& entry = *std::prev(next);
   const bool last = next == index.end();
-  const auto times = static_cast<unsigned>(SegmentFacts::kNotBefore | SegmentFacts::kExpiry);
+  const Offset end = last ? segment.contents.end : next->base;
+  // As many as if the records that are left stood at even distances.
+  const double part = static_cast<double>(end - entry.base) /
+                      static_cast<double>(segment.contents.end - segment.id.base);
+  const double records = part * static_cast<double>(segment.contents.record_count);
   return {.base = entry.base,
-          .end = last ? segment.contents.end : next->base,
+          .end = end,
           .size = (last ? segment.size : next->position) - entry.position,
           .max_timestamp = last ? segment.contents.max_timestamp : next->max_before,
-          .timed = (static_cast<unsigned>(segment.contents.facts) & times) != 0,
-          .together = true};
+          .timed = segment.contents.has(SegmentFacts::kNotBefore | SegmentFacts::kExpiry),
+          .together = true,
+          .gaps = segment.contents.has_gaps(),
+          .records = std::max(std::int64_t{1}, static_cast<std::int64_t>(records))};
 }
 
 Offset Stream::find_time(WallTime time) const {
@@ -187,6 +194,28 @@ void Stream::trim(Offset start) {
   drop_flushed();
 }
 
+bool Stream::holds_other(const SegmentId& id) const {
+  return std::ranges::any_of(segments_, [&](const StreamSegment& segment) {
+    return segment.id != id && segment.id.base <= id.base && id.base < segment.contents.end;
+  });
+}
+
+std::vector<StreamSegment> Stream::replace(std::vector<StreamSegment> with) {
+  auto first = std::ranges::find(segments_, with.front().id.base,
+                                 [](const StreamSegment& segment) { return segment.id.base; });
+  auto last = std::ranges::find(segments_, with.back().contents.end,
+                                [](const StreamSegment& segment) { return segment.contents.end; });
+  if (first == segments_.end() || last == segments_.end() || last < first) return {};
+  WB_ASSERT(batches_.empty() || batches_.front().base >= with.back().contents.end,
+            "what is rewritten is not in memory");
+  std::vector<StreamSegment> replaced(first, last + 1);
+  for (const StreamSegment& segment : replaced) bytes_ -= segment.payload;
+  const auto at = segments_.erase(first, last + 1);
+  for (const StreamSegment& segment : with) bytes_ += segment.payload;
+  segments_.insert(at, std::make_move_iterator(with.begin()), std::make_move_iterator(with.end()));
+  return replaced;
+}
+
 void Stream::restore(Offset start, std::deque<StreamSegment> segments) {
   WB_ASSERT(batches_.empty() && segments_.empty(), "only a new stream is restored");
   start_ = start;
@@ -223,6 +252,20 @@ void TailCache::forget(const Stream& stream) {
     bytes_ -= stream.batches_[cached.number - stream.dropped_].size;
     return true;
   });
+}
+
+void TailCache::forget(Stream& stream, Offset before) {
+  std::erase_if(oldest_first_, [&](const Cached& cached) {
+    if (cached.stream != &stream) return false;
+    const StoredBatch& batch = stream.batches_[cached.number - stream.dropped_];
+    if (batch.base >= before) return false;
+    bytes_ -= batch.size;
+    return true;
+  });
+  while (!stream.batches_.empty() && stream.batches_.front().base < before) {
+    stream.batches_.pop_front();
+    ++stream.dropped_;
+  }
 }
 
 // --- reading ---

@@ -64,19 +64,21 @@ struct StreamSegment {
 /// segment (at least 64 KiB of them, if there are so many).
 struct Stretch {
   Offset base;
-  Offset end;              ///< one after the last record
-  std::uint64_t size = 0;  ///< bytes of its batches; in a segment, at most that
-  WallTime max_timestamp;  ///< over its records; in a segment, over those before them too
-  bool timed = false;      ///< a record may have a not-before or an expiry time
-  bool together = false;   ///< some batches in a segment, of which those that are wanted are sent
-  Bytes batch = {};        ///< if it is in memory; until the shard's turn ends
+  Offset end;                ///< one after the last record
+  std::uint64_t size = 0;    ///< bytes of its batches; in a segment, at most that
+  WallTime max_timestamp;    ///< over its records; in a segment, over those before them too
+  bool timed = false;        ///< a record may have a not-before or an expiry time
+  bool together = false;     ///< some batches in a segment, of which those that are wanted are sent
+  bool gaps = false;         ///< some of its offsets may have no record any more (S23)
+  std::int64_t records = 1;  ///< about how many there are
+  Bytes batch = {};          ///< if it is in memory; until the shard's turn ends
   const std::shared_ptr<const JournalFrame>* frame = nullptr;  ///< of that batch; as long
 
   /// The batch, to be kept. Requires !batch.empty().
   [[nodiscard]] SharedBytes in_memory() const { return {*frame, batch}; }
   /// What is sent for `count` of its records, about, after some of `before` were reckoned with.
   [[nodiscard]] std::int64_t cost(std::int64_t count, std::optional<Offset> before) const {
-    if (together) return static_cast<std::int64_t>(size) * count / (end - base) + 1;
+    if (together) return static_cast<std::int64_t>(size) * count / records + 1;
     return before == base ? 0 : static_cast<std::int64_t>(size);
   }
   [[nodiscard]] Offset last() const { return end - 1; }
@@ -128,6 +130,13 @@ class Stream {
   /// The stream begins later: requires start() <= start <= end(), where a batch begins. Segments of
   /// which nothing is left are no part of it any more.
   void trim(Offset start);
+  /// The segments that hold [with.front().id.base, with.back().contents.end) exactly are replaced
+  /// by these, which hold the same offsets: rewritten ones (S23). Nothing of it may be in memory
+  /// any more (TailCache::forget). Returns those that were replaced; none, and nothing happens, if
+  /// the stream has no such segments.
+  std::vector<StreamSegment> replace(std::vector<StreamSegment> with);
+  /// Whether a segment of the stream, another one, has the offset where that one begins.
+  [[nodiscard]] bool holds_other(const SegmentId& segment) const;
   /// Puts back what a checkpoint says; the rest is appended again. Requires that it is new.
   void restore(Offset start, std::deque<StreamSegment> segments);
   /// Where the indexes are that restore() was given without. Outlives the stream.
@@ -170,6 +179,8 @@ class TailCache {
   /// Evicts down to the budget; never what is not durable yet, since its place is not final.
   void trim(EntrySeq durable);
   void forget(const Stream& stream);
+  /// Lets go of the stream's batches before that offset. Requires that they are in segments.
+  void forget(Stream& stream, Offset before);
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
 
  private:

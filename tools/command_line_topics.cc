@@ -32,6 +32,17 @@ void add_policy_options(CLI::App* app, TopicChanges& policy) {
                   "with it; 0: never")
       ->transform(CLI::AsSizeValue(false))
       ->type_name("SIZE");
+  add_choice<std::optional<Cleanup>, Cleanup>(
+      app, "--cleanup", policy.cleanup,
+      {{"delete", Cleanup::kDelete},
+       {"compact", Cleanup::kCompact},
+       {"compact,delete", Cleanup::kCompactAndDelete}},
+      "What goes once every group is done with it: what is older than the retention, or (compact) "
+      "what has a later message of its key, whatever its age, or both; delete");
+  add_parsed(app, "--tombstone-delay", policy.tombstone_delay, parse_duration,
+             "With compact: how long a message without a value is kept, which says that its key is "
+             "no more; 1d",
+             "DURATION");
 }
 
 }  // namespace

@@ -30,6 +30,8 @@ struct TopicChanges {
   std::optional<std::chrono::milliseconds> retention;
   std::optional<std::chrono::milliseconds> drop_after;
   std::optional<std::uint64_t> drop_above;
+  std::optional<Cleanup> cleanup;
+  std::optional<std::chrono::milliseconds> tombstone_delay;
   friend bool operator==(const TopicChanges&, const TopicChanges&) = default;
 };
 struct TopicCreate {

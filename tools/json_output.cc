@@ -166,7 +166,9 @@ json::object lane_object(const LaneStatus& lane) {
 json::object policy_object(const TopicPolicy& policy) {
   return {{"retention_ms", policy.retention.count()},
           {"drop_after_ms", policy.drop_after.count()},
-          {"drop_above", policy.drop_above}};
+          {"drop_above", policy.drop_above},
+          {"cleanup", name(policy.cleanup)},
+          {"tombstone_delay_ms", policy.tombstone_delay.count()}};
 }
 
 }  // namespace

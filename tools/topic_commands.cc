@@ -14,6 +14,8 @@ TopicPolicy changed(TopicPolicy policy, const TopicChanges& changes) {
   policy.retention = changes.retention.value_or(policy.retention);
   policy.drop_after = changes.drop_after.value_or(policy.drop_after);
   policy.drop_above = changes.drop_above.value_or(policy.drop_above);
+  policy.cleanup = changes.cleanup.value_or(policy.cleanup);
+  policy.tombstone_delay = changes.tombstone_delay.value_or(policy.tombstone_delay);
   return policy;
 }
 
@@ -29,10 +31,17 @@ std::string limit_text(std::uint64_t bytes) {
 }
 
 /// "kept for 7d and until every group is done; dropped after 30d; dropped above 10GiB in a
-/// partition"
+/// partition"; "the latest of each key is kept, tombstones for 1d"
 std::string policy_text(const TopicPolicy& policy) {
-  std::string text =
-      fmt::format("kept for {} and until every group is done", duration_text(policy.retention));
+  std::string text;
+  if (policy.compacts()) {
+    text = fmt::format("the latest of each key is kept, tombstones for {}",
+                       duration_text(policy.tombstone_delay));
+  }
+  if (policy.cleanup != Cleanup::kCompact) {
+    text += fmt::format("{}kept for {} and until every group is done", text.empty() ? "" : "; ",
+                        duration_text(policy.retention));
+  }
   if (policy.drop_after.count() > 0) {
     text += fmt::format("; dropped after {}", duration_text(policy.drop_after));
   }

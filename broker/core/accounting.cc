@@ -31,6 +31,7 @@ Accounting DeliveryEngine::accounting(const GroupPartition& partition) const {
   a.expired = delivery.expired_count();
   a.skipped = delivery.skipped_count();
   a.removed = delivery.removed_count();
+  a.compacted = delivery.compacted_count();
   a.dead = mutant("uncounted_dead") ? 0 : partition.dead_letters.dead_count();
   a.discarded = partition.dead_letters.discarded_count();
   return a;
@@ -66,6 +67,7 @@ Accounting DeliveryEngine::count(const GroupPartition& partition) const {
   a.expired = delivery.expired_count();
   a.skipped = delivery.skipped_count();
   a.removed = delivery.removed_count();
+  a.compacted = delivery.compacted_count();
   a.done = static_cast<std::uint64_t>(a.end - a.start) - a.sum();
   return a;
 }

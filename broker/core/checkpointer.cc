@@ -84,6 +84,7 @@ Result<JournalBase> Checkpointer::load(Shard& shard, RecoveryReport* report,
 bool Checkpointer::due() const {
   const Journal& journal = log_.journal();
   if (retry_at_ && log_.clock().monotonic() < *retry_at_) return false;
+  if (journal.durable().value > 0 && log_.wants_checkpoint(size_ * kIntervalPerSize)) return true;
   const std::uint64_t files = journal.current_file() - std::min(begun_in_, journal.current_file());
   return files >= log_.options().checkpoint_files && journal.durable().value > 0 &&
          files * log_.options().journal_file_size >= size_ * kIntervalPerSize;
@@ -137,6 +138,7 @@ void Checkpointer::begin_save() {
   writer_ = std::move(*writer);
   writer_->on_progress([this] { log_.touch(); });
   walk_.emplace(shard_);
+  replaced_ = log_.replaced();
   structure_ = log_.structure();
   replay_from_ = EntrySeq{log_.journal().staged().value + 1};
   state_ = State::kSaving;
@@ -217,6 +219,7 @@ void Checkpointer::release() {
   writer_.reset();
   state_ = State::kIdle;
   log_.journal().release_before(journal_file_);
+  log_.remove_replaced(replaced_);
 }
 
 void Checkpointer::fail(const Error& error) {

@@ -70,6 +70,7 @@ class Checkpointer {
   std::vector<StreamId> unflushed_;  ///< streams that may have something up to flush_to_
   std::unique_ptr<CheckpointWriter> writer_;
   std::optional<Snapshot::Walk> walk_;
+  std::uint64_t replaced_ = 0;   ///< files that it does not name any more, by ShardLog::replaced()
   std::uint64_t structure_ = 0;  ///< the log's, when the walk began
   int restarts_ = 0;             ///< of this checkpoint
   EntrySeq replay_from_;

@@ -85,6 +85,7 @@ void ClientSession::handle(MetadataRequest request, Done<MetadataReply> done) {
   MetadataReply reply;
   std::shared_ptr<const Catalog> catalog = gateway_.home_.catalog();
   reply.catalog.version = catalog->version;
+  const bool all = request.topics.empty();
   for (const TopicInfo& topic : catalog->topics) {
     if (request.topics.empty() ||
         std::ranges::find(request.topics, topic.name) != request.topics.end()) {
@@ -92,7 +93,7 @@ void ClientSession::handle(MetadataRequest request, Done<MetadataReply> done) {
     }
   }
   for (const GroupInfo& group : catalog->groups) {
-    if (reply.catalog.topic(group.topic) != nullptr) reply.catalog.groups.push_back(group);
+    if (all || reply.catalog.topic(group.topic) != nullptr) reply.catalog.groups.push_back(group);
   }
   answer<MetadataReply>(std::move(done), std::move(reply));
 }
@@ -186,6 +187,7 @@ void ClientSession::handle(PublishRequest request, Done<PublishReply> done) {
                                                              std::to_string(part.topic.value) +
                                                              "; ask for the metadata again");
     } else if (const PartitionPlace* place = place_of(topic, part.partition)) {
+      part.keys_required = topic->policy.compacts();
       parts[place->shard].emplace_back(i, std::move(part));
     }
   }

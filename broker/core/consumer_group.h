@@ -93,7 +93,8 @@ struct GroupPartition {
   }
   /// The scan goes on when messages have ended (D9).
   [[nodiscard]] bool index_full() const {
-    return scheduler.full() || expiries.size() >= scheduler.limit();
+    return scheduler.full() || expiries.size() >= scheduler.limit() ||
+           scheduler.open().run_count() >= scheduler.limit();
   }
   /// Waiting behind a dead letter (D12).
   [[nodiscard]] std::uint64_t held_count() const;

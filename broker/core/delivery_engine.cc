@@ -73,6 +73,7 @@ Result<void> DeliveryEngine::apply(GroupPartition& partition, const DeliveryOp& 
   if (const auto* expired = std::get_if<ExpiredOp>(&op)) return delivery.apply(*expired);
   if (const auto* reset = std::get_if<ResetOp>(&op)) return apply(partition, *reset);
   if (const auto* removed = std::get_if<RemovedOp>(&op)) return delivery.apply(*removed);
+  if (const auto* compacted = std::get_if<CompactedOp>(&op)) return delivery.apply(*compacted);
   Result<std::vector<std::uint64_t>> redriven = delivery.apply(std::get<AckOp>(op));
   if (!redriven) return redriven.error();
   for (std::uint64_t number : *redriven) {

@@ -92,6 +92,8 @@ class DeliveryEngine {
 
   // --- retention ---
 
+  /// What is before it every group here is done with; the log's end if all are with all of it.
+  [[nodiscard]] Offset floor(const Stream& log) const;
   /// What is before it no group here needs from the log; the log's end if nobody needs anything.
   [[nodiscard]] Offset needed(const Stream& log) const;
   /// The log begins at `to` now, where a segment begins: stages and applies that for the log and
@@ -187,10 +189,12 @@ class DeliveryEngine {
   void forget_removed(GroupPartition& partition, Offset to);
   void rebuild(GroupPartition& partition);
   void add_trimmed(GroupPartition& partition);
+  void add_redriven(GroupPartition& partition, OffsetRange range);
   void look(ConsumerGroup& group, GroupPartition& partition);
   void scan(GroupPartition& partition);
   bool scan_batch(GroupPartition& partition, Bytes batch);
   void read_for_scan(GroupPartition& partition, const Stretch& stretch);
+  void pass_gap(GroupPartition& partition, OffsetRange gap);
   void set_alarm(GroupPartition& partition);
   void available(GroupPartition& partition, Offset offset);
   void ended(GroupPartition& partition, OffsetRange range);

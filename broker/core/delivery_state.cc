@@ -267,6 +267,15 @@ Result<void> DeliveryState::apply(const RemovedOp& op) {
   return {};
 }
 
+Result<void> DeliveryState::apply(const CompactedOp& op) {
+  if (op.range.count() < 1 || op.range.first < start_ || !is_undelivered(op.range)) {
+    return misfit("compacted messages");
+  }
+  take_undelivered(op.range);
+  compacted_count_ += static_cast<std::uint64_t>(op.range.count());
+  return {};
+}
+
 Result<void> DeliveryState::apply(const DiedOp& op) {
   if (op.token == LeaseToken{}) {
     auto found = tracked_.find(op.offset);
@@ -316,6 +325,7 @@ Result<void> DeliveryState::apply(const ResetOp& op, const std::vector<Offset>& 
   start_ = start;
   skipped_count_ = skipped;
   removed_count_ = 0;
+  compacted_count_ = 0;
   expired_count_ = 0;
   done_count_ = passed.count() <= 0 ? 0
                                     : static_cast<std::uint64_t>(passed.count()) - skipped -

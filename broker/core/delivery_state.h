@@ -81,6 +81,8 @@ class DeliveryState {
   [[nodiscard]] std::uint64_t skipped_count() const { return skipped_count_; }
   /// Taken away by retention before they were done.
   [[nodiscard]] std::uint64_t removed_count() const { return removed_count_; }
+  /// Taken out by compaction before they were delivered.
+  [[nodiscard]] std::uint64_t compacted_count() const { return compacted_count_; }
   /// What was not done before this offset was removed.
   [[nodiscard]] Offset removed_to() const { return removed_to_; }
   /// Charged failures since the group began here.
@@ -111,6 +113,7 @@ class DeliveryState {
   Result<void> apply(const ReleaseOp& op);
   Result<void> apply(const ExpiredOp& op);
   Result<void> apply(const RemovedOp& op);
+  Result<void> apply(const CompactedOp& op);
   /// The message leaves this state for the dead letters.
   Result<void> apply(const DiedOp& op);
   /// The message comes back from the dead letters.
@@ -143,6 +146,7 @@ class DeliveryState {
   std::uint64_t expired_count_ = 0;
   std::uint64_t skipped_count_ = 0;
   std::uint64_t removed_count_ = 0;
+  std::uint64_t compacted_count_ = 0;
   Offset removed_to_;
   std::uint64_t failure_count_ = 0;
   std::uint64_t redelivery_count_ = 0;

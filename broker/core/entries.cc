@@ -25,6 +25,8 @@ void put(ByteWriter& out, const TopicInfo& topic) {
   out.write<std::int64_t>(topic.policy.retention.count());
   out.write<std::int64_t>(topic.policy.drop_after.count());
   out.write(topic.policy.drop_above);
+  out.write(topic.policy.cleanup);
+  out.write<std::int64_t>(topic.policy.tombstone_delay.count());
 }
 TopicInfo get_topic(ByteReader& in) {
   TopicInfo topic;
@@ -41,6 +43,8 @@ TopicInfo get_topic(ByteReader& in) {
   topic.policy.retention = get_milliseconds(in);
   topic.policy.drop_after = get_milliseconds(in);
   topic.policy.drop_above = in.read<std::uint64_t>();
+  topic.policy.cleanup = get_enum(in, Cleanup::kDelete, Cleanup::kCompactAndDelete);
+  topic.policy.tombstone_delay = get_milliseconds(in);
   return topic;
 }
 
@@ -189,6 +193,7 @@ struct PutOp {
     put(out, op.at);
   }
   void operator()(const RemovedOp& op) const { out.write(op.to.value); }
+  void operator()(const CompactedOp& op) const { put(out, op.range); }
   void operator()(const DiedOp& op) const {
     put(out, op.token);
     out.write(op.offset.value);
@@ -283,6 +288,8 @@ DeliveryOp get_delivery_op(ByteReader& in, bool& known) {
     }
     case 7:
       return RemovedOp{{in.read<std::int64_t>()}};
+    case 8:
+      return CompactedOp{get_range(in)};
     default:
       known = false;
       return AckOp{};

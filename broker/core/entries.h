@@ -80,7 +80,12 @@ struct ResetOp {
 struct RemovedOp {
   Offset to;
 };
-using DeliveryOp = std::variant<LeaseOp, AckOp, WaitOp, ReleaseOp, ExpiredOp, ResetOp, RemovedOp>;
+/// Never delivered messages that are in the log no more: each had a later record of its key (S23).
+struct CompactedOp {
+  OffsetRange range;
+};
+using DeliveryOp =
+    std::variant<LeaseOp, AckOp, WaitOp, ReleaseOp, ExpiredOp, ResetOp, RemovedOp, CompactedOp>;
 
 struct DeliveryEntry {
   GroupId group;

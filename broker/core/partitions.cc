@@ -107,6 +107,13 @@ void Partitions::publish(PublishPart part, Done<PublishResult> done) {
     });
     return;
   }
+  if (part.keys_required && !facts->all_keys) {
+    return log_.when_durable([done = std::move(done)](bool) mutable {
+      done(RequestError(Errc::kInvalidBatch,
+                        "a record has no key, and the topic keeps the latest record of each key: "
+                        "give every message a key, or change the topic's cleanup to delete"));
+    });
+  }
   if (Admission admission = log_.admit(part.batch.size() + 256, false);
       admission != Admission::kAdmitted) {
     log_.when_durable(
@@ -320,26 +327,32 @@ void Partitions::answer(Partition& partition, const ReadRequest& request, Offset
     bytes += stretch.size;
     end = stretch.end;
   }
-  log_.read(
-      log, from, end,
-      [this, reply = std::move(reply), max_bytes = request.max_bytes, request, from, first_only,
-       id = log.id(), done = std::move(done)](Result<std::vector<SharedBytes>> batches) mutable {
-        if (!batches) {
-          // What is sound in front of the damage is served.
-          RequestError error = log_.explain(batches.error());
-          Partition* again = first_only ? nullptr : find(id);
-          if (again == nullptr || from < again->log->start()) return done(std::move(error));
-          return answer(*again, request, from, std::move(done), true);
-        }
-        // A stretch of a segment may hold more than was asked for.
-        std::size_t bytes = 0;
-        for (SharedBytes& batch : *batches) {
-          if (bytes > 0 && bytes + batch.size() > max_bytes) break;
-          bytes += batch.size();
-          reply.batches.push_back(std::move(batch));
-        }
-        done(std::move(reply));
-      });
+  log_.read(log, from, end,
+            [this, reply = std::move(reply), max_bytes = request.max_bytes, request, from, end,
+             first_only, id = log.id(),
+             done = std::move(done)](Result<std::vector<SharedBytes>> batches) mutable {
+              if (!batches) {
+                // What is sound in front of the damage is served.
+                RequestError error = log_.explain(batches.error());
+                Partition* again = first_only ? nullptr : find(id);
+                if (again == nullptr || from < again->log->start()) return done(std::move(error));
+                return answer(*again, request, from, std::move(done), true);
+              }
+              // All of it was compacted (S23): what is behind is read instead, or waited for.
+              if (batches->empty() && from < end) {
+                ReadRequest behind = request;
+                behind.from = end;
+                return read(std::move(behind), std::move(done));
+              }
+              // A stretch of a segment may hold more than was asked for.
+              std::size_t bytes = 0;
+              for (SharedBytes& batch : *batches) {
+                if (bytes > 0 && bytes + batch.size() > max_bytes) break;
+                bytes += batch.size();
+                reply.batches.push_back(std::move(batch));
+              }
+              done(std::move(reply));
+            });
 }
 
 Partitions::WaitingRead Partitions::take_waiting(WaitingKey key) {

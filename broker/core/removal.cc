@@ -19,6 +19,16 @@ Offset DeliveryEngine::needed(const Stream& log) const {
   return needed;
 }
 
+Offset DeliveryEngine::floor(const Stream& log) const {
+  Offset floor = log.end();
+  auto found = by_stream_.find(log.id());
+  if (found == by_stream_.end()) return floor;
+  for (const GroupPartition* partition : found->second) {
+    floor = std::min(floor, partition->delivery.floor());
+  }
+  return floor;
+}
+
 std::uint64_t DeliveryEngine::trim(Stream& log, Offset to) {
   std::uint64_t removed = 0;
   auto found = by_stream_.find(log.id());

@@ -13,13 +13,19 @@ constexpr int kSegmentsPerLimit = 8;
 /// Shorter ones are not worth their files.
 constexpr std::chrono::milliseconds kShortestSegment{1000};
 constexpr std::chrono::milliseconds kLongestSegment = std::chrono::hours(12);
+/// So that topics compact into which little is published; compaction joins what is small.
+constexpr std::chrono::milliseconds kCompactedAge = std::chrono::minutes(10);
 /// Journal room without which nothing is decided: an entry for each group, about.
 constexpr std::size_t kRoom = 16 * 1024;
 
 std::chrono::milliseconds segment_age(const TopicPolicy& policy) {
+  // Only what is in an ended segment can be compacted.
+  if (policy.cleanup == Cleanup::kCompact && policy.drop_after.count() == 0) return kCompactedAge;
   std::chrono::milliseconds limit = policy.retention;
+  if (policy.cleanup == Cleanup::kCompact) limit = policy.drop_after;
   if (policy.drop_after.count() > 0) limit = std::min(limit, policy.drop_after);
-  return std::clamp(limit / kSegmentsPerLimit, kShortestSegment, kLongestSegment);
+  return std::clamp(limit / kSegmentsPerLimit, kShortestSegment,
+                    policy.compacts() ? kCompactedAge : kLongestSegment);
 }
 
 }  // namespace
@@ -55,7 +61,8 @@ void Retention::look(Partition& partition, const TopicPolicy& policy) {
   for (const StreamSegment& segment : log.segments()) {
     if (log_.flusher().grows(segment.id)) break;
     const std::chrono::milliseconds age(now.milliseconds - segment.stored.milliseconds);
-    const bool done = age >= policy.retention && segment.contents.end <= needed;
+    const bool done = policy.cleanup != Cleanup::kCompact && age >= policy.retention &&
+                      segment.contents.end <= needed;
     const bool late = policy.drop_after.count() > 0 && age >= policy.drop_after;
     // What is left is still that much: a segment may be larger than the limit.
     const bool much = policy.drop_above > 0 && bytes - segment.payload >= policy.drop_above;
@@ -63,9 +70,11 @@ void Retention::look(Partition& partition, const TopicPolicy& policy) {
     bytes -= segment.payload;
     to = segment.contents.end;
   }
-  if (to == log.start() || log_.admit(kRoom, true) != Admission::kAdmitted) return;
-  const std::uint64_t removed = delivery_.trim(log, to);
-  if (removed > 0 && removed_) removed_(partition, removed);
+  if (to > log.start() && log_.admit(kRoom, true) == Admission::kAdmitted) {
+    const std::uint64_t removed = delivery_.trim(log, to);
+    if (removed > 0 && removed_) removed_(partition, removed);
+  }
+  compactor_.consider(log, policy);
 }
 
 /// Ends the partition's segment when it is old or large enough, and has flushed what is in none.

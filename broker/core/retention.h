@@ -7,6 +7,9 @@
 // part. Only whole segments go, so a segment ends when it spans an eighth of the shortest limit:
 // then what is in it is of about one age, also where hardly anything is published.
 //
+// It also shows the partitions to the Compactor (S23). Of topics that are only compacted, nothing
+// goes for its age.
+//
 // What it decides becomes an entry with the offset in it (DeliveryEngine::trim), so the fold looks
 // at no clock. Of this run only; belongs to the shard's thread.
 #pragma once
@@ -15,6 +18,7 @@
 #include <optional>
 #include <utility>
 
+#include "broker/core/compactor.h"
 #include "broker/core/delivery_engine.h"
 #include "broker/core/partitions.h"
 
@@ -25,8 +29,8 @@ class Retention {
   /// Called with what was removed before a group was done with it: an alarm.
   using Removed = std::move_only_function<void(const Partition& partition, std::uint64_t messages)>;
 
-  Retention(ShardLog& log, Partitions& partitions, DeliveryEngine& delivery)
-      : log_(log), partitions_(partitions), delivery_(delivery) {}
+  Retention(ShardLog& log, Partitions& partitions, DeliveryEngine& delivery, Compactor& compactor)
+      : log_(log), partitions_(partitions), delivery_(delivery), compactor_(compactor) {}
 
   void on_removed(Removed callback) { removed_ = std::move(callback); }
   /// Looks at some partitions, if it is time; `catalog` has the policies of their topics.
@@ -41,6 +45,7 @@ class Retention {
   ShardLog& log_;
   Partitions& partitions_;
   DeliveryEngine& delivery_;
+  Compactor& compactor_;
   Removed removed_;
   std::optional<MonotonicTime> due_;
   /// The partition that was looked at last in this round.

@@ -77,9 +77,16 @@ void DeliveryEngine::rebuild(GroupPartition& partition) {
 
 /// Ordering `key`: redriven messages that the log has no more, so that the scan will not find them.
 void DeliveryEngine::add_trimmed(GroupPartition& partition) {
+  add_redriven(partition, {Offset{0}, partition.log.start() - 1});
+}
+
+/// Of these offsets the log has none.
+void DeliveryEngine::add_redriven(GroupPartition& partition, OffsetRange range) {
   KeyScheduler& scheduler = partition.scheduler;
-  for (const auto& [offset, message] : partition.delivery.tracked()) {
-    if (offset >= partition.log.start()) return;
+  const std::map<Offset, TrackedMessage>& tracked = partition.delivery.tracked();
+  for (auto it = tracked.lower_bound(range.first); it != tracked.end(); ++it) {
+    const auto& [offset, message] = *it;
+    if (offset > range.last) return;
     const KeyHash key = partition.dead_letters.find(message.dead_letter)->key;
     const bool out =
         message.leased || partition.delayed.contains(offset) || partition.dying.contains(offset);
@@ -124,7 +131,10 @@ void DeliveryEngine::scan(GroupPartition& partition) {
   while (scheduler.scanned() < log.end()) {
     if (partition.reading || partition.barrier || partition.index_full()) return;
     Stretch stretch = log.at(scheduler.scanned());
-    if (partition.ordering != Ordering::kKey && !stretch.timed) {
+    const bool gaps =
+        stretch.gaps &&
+        partition.delivery.undelivered_from(scheduler.scanned(), stretch.end).count() > 0;
+    if (partition.ordering != Ordering::kKey && !stretch.timed && !gaps) {
       Offset from = scheduler.scanned();
       for (;;) {
         OffsetRange run = partition.delivery.undelivered_from(from, stretch.end);
@@ -143,7 +153,7 @@ void DeliveryEngine::scan(GroupPartition& partition) {
 void DeliveryEngine::read_for_scan(GroupPartition& partition, const Stretch& stretch) {
   partition.reading = true;
   log_.read(partition.log, stretch.base, stretch.end,
-            [this, group_id = partition.group, stream = partition.log.id(),
+            [this, group_id = partition.group, stream = partition.log.id(), end = stretch.end,
              number = partition.scan_number](Result<std::vector<SharedBytes>> batches) {
               ConsumerGroup* group = find(group_id);
               GroupPartition* p = group == nullptr ? nullptr : group->find(stream);
@@ -152,6 +162,7 @@ void DeliveryEngine::read_for_scan(GroupPartition& partition, const Stretch& str
               for (std::size_t i = 0; whole && i < batches->size(); ++i) {
                 whole = scan_batch(*p, (*batches)[i].view());
               }
+              if (whole) pass_gap(*p, {p->scheduler.scanned(), end - 1});
               if (whole || p->barrier) {
                 p->reading = false;
                 return mark_dirty(*group);
@@ -160,6 +171,19 @@ void DeliveryEngine::read_for_scan(GroupPartition& partition, const Stretch& str
               p->unreadable = true;
               timers_.emplace(log_.clock().monotonic() + kUnreadableWait, Timer{p, {}, {}});
             });
+}
+
+/// The log has no record there any more (S23): what was never delivered never will be.
+void DeliveryEngine::pass_gap(GroupPartition& partition, OffsetRange gap) {
+  if (gap.count() <= 0) return;
+  for (Offset from = gap.first;;) {
+    const OffsetRange run = partition.delivery.undelivered_from(from, gap.last + 1);
+    if (run.count() <= 0) break;
+    record(partition, CompactedOp{run});
+    from = run.last + 1;
+  }
+  if (partition.ordering == Ordering::kKey) add_redriven(partition, gap);
+  partition.scheduler.scanned_to(gap.last + 1);
 }
 
 /// Sorts the records of the batch into the scheduler. False if the scan has to stop
@@ -171,9 +195,12 @@ bool DeliveryEngine::scan_batch(GroupPartition& partition, Bytes batch) {
   Result<BatchReader> reader = BatchReader::open(batch);
   if (!reader) return false;
   bool by_key = partition.ordering == Ordering::kKey;
+  Offset next = scheduler.scanned();
   Result<void> read = reader->for_each([&](const RecordView& record) {
     Offset offset = record.offset;
-    if (offset < scheduler.scanned()) return true;
+    if (offset < next) return true;
+    if (offset > next) pass_gap(partition, {next, offset - 1});
+    next = offset + 1;
     const TrackedMessage* tracked = delivery.find_tracked(offset);
     bool undelivered = tracked == nullptr && delivery.is_undelivered({offset, offset});
     bool redriven = tracked != nullptr && tracked->dead_letter != 0;
@@ -205,7 +232,8 @@ bool DeliveryEngine::scan_batch(GroupPartition& partition, Bytes batch) {
   });
   if (!read || partition.barrier) return false;
   partition.unreadable = false;
-  scheduler.scanned_to(std::max(scheduler.scanned(), reader->header().last_offset() + 1));
+  pass_gap(partition, {next, reader->header().last_offset()});
+  scheduler.scanned_to(std::max(next, reader->header().last_offset() + 1));
   return true;
 }
 

@@ -21,7 +21,8 @@ Shard::Shard(ShardEnvironment environment, ShardOptions options)
       partitions_(log_, metrics_),
       delivery_(log_, partitions_, metrics_),
       desk_(log_, delivery_, metrics_),
-      retention_(log_, partitions_, delivery_),
+      compactor_(log_, delivery_, metrics_),
+      retention_(log_, partitions_, delivery_, compactor_),
       owner_(log_),
       checkpointer_(*this, log_) {
   partitions_.on_appended([this](const Stream& stream) { delivery_.appended(stream); });
@@ -232,6 +233,7 @@ void Shard::turn() {
     retention_.turn(*shown_);
     delivery_.turn();
     log_.flush();
+    compactor_.turn();
     if (!delivery_.has_unstaged()) checkpointer_.turn();
   }
   log_.end_turn();
@@ -244,7 +246,7 @@ std::optional<MonotonicTime> Shard::deadline() const {
   std::optional<MonotonicTime> earliest;
   for (std::optional<MonotonicTime> at :
        {log_.deadline(), checkpointer_.deadline(), delivery_.deadline(), partitions_.deadline(),
-        owner_.deadline(), retention_.deadline()}) {
+        owner_.deadline(), retention_.deadline(), compactor_.deadline()}) {
     if (at && (!earliest || *at < *earliest)) earliest = at;
   }
   return earliest;

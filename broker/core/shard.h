@@ -14,6 +14,7 @@
 //   DeadLetterDesk  list, show, edit, redrive, discard
 //   CatalogOwner    topics and groups; shard 0 only
 //   Retention       what is kept no longer
+//   Compactor       only the latest record of each key
 //   Checkpointer    the state on disk now and then, so that the journal can forget
 #pragma once
 
@@ -26,6 +27,7 @@
 
 #include "broker/core/catalog_owner.h"
 #include "broker/core/checkpointer.h"
+#include "broker/core/compactor.h"
 #include "broker/core/dead_letter_desk.h"
 #include "broker/core/delivery_engine.h"
 #include "broker/core/partitions.h"
@@ -111,6 +113,7 @@ class Shard {
   Partitions partitions_;
   DeliveryEngine delivery_;
   DeadLetterDesk desk_;
+  Compactor compactor_;
   Retention retention_;
   CatalogOwner owner_;
   std::shared_ptr<const Catalog> shown_ = std::make_shared<const Catalog>();

@@ -8,6 +8,14 @@
 #include <utility>
 
 namespace waybill {
+namespace {
+
+/// Files that were replaced cost their bytes until the next checkpoint: so many, or for so long,
+/// are worth one.
+constexpr std::uint64_t kReplacedBytes = 16 * 1024 * 1024;
+constexpr Duration kReplacedStay = std::chrono::minutes(1);
+
+}  // namespace
 
 ShardLog::ShardLog(ShardEnvironment environment, ShardOptions options)
     : environment_(environment),
@@ -83,6 +91,11 @@ Result<void> ShardLog::open_segments(RecoveryReport* report, std::string* explan
       if (known) continue;
       // Trimmed, and the power failed before it was removed.
       if (stream != nullptr && segment && segment->base < stream->start()) {
+        flusher_.remove(*segment);
+        continue;
+      }
+      // A segment took its place, or it did not come to take that one's: a rewrite (S23).
+      if (stream != nullptr && segment && stream->holds_other(*segment)) {
         flusher_.remove(*segment);
         continue;
       }
@@ -166,6 +179,34 @@ void ShardLog::trim(Stream& stream, Offset start) {
       if (durable) flusher_.remove(segment);
     }
   });
+}
+
+bool ShardLog::replace(Stream& stream, std::vector<StreamSegment> with) {
+  const Offset end = with.back().contents.end;
+  // What is in memory has what the segments have no more.
+  cache_.forget(stream, std::min(end, stream.flushed_end()));
+  const std::vector<StreamSegment> replaced = stream.replace(std::move(with));
+  for (const StreamSegment& segment : replaced) {
+    segments_.forget(segment.id);
+    if (mutant("unlink_before_checkpoint")) flusher_.remove(segment.id);
+    replaced_.push_back({segment.id, segment.size, clock().monotonic()});
+    replaced_bytes_ += segment.size;
+  }
+  return !replaced.empty();
+}
+
+bool ShardLog::wants_checkpoint(std::uint64_t checkpoint_size) const {
+  if (replaced_.empty()) return false;
+  return replaced_bytes_ >= std::max(kReplacedBytes, checkpoint_size) ||
+         clock().monotonic() - replaced_.front().since >= kReplacedStay;
+}
+
+void ShardLog::remove_replaced(std::uint64_t until) {
+  for (; replaced_before_ < until; ++replaced_before_) {
+    flusher_.remove(replaced_.front().segment);
+    replaced_bytes_ -= replaced_.front().size;
+    replaced_.pop_front();
+  }
 }
 
 Stream* ShardLog::find_stream(StreamId id) {

@@ -51,6 +51,7 @@ class ShardLog {
   [[nodiscard]] const Journal& journal() const { return *journal_; }
   [[nodiscard]] Disk& disk() { return environment_.disk; }
   [[nodiscard]] Flusher& flusher() { return flusher_; }
+  [[nodiscard]] SegmentFiles& segments() { return segments_; }
 
   // --- writing ---
 
@@ -74,6 +75,15 @@ class ShardLog {
   /// As Stream::trim(); the files of the segments that go are removed when everything staged so far
   /// is durable.
   void trim(Stream& stream, Offset start);
+  /// As Stream::replace(): false, and nothing happens, if there are no such segments any more. The
+  /// files of those that are replaced stay until a checkpoint names the new ones.
+  bool replace(Stream& stream, std::vector<StreamSegment> with);
+  /// Files that a checkpoint begun now does not name any more: a number for remove_replaced().
+  [[nodiscard]] std::uint64_t replaced() const { return replaced_before_ + replaced_.size(); }
+  /// Whether they are worth a checkpoint of their own, of so many bytes.
+  [[nodiscard]] bool wants_checkpoint(std::uint64_t checkpoint_size) const;
+  /// Such a checkpoint is durable: those files go.
+  void remove_replaced(std::uint64_t until);
   [[nodiscard]] Stream* find_stream(StreamId id);
   [[nodiscard]] const Stream* find_stream(StreamId id) const;
   /// Rises whenever a stream comes or goes, or something changes in all of them at once: whoever
@@ -120,6 +130,12 @@ class ShardLog {
     EntrySeq seq;
     Waiter waiter;
   };
+  /// A file that the newest checkpoint names, and the stream does not.
+  struct Replaced {
+    SegmentId segment;
+    std::uint64_t size = 0;
+    MonotonicTime since;
+  };
   struct Unrevealed {
     EntrySeq seq;
     StreamId stream;
@@ -138,6 +154,9 @@ class ShardLog {
   SegmentFiles segments_;
   Flusher flusher_;
   std::vector<StreamId> dropped_;  ///< while the journal is replayed
+  std::deque<Replaced> replaced_;
+  std::uint64_t replaced_before_ = 0;  ///< that are removed
+  std::uint64_t replaced_bytes_ = 0;
   std::deque<Unrevealed> unrevealed_;
   std::vector<Waiter> turn_waiters_;
   std::deque<Waiting> waiting_;  ///< by seq

@@ -43,6 +43,8 @@ struct ShardOptions {
   std::size_t checkpoint_slice = 32 * 1024;
   /// How often it is looked at what is kept no longer.
   Duration retention_interval = std::chrono::seconds(10);
+  /// For the keys that a compaction pass compares; it takes several where they do not fit.
+  std::size_t compaction_memory = 16 * 1024 * 1024;
   /// With so many journal files, publishers wait until a checkpoint has released some.
   std::uint64_t max_journal_files = 8;
   FlusherOptions flush = {};
@@ -61,6 +63,7 @@ inline void divide_memory(std::uint64_t bytes, ShardOptions& options) {
       std::clamp(bytes / 4, kLeastStaged, std::uint64_t{limits::kMaxStagedBytes});
   options.tail_cache_bytes = bytes * 3 / 8;
   options.catch_up_cache_bytes = bytes / 8;
+  options.compaction_memory = std::min<std::uint64_t>(bytes / 16, options.compaction_memory);
 }
 
 /// Counters of one shard since its start; plain numbers for /metrics.
@@ -78,6 +81,8 @@ struct ShardMetrics {
   std::uint64_t redriven = 0;
   std::uint64_t discarded = 0;
   std::uint64_t removed_messages = 0;
+  std::uint64_t compacted_messages = 0;  ///< records that compaction took out
+  std::uint64_t compactions = 0;         ///< passes over a partition
   std::uint64_t read_requests = 0;
   std::uint64_t journal_bytes = 0;  ///< on disk
   std::uint64_t flush_stalled = 0;    ///< gauge: 1 while nothing can be moved into segments

@@ -51,7 +51,7 @@ StreamSegment get_segment(StreamId stream, ByteReader& in) {
   segment.payload = get_varint(in);
   segment.sealed = get_bool(in);
   segment.stored = get_time(in);
-  contents.facts = get_enum(in, SegmentFacts::kNone, SegmentFacts::kAll);
+  contents.facts = get_enum(in, SegmentFacts::kNone, SegmentFacts::kAll | SegmentFacts::kCompacted);
   contents.max_timestamp = get_time(in);
   contents.record_count = get_varint(in);
   if (segment.sealed) return segment;
@@ -311,6 +311,7 @@ void Snapshot::save_delivery(const GroupPartition& partition, const Sink& sink) 
     out.write(state.skipped_count_);
     out.write(state.removed_count_);
     out.write(state.removed_to_.value);
+    out.write(state.compacted_count_);
     out.write(state.failure_count_);
     out.write(state.redelivery_count_);
     out.write(partition.dead_letters.next_number_);
@@ -524,6 +525,7 @@ void Snapshot::load_numbers(GroupPartition& partition, ByteReader& in) {
   state.skipped_count_ = in.read<std::uint64_t>();
   state.removed_count_ = in.read<std::uint64_t>();
   state.removed_to_ = get_offset(in);
+  state.compacted_count_ = in.read<std::uint64_t>();
   state.failure_count_ = in.read<std::uint64_t>();
   state.redelivery_count_ = in.read<std::uint64_t>();
   partition.dead_letters.next_number_ = in.read<std::uint64_t>();

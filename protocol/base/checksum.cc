@@ -31,6 +31,11 @@ std::uint64_t xxh3_64(Bytes bytes, std::uint64_t seed) {
   return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
 }
 
+Hash128 xxh3_128(Bytes bytes, std::uint64_t seed) {
+  const XXH128_hash_t hash = XXH3_128bits_withSeed(bytes.data(), bytes.size(), seed);
+  return {hash.low64, hash.high64};
+}
+
 std::uint32_t crc32c(Bytes bytes) {
   // ISA-L takes an int length and neither pre- nor post-inverts.
   std::uint32_t crc = 0xffffffff;

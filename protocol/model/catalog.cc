@@ -111,13 +111,27 @@ Reply<void> validate_name(std::string_view kind, std::string_view name) {
                                               "; use letters, digits, '.', '_' and '-'");
 }
 
+std::string_view name(Cleanup cleanup) {
+  switch (cleanup) {
+    case Cleanup::kDelete:
+      return "delete";
+    case Cleanup::kCompact:
+      return "compact";
+    case Cleanup::kCompactAndDelete:
+      return "compact,delete";
+  }
+  return "";
+}
+
 Reply<void> validate(const TopicPolicy& policy) {
   constexpr std::chrono::milliseconds kLongest = std::chrono::hours(10 * 365 * 24);
-  for (const std::chrono::milliseconds time : {policy.retention, policy.drop_after}) {
+  for (const std::chrono::milliseconds time :
+       {policy.retention, policy.drop_after, policy.tombstone_delay}) {
     if (time.count() >= 0 && time <= kLongest) continue;
     return RequestError(Errc::kInvalidRequest, "times of a topic are 0 to ten years");
   }
-  if (policy.drop_after.count() > 0 && policy.drop_after < policy.retention) {
+  if (policy.cleanup != Cleanup::kCompact && policy.drop_after.count() > 0 &&
+      policy.drop_after < policy.retention) {
     return RequestError(Errc::kInvalidRequest,
                         "drop_after is shorter than the retention: messages would be dropped that "
                         "are to be kept; shorten the retention too");

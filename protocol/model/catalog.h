@@ -20,14 +20,30 @@ struct PartitionPlace {
   friend bool operator==(const PartitionPlace&, const PartitionPlace&) = default;
 };
 
+/// What of a topic goes when every group is done with it. Numbers are on the wire and on disk.
+enum class Cleanup : std::uint8_t {
+  kDelete = 1,            ///< what is older than the retention
+  kCompact = 2,           ///< what has a later record of its key (S23); every record has a key
+  kCompactAndDelete = 3,  ///< both
+};
+/// "delete", "compact", "compact,delete", as Kafka's cleanup.policy.
+std::string_view name(Cleanup cleanup);
+
 /// How long a topic keeps its messages (S22).
 struct TopicPolicy {
-  /// At least so long after they were stored, and until every group is done with them.
+  /// At least so long after they were stored, and until every group is done with them; plays no
+  /// part with Cleanup::kCompact.
   std::chrono::milliseconds retention = std::chrono::hours(7 * 24);
   /// What is older goes, whoever was not done with it; 0: nothing does.
   std::chrono::milliseconds drop_after{0};
   /// The oldest of a partition that has more bytes goes, whoever was not done with it; 0: nothing.
   std::uint64_t drop_above = 0;
+  Cleanup cleanup = Cleanup::kDelete;
+  /// Compaction keeps a record without a value, which says that its key is no more, at least so
+  /// long after it was stored: who reads on meanwhile learns of it.
+  std::chrono::milliseconds tombstone_delay = std::chrono::hours(24);
+
+  [[nodiscard]] bool compacts() const { return cleanup != Cleanup::kDelete; }
   friend bool operator==(const TopicPolicy&, const TopicPolicy&) = default;
 };
 

@@ -343,6 +343,47 @@ std::vector<std::pair<Offset, ByteVector>> RecordSelection::take() {
   return std::exchange(finished_, {});
 }
 
+Result<FilteredBatch> filter_batch(Bytes batch,
+                                   const std::function<bool(const RecordView&)>& keep) {
+  Result<BatchReader> reader = BatchReader::open(batch);
+  if (!reader) return reader.error();
+  const BatchHeader& header = reader->header();
+  FilteredBatch left;
+  ByteVector body;
+  for (;;) {
+    const Bytes before = reader->rest();
+    Result<std::optional<RecordView>> record = reader->next();
+    if (!record) return record.error();
+    if (!record->has_value()) break;
+    if (!keep(**record)) continue;
+    const WallTime timestamp = (*record)->timestamp;
+    left.max_timestamp = left.records == 0 ? timestamp : std::max(left.max_timestamp, timestamp);
+    ++left.records;
+    append_bytes(body, before.first(before.size() - reader->rest().size()));
+  }
+  if (left.records == 0 || left.records == header.record_count) return left;
+  Codec codec = header.codec;
+  if (codec != Codec::kNone) {
+    ByteVector compressed = compress(codec, body);
+    const bool useful =
+        compressed.size() < body.size() && body.size() <= decompression_limit(compressed.size());
+    if (useful) body = std::move(compressed);
+    if (!useful) codec = Codec::kNone;
+  }
+  left.bytes.resize(layout::kHeaderSize + body.size());
+  // What is not said anew stays: base offset, leader epoch, offset range, times, producer.
+  std::byte* data = left.bytes.data();
+  write_bytes(data, batch.first(layout::kHeaderSize));
+  write_bytes(data + layout::kHeaderSize, body);
+  store_big(data + layout::kLength,
+            static_cast<std::int32_t>(left.bytes.size() - layout::kLengthStart));
+  store_big(data + layout::kAttributes, static_cast<std::int16_t>(codec));
+  store_big(data + layout::kMaxTimestamp, left.max_timestamp.milliseconds);
+  store_big(data + layout::kRecordCount, left.records);
+  store_big(data + layout::kCrc, crc32c(Bytes(left.bytes).subspan(layout::kAttributes)));
+  return left;
+}
+
 Result<ByteVector> extract_record(Bytes batch, Offset offset,
                                   std::span<const HeaderDraft> extra_headers) {
   Result<BatchReader> reader = BatchReader::open(batch);

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -20,6 +21,7 @@
 namespace waybill {
 
 struct BatchHeader;
+struct RecordView;
 
 using HeaderDraft = std::pair<std::string_view, Bytes>;
 
@@ -119,6 +121,17 @@ class RecordSelection {
   std::int32_t leader_epoch_ = 0;
   std::uint32_t count_ = 0;
 };
+
+/// What filter_batch() left of a batch.
+struct FilteredBatch {
+  std::uint32_t records = 0;
+  WallTime max_timestamp;  ///< of these records
+  ByteVector bytes;        ///< empty: all records are left, or none is
+};
+/// S23: the batch with only the records that are wanted, each as it is, under its offset: base
+/// offset, offset range, codec and producer fields stay. `keep` is asked once for each, in order.
+/// Errors: as BatchReader.
+Result<FilteredBatch> filter_batch(Bytes batch, const std::function<bool(const RecordView&)>& keep);
 
 /// S28: an uncompressed batch that holds only the record at `offset` of `batch`, under that offset,
 /// with the batch's leader epoch. `extra_headers` replace those of the same name and are appended

@@ -106,6 +106,9 @@ class BatchReader {
   /// Errors: kInvalidBatch; do not call again after one.
   Result<std::optional<RecordView>> next();
 
+  /// The records that were not read yet, as encoded.
+  [[nodiscard]] Bytes rest() const { return rest_; }
+
   /// Passes over the records before the offset, by their lengths alone, if nothing was read yet and
   /// the batch has no gaps; else does nothing. Errors: kInvalidBatch.
   Result<void> skip_to(Offset offset);

@@ -103,6 +103,7 @@ Result<void> add_record(const WalkedRecord& record, HeaderCheck& headers, WallTi
   }
   facts.max_timestamp = std::max(facts.max_timestamp, WallTime{timestamp});
   facts.has_keys |= record.key.has_value();
+  facts.all_keys &= record.key.has_value();
   ++facts.record_count;
   return {};
 }

@@ -88,6 +88,7 @@ struct BatchFacts {
   WallTime first_timestamp{};          ///< of the first record
   WallTime max_timestamp{};            ///< over the records, not the header's claim
   bool has_keys = false;               ///< any record with a key
+  bool all_keys = true;                ///< no record without one
   bool has_not_before = false;
   bool has_expiry = false;
   bool compressed = false;

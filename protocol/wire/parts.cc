@@ -1,6 +1,7 @@
 #include "protocol/wire/parts.h"
 
 #include <cmath>
+#include <utility>
 
 #include "waybill.pb.h"
 
@@ -89,6 +90,8 @@ void to_wire(const TopicPolicy& policy, wire::TopicPolicy& message) {
   message.set_retention_ms(static_cast<std::uint64_t>(policy.retention.count()));
   message.set_drop_after_ms(static_cast<std::uint64_t>(policy.drop_after.count()));
   message.set_drop_above(policy.drop_above);
+  message.set_cleanup(std::to_underlying(policy.cleanup));
+  message.set_tombstone_delay_ms(static_cast<std::uint64_t>(policy.tombstone_delay.count()));
 }
 
 TopicPolicy from_wire(MetaDecoder& in, const wire::TopicPolicy& message) {
@@ -96,6 +99,10 @@ TopicPolicy from_wire(MetaDecoder& in, const wire::TopicPolicy& message) {
   policy.retention = in.duration("retention_ms", message.retention_ms(), kMaxDuration);
   policy.drop_after = in.duration("drop_after_ms", message.drop_after_ms(), kMaxDuration);
   policy.drop_above = message.drop_above();
+  if (message.cleanup() == 0) return policy;  // of a client that knows of none
+  policy.cleanup = in.enumerator("cleanup", message.cleanup(), Cleanup::kCompactAndDelete);
+  policy.tombstone_delay =
+      in.duration("tombstone_delay_ms", message.tombstone_delay_ms(), kMaxDuration);
   return policy;
 }
 

@@ -85,6 +85,8 @@ constexpr std::string_view kStates[] = {
     "reset tried dry",
     "skipped by a reset",
     "several topics",
+    "compacted",
+    "counted as compacted",
     // order and time
     "delivered in order of its key",
     "delivered in order of its partition",

@@ -19,6 +19,7 @@ bool GroupModel::may_be_over(Place place) const {
   auto skipped = skipped_to_.find(place.partition);
   if (skipped != skipped_to_.end() && place.offset < skipped->second) return true;
   if (may_have_expired(place)) return true;
+  if (log_.may_be_compacted(place) && (resets_ > 0 || resetting_)) return true;
   auto found = messages_.find(place);
   if (found == messages_.end()) return false;
   const Message& known = found->second;

@@ -117,11 +117,12 @@ void LogModel::read_told(std::uint32_t partition, std::int64_t known,
   }
 }
 
-void LogModel::check_all(std::uint32_t partition, const std::vector<std::string>& values) {
+void LogModel::check_all(std::uint32_t partition, const std::map<std::int64_t, std::string>& values,
+                         std::int64_t end) {
   std::map<std::uint64_t, std::size_t> present;  // batch -> messages
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    Place place{partition, static_cast<std::int64_t>(i)};
-    auto origin = origins_.find(values[i]);
+  for (const auto& [offset, value] : values) {
+    Place place{partition, offset};
+    auto origin = origins_.find(value);
     if (origin == origins_.end()) {
       return findings_.report("no invention", "nobody ever sent this value", place);
     }
@@ -130,20 +131,31 @@ void LogModel::check_all(std::uint32_t partition, const std::vector<std::string>
     ++present[origin->second.batch];
   }
   for (const auto& [id, count] : present) {
-    if (count != batches_[id].messages.size()) {
+    if (count != batches_[id].messages.size() && !compacted_.contains(partition)) {
       findings_.report("whole or not at all", "batch " + std::to_string(id) + " is there in part",
                        Place{partition, batches_[id].base});
     }
   }
   for (const auto& [offset, origin] : seen_[partition]) {
+    if (values.contains(offset)) continue;
     Place place{partition, offset};
-    if (offset >= static_cast<std::int64_t>(values.size())) {
-      return findings_.report("durability",
-                              batches_[origin.batch].confirmed ? "it was confirmed, and is gone"
-                                                               : "a client saw it, and it is gone",
-                              place);
+    const SentBatch& batch = batches_[origin.batch];
+    if (offset < end && compacted_.contains(partition)) {
+      check_gone(place, batch.messages[origin.index]);
+      continue;
     }
+    return findings_.report(
+        "durability",
+        batch.confirmed ? "it was confirmed, and is gone" : "a client saw it, and it is gone",
+        place);
   }
+}
+
+/// Compaction may have taken it.
+void LogModel::check_gone(Place place, const SimMessage& message) {
+  const std::set<std::int64_t>& all = offsets(place.partition, message.key);
+  if (message.key && *all.rbegin() > place.offset) return;
+  findings_.report("the latest of a key stays", "it has no later one, and is gone", place);
 }
 
 const SimMessage* LogModel::find(Place place) const {

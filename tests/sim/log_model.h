@@ -56,8 +56,14 @@ class LogModel {
   void saw_end(std::uint32_t partition, std::int64_t known, std::int64_t end);
   /// Answers of a read that was asked for when `known` was the end.
   void read_told(std::uint32_t partition, std::int64_t known, const Reply<ReadReply>& reply);
-  /// Everything in the log, when nothing moves any more.
-  void check_all(std::uint32_t partition, const std::vector<std::string>& values);
+  /// Of this partition what has a later message of its key may be gone (S23).
+  void expect_compaction(std::uint32_t partition) { compacted_.insert(partition); }
+  [[nodiscard]] bool may_be_compacted(Place place) const {
+    return compacted_.contains(place.partition);
+  }
+  /// Everything in the log up to `end`, by offset, when nothing moves any more.
+  void check_all(std::uint32_t partition, const std::map<std::int64_t, std::string>& values,
+                 std::int64_t end);
 
   /// The end as far as anybody knows.
   [[nodiscard]] std::int64_t known_end(std::uint32_t partition) const { return ends_[partition]; }
@@ -77,12 +83,14 @@ class LogModel {
     std::size_t index = 0;
   };
   void place_batch(SentBatch& batch, std::int64_t base);
+  void check_gone(Place place, const SimMessage& message);
 
   Findings& findings_;
   std::vector<SentBatch> batches_;
   std::map<std::string, Origin> origins_;             ///< by value
   std::vector<std::map<std::int64_t, Origin>> seen_;  ///< by partition and offset
   std::map<std::pair<std::uint32_t, std::optional<std::string>>, std::set<std::int64_t>> by_key_;
+  std::set<std::uint32_t> compacted_;
   std::vector<std::int64_t> ends_;
   std::uint64_t message_count_ = 0;
 };

@@ -53,6 +53,9 @@ inline constexpr Mutant kMutants[] = {
     {"hold_without_bound", "what is held is not bounded", 300},
     {"go_at_once", "what failed does not wait", 50},
     {"resets_keep_leases", "a reset does not void leases", 300},
+    {"compact_above_floor", "compaction takes what a group is not done with", 200},
+    {"compact_the_latest", "compaction keeps the first of a key, not the latest", 200},
+    {"unlink_before_checkpoint", "what compaction replaced goes before a checkpoint says so", 200},
     {"no_fence", "an old epoch of a durable producer may publish", 200},
 };
 

@@ -157,6 +157,22 @@ OperatorPlan draw_operations(Draw& draw) {
   return operations;
 }
 
+/// Some topics keep the latest of each key only; in tiny segments, looked at all the time.
+void draw_compaction(Draw& draw, SimPlan& plan) {
+  bool any = false;
+  for (std::size_t topic = 0; topic < plan.topics.size(); ++topic) {
+    plan.compacted.push_back(draw.chance(30));
+    any = any || plan.compacted.back();
+  }
+  if (!any) return;
+  for (PublisherPlan& publisher : plan.publishers) {
+    if (plan.compacted[publisher.topic]) publisher.keys = std::max(publisher.keys, 1U);
+  }
+  plan.world.flush = {.segment_size = 4096, .step = 512, .max_open = 2};
+  plan.world.retention_interval = draw.one_of<Duration>({milliseconds(100), seconds(1)});
+  plan.world.compaction_memory = draw.one_of<std::size_t>({24 * 16, 1024 * 1024});
+}
+
 }  // namespace
 
 SimPlan draw_plan(std::uint64_t seed) {
@@ -190,6 +206,8 @@ SimPlan draw_plan(std::uint64_t seed) {
   }
   plan.faults = draw_faults(draw);
   plan.operations = draw_operations(draw);
+  // Drawn last: everything before stays as it was in seeds of old.
+  draw_compaction(draw, plan);
   return plan;
 }
 

@@ -23,6 +23,8 @@ struct WorldPlan {
   std::size_t index_limit = 1'000'000;
   std::uint64_t checkpoint_files = 1;  ///< with every journal file
   FlusherOptions flush = {.segment_size = 32 * 1024, .step = 4096, .max_open = 2};
+  Duration retention_interval = std::chrono::seconds(10);
+  std::size_t compaction_memory = 1024 * 1024;
   SimOrder order = SimOrder::kFifo;
   Duration disk_latency = std::chrono::microseconds(100);   ///< of one operation, at most
   Duration network_delay = std::chrono::microseconds(200);  ///< of one message, at most
@@ -110,6 +112,7 @@ struct SimTopic {
   std::string name;
   std::uint32_t first_partition = 0;
   std::uint32_t partitions = 0;
+  bool compacted = false;  ///< only the latest message of each key stays (S23)
 };
 
 struct SimPlan {
@@ -117,6 +120,7 @@ struct SimPlan {
   Duration length = std::chrono::seconds(30);  ///< of the trouble; then everything heals
   WorldPlan world;
   std::vector<std::uint32_t> topics;  ///< how many partitions each has
+  std::vector<bool> compacted;        ///< which of them are
   /// Of leases: a settlement takes its way, or a partition in order would hardly ever advance.
   std::chrono::milliseconds least_lease{0};
   std::vector<PublisherPlan> publishers;

@@ -249,6 +249,8 @@ Result<void> SimWorld::open() {
     options.checkpoint_files = plan_.checkpoint_files;
     options.checkpoint_slice = 200;  // a few objects in each turn
     options.flush = plan_.flush;
+    options.retention_interval = plan_.retention_interval;
+    options.compaction_memory = plan_.compaction_memory;
     RecoveryReport report;
     std::string explanation;
     Result<std::unique_ptr<Shard>> shard =

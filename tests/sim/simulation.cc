@@ -1,6 +1,7 @@
 #include "tests/sim/simulation.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <utility>
 
@@ -74,7 +75,8 @@ class Simulation {
   bool add_group(const GroupPlan& plan);
   [[nodiscard]] bool at_rest();
   void check_everything();
-  std::vector<std::string> read_log(const SimTopic& topic, std::uint32_t partition);
+  std::int64_t read_log(const SimTopic& topic, std::uint32_t partition,
+                        std::map<std::int64_t, std::string>& values);
   bool chance(unsigned percent) { return random_.below(100) < percent; }
   Duration some(Duration most) {
     return Duration(
@@ -113,13 +115,22 @@ bool Simulation::add_topics() {
   for (std::uint32_t partitions : plan_.topics) {
     SimTopic topic;
     topic.name = "topic-" + std::to_string(topics_.size());
-    auto made = inspector_.ask<CreateTopicReply>(CreateTopicRequest{topic.name, partitions});
+    CreateTopicRequest request{topic.name, partitions};
+    topic.compacted = plan_.compacted[topics_.size()];
+    if (topic.compacted) {
+      request.policy = TopicPolicy{};
+      request.policy->cleanup = Cleanup::kCompact;
+    }
+    auto made = inspector_.ask<CreateTopicReply>(request);
     if (!made) return false;
     topic.id = made->topic.id;
     if (!topics_.empty()) {
       topic.first_partition = topics_.back().first_partition + topics_.back().partitions;
     }
     topic.partitions = partitions;
+    for (std::uint32_t p = 0; topic.compacted && p < partitions; ++p) {
+      log_.expect_compaction(topic.first_partition + p);
+    }
     topics_.push_back(std::move(topic));
   }
   if (topics_.size() > 1) world_.coverage.count("several topics");
@@ -380,25 +391,26 @@ void Simulation::settle_down() {
   world_.run_until(world_.now() + seconds(10));
 }
 
-std::vector<std::string> Simulation::read_log(const SimTopic& topic, std::uint32_t partition) {
-  std::vector<std::string> values;
-  for (;;) {
+std::int64_t Simulation::read_log(const SimTopic& topic, std::uint32_t partition,
+                                  std::map<std::int64_t, std::string>& values) {
+  for (std::int64_t next = 0;;) {
     ReadRequest request;
     request.topic = topic.id;
     request.partition = {partition};
-    request.from = {static_cast<std::int64_t>(values.size())};
+    request.from = {next};
     auto read = inspector_.ask<ReadReply>(request);
-    if (!read || read->batches.empty()) return values;
+    if (!read) return next;
+    next = read->first.value;
+    if (read->batches.empty()) return next;
     for (const SharedBytes& batch : read->batches) {
       Result<BatchReader> reader = BatchReader::open(batch.view());
-      if (!reader) return values;
+      if (!reader) return next;
       Result<void> done = reader->for_each([&](const RecordView& record) {
-        if (record.offset.value == static_cast<std::int64_t>(values.size())) {
-          values.emplace_back(as_text(record.value.value_or(Bytes{})));
-        }
+        values[record.offset.value] = as_text(record.value.value_or(Bytes{}));
         return true;
       });
-      if (!done) return values;
+      if (!done) return next;
+      next = reader->header().last_offset().value + 1;
     }
   }
 }
@@ -407,9 +419,12 @@ void Simulation::check_everything() {
   std::vector<std::int64_t> ends;
   for (const SimTopic& topic : topics_) {
     for (std::uint32_t p = 0; p < topic.partitions && !findings_.any(); ++p) {
-      std::vector<std::string> values = read_log(topic, p);
-      log_.check_all(topic.first_partition + p, values);
-      ends.push_back(static_cast<std::int64_t>(values.size()));
+      std::map<std::int64_t, std::string> values;
+      ends.push_back(read_log(topic, p, values));
+      log_.check_all(topic.first_partition + p, values, ends.back());
+      if (static_cast<std::int64_t>(values.size()) < ends.back()) {
+        world_.coverage.count("compacted");
+      }
     }
   }
   for (std::size_t g = 0; g < groups_.size() && !findings_.any(); ++g) {

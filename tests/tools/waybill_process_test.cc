@@ -213,10 +213,30 @@ TEST_F(WaybillProcessTest, ATopicSaysHowLongItKeepsMessagesAndChangesIt) {
       << set.out;
   Outcome described = waybill("topic describe orders -o json");
   EXPECT_TRUE(described.out.contains(
-      R"("policy":{"retention_ms":7200000,"drop_after_ms":86400000,"drop_above":10485760})"))
+      R"("policy":{"retention_ms":7200000,"drop_after_ms":86400000,"drop_above":10485760,)"
+      R"("cleanup":"delete","tombstone_delay_ms":86400000})"))
       << described.out;
   EXPECT_EQ(waybill("topic set orders --drop-after 1h").code, 1) << "shorter than it is kept";
   EXPECT_EQ(waybill("topic set orders --retention soon").code, 2);
+}
+
+TEST_F(WaybillProcessTest, ACompactedTopicSaysSoAndWantsAKeyInEveryMessageS23) {
+  ASSERT_EQ(waybill("topic create state --cleanup compact --tombstone-delay 1h").code, 0);
+  Outcome described = waybill("topic describe state");
+  EXPECT_TRUE(described.out.contains("the latest of each key is kept, tombstones for 1h"))
+      << described.out;
+  Outcome refused = shell("echo value | \"$WAYBILL\" publish state");
+  EXPECT_NE(refused.code, 0);
+  EXPECT_TRUE(refused.err.contains("give every message a key")) << refused.err;
+  Outcome published = shell(R"(printf '{"key":"a","value":"1"}\n{"key":"a","value":null}\n' | )"
+                            R"("$WAYBILL" publish state --jsonl)");
+  EXPECT_EQ(published.code, 0) << published.err;
+  Outcome set = waybill("topic set state --cleanup compact,delete --retention 2h");
+  EXPECT_TRUE(
+      set.out.contains("the latest of each key is kept, tombstones for 1h; "
+                       "kept for 2h and until every group is done"))
+      << set.out;
+  EXPECT_EQ(waybill("topic set state --cleanup both").code, 2);
 }
 
 TEST_F(WaybillProcessTest, ADatabaseWithoutAnOutboxIsExplained) {

@@ -64,6 +64,7 @@ struct RigOptions {
   /// Small, so that what a test does is flushed, sealed, checkpointed and forgotten all the time.
   std::uint64_t checkpoint_files = 1;
   std::size_t checkpoint_slice = 200;
+  std::size_t compaction_memory = 1024 * 1024;
   FlusherOptions flush = {.segment_size = 16 * 1024, .step = 4096, .max_open = 2};
   SimDiskOptions disk = {};
 };
@@ -383,6 +384,7 @@ class CoreRig {
       shard_options.checkpoint_files = options.checkpoint_files;
       shard_options.checkpoint_slice = options.checkpoint_slice;
       shard_options.flush = options.flush;
+      shard_options.compaction_memory = options.compaction_memory;
       reports.emplace_back();
       Result<std::unique_ptr<Shard>> shard = open_shard(
           {*disk, clock, random, *mailbox}, shard_options, &reports.back(), &explanation);

@@ -88,6 +88,8 @@ std::vector<Kind> kinds() {
   reset.ops.emplace_back(ResetOp{2, {5}, true, {1'700'000'000'000}});
   DeliveryEntry removed{{11}, {8}, {}};
   removed.ops.emplace_back(RemovedOp{{30}});
+  DeliveryEntry compacted{{11}, {8}, {}};
+  compacted.ops.emplace_back(CompactedOp{{{31}, {40}}});
   DiedOp died{token(),
               {13},
               {2},
@@ -105,6 +107,7 @@ std::vector<Kind> kinds() {
       {"delivery", encode(ops), delivery},
       {"reset", encode(reset), delivery},
       {"removed", encode(removed), delivery},
+      {"compacted", encode(compacted), delivery},
       {"trim", encode(TrimEntry{{8}, {30}}), through(decode_trim)},
       {"died", encode(letter(died)), dead_letter},
       {"fixed", encode(letter(FixedOp{{3}})), dead_letter},

@@ -335,6 +335,67 @@ TEST(RecordSelection, BeginsAnotherBatchWhereOneMayNotReach) {
   EXPECT_EQ(read_selected(selection).size(), 12U);
 }
 
+TEST(FilterBatch, KeepsWantedRecordsAsTheyAreUnderTheirOffsetsS23) {
+  for (Codec codec : {Codec::kNone, Codec::kGzip, Codec::kSnappy, Codec::kLz4, Codec::kZstd}) {
+    BatchBuilder builder(codec);
+    for (int i = 0; i < 20; ++i) {
+      const std::string key = "key " + std::to_string(i);
+      const std::string value(200, static_cast<char>('a' + i));
+      RecordDraft draft{as_bytes(key), as_bytes(value), {}, WallTime{1000 + i * 7 % 20}};
+      draft.headers.emplace_back("h", as_bytes(value));
+      ASSERT_TRUE(builder.add(draft).ok());
+    }
+    ByteVector batch = builder.build();
+    stamp_base_offset(batch, Offset{100});
+    stamp_leader_epoch(batch, 7);
+    std::vector<OwnedRecord> expected;
+    Result<BatchReader> all = BatchReader::open(batch);
+    ASSERT_TRUE(all->for_each([&](const RecordView& record) {
+                     if (record.offset.value % 3 == 2) expected.push_back(owned(record));
+                     return true;
+                   })
+                    .ok());
+    Result<FilteredBatch> left =
+        filter_batch(batch, [](const RecordView& record) { return record.offset.value % 3 == 2; });
+    ASSERT_TRUE(left.ok());
+    EXPECT_EQ(left->records, expected.size());
+    ASSERT_TRUE(check_batch_crc(left->bytes).ok());
+    Result<BatchReader> reader = BatchReader::open(left->bytes);
+    ASSERT_TRUE(reader.ok());
+    EXPECT_EQ(reader->header().base_offset, Offset{100});
+    EXPECT_EQ(reader->header().last_offset(), Offset{119});
+    EXPECT_EQ(reader->header().leader_epoch, 7);
+    EXPECT_EQ(reader->header().codec, codec);
+    EXPECT_EQ(reader->header().max_timestamp, left->max_timestamp);
+    EXPECT_LT(left->bytes.size(), batch.size());
+    std::vector<OwnedRecord> found;
+    WallTime newest;
+    ASSERT_TRUE(reader
+                    ->for_each([&](const RecordView& record) {
+                      EXPECT_EQ(record.offset.value % 3, 2);
+                      newest = std::max(newest, record.timestamp);
+                      found.push_back(owned(record));
+                      return true;
+                    })
+                    .ok());
+    EXPECT_EQ(found, expected);
+    EXPECT_EQ(newest, left->max_timestamp);
+  }
+}
+
+TEST(FilterBatch, OfWhichAllOrNothingIsLeftIsNotWrittenAnewS23) {
+  BatchBuilder builder;
+  ASSERT_TRUE(builder.add({as_bytes("key"), as_bytes("value"), {}, WallTime{5}}).ok());
+  const ByteVector batch = builder.build();
+  Result<FilteredBatch> all = filter_batch(batch, [](const RecordView&) { return true; });
+  EXPECT_EQ(all->records, 1u);
+  EXPECT_TRUE(all->bytes.empty());
+  Result<FilteredBatch> none = filter_batch(batch, [](const RecordView&) { return false; });
+  EXPECT_EQ(none->records, 0u);
+  EXPECT_TRUE(none->bytes.empty());
+  EXPECT_FALSE(filter_batch(Bytes(batch).first(70), [](const RecordView&) { return true; }).ok());
+}
+
 TEST(ExtractRecord, EveryRecordOfEveryCodecIsABatchOfItsOwn) {
   for (const char* name : {"plain", "gzip", "snappy_raw", "snappy_xerial", "lz4", "zstd"}) {
     SCOPED_TRACE(name);
