@@ -61,6 +61,7 @@ struct Tally {
   std::uint64_t acked = 0;
   std::uint64_t buried = 0;
   std::uint64_t deleted = 0;  ///< topics
+  std::uint64_t compactions = 0;
 
   void operator+=(const Tally& other) {
     points += other.points;
@@ -71,18 +72,21 @@ struct Tally {
     acked += other.acked;
     buried += other.buried;
     deleted += other.deleted;
+    compactions += other.compactions;
   }
 };
 
 class Enumeration {
  public:
-  explicit Enumeration(const RigOptions& options) : rig_(options) {}
+  Enumeration(const RigOptions& options, bool compacts) : rig_(options), compacts_(compacts) {}
 
   /// The power fails at every `stride`-th call of a life of so many steps, from `first` on.
   void run(std::uint64_t seed, int steps, std::uint64_t first, std::uint64_t stride) {
     for (std::uint64_t cut = first;; cut += stride) {
       Told told;
+      told.compacts = compacts_;
       ASSERT_TRUE(live(SimDiskImage{}, told, seed, steps, cut));
+      const std::uint64_t compactions = compactions_;
       std::unique_ptr<SimDisk> crashed =
           std::exchange(rig_.disk, std::make_unique<SimDisk>(SimDiskImage{}));
       std::uint64_t number = cut / stride;
@@ -102,6 +106,7 @@ class Enumeration {
       tally_.acked += told.acked.size();
       tally_.buried += told.buried.size();
       tally_.deleted += told.deleted.size();
+      tally_.compactions += compactions;
       return;
     }
   }
@@ -118,6 +123,8 @@ class Enumeration {
       return false;
     }
     if (opened && rig_.ready) ShardLife(rig_, told, seed).work(steps);
+    compactions_ = 0;
+    for (const auto& shard : rig_.shards) compactions_ += shard->metrics().compactions;
     return true;
   }
 
@@ -176,15 +183,18 @@ class Enumeration {
   }
 
   CoreRig rig_;
+  bool compacts_;
   Tally tally_;
+  std::uint64_t compactions_ = 0;  ///< of the last life
 };
 
-/// At every `stride`-th call of `seeds` lives, each beginning with another call.
+/// At every `stride`-th call of `seeds` lives, each beginning with another call. `compacts`: with a
+/// topic that is compacted, which makes them long.
 void enumerate(RigOptions options, std::uint64_t first_seed, std::uint64_t seeds, int steps,
-               std::uint64_t stride) {
+               std::uint64_t stride, bool compacts) {
   Tally all;
   for (std::uint64_t i = 0; i < seeds * rounds() && !testing::Test::HasFailure(); ++i) {
-    Enumeration enumeration(options);
+    Enumeration enumeration(options, compacts);
     enumeration.run(first_seed + i, steps, i % stride, stride);
     all += enumeration.tally();
   }
@@ -197,18 +207,19 @@ void enumerate(RigOptions options, std::uint64_t first_seed, std::uint64_t seeds
   EXPECT_GT(all.acked, 2u);
   EXPECT_GT(all.buried, 1u);
   EXPECT_GT(all.deleted, 0u);
+  EXPECT_EQ(all.compactions > 0, compacts);
 }
 
 TEST(ShardCrash, NothingConfirmedIsLostWhereverThePowerFailsS9) {
-  enumerate(tiny(1, SimOrder::kFifo), 48, 1, 30, 1);
+  enumerate(tiny(1, SimOrder::kFifo), 48, 1, 30, 1, false);
 }
 
 TEST(ShardCrash, NothingConfirmedIsLostWhenTheDiskFinishesInAnyOrderS9) {
-  enumerate(tiny(1, SimOrder::kRandom), 101, 2, 100, 61);
+  enumerate(tiny(1, SimOrder::kRandom), 101, 2, 100, 61, true);
 }
 
 TEST(ShardCrash, NothingConfirmedIsLostOverTwoShardsS13) {
-  enumerate(tiny(2, SimOrder::kRandom), 201, 2, 60, 61);
+  enumerate(tiny(2, SimOrder::kRandom), 201, 2, 60, 61, true);
 }
 
 }  // namespace

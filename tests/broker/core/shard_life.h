@@ -57,6 +57,10 @@ struct Told {
   std::set<Place> given_back;    ///< perhaps: a redrive or discard was asked for
   std::set<std::string> topics;  ///< confirmed, and nobody asked to delete them
   std::set<std::string> deleted;
+  TopicId state;                     ///< keeps the latest message of each key; 0: nobody was told
+  std::set<std::string> state_sent;  ///< what may be in it
+  std::map<std::int64_t, std::string> state_told;  ///< confirmed, by offset; begins with its key
+  bool compacts = false;                           ///< there is such a topic in its lives
   bool may_trim = false;  ///< a limit was asked for, so old messages may go
   std::uint64_t next_value = 0;
   std::uint64_t next_instance = 1;
@@ -106,6 +110,7 @@ class ShardLife {
   }
 
   void step() {
+    if (told_.compacts && random_.below(12) == 0) return compact();
     switch (random_.below(10)) {
       case 0:
         rig_.advance(milliseconds(random_.below(3000)));
@@ -241,6 +246,29 @@ class ShardLife {
     }
   }
 
+  /// Enough of few keys for a pass over them.
+  void compact() {
+    CreateTopicRequest request{"state", 1, TopicPolicy{}};
+    request.policy->cleanup = Cleanup::kCompact;
+    if (told_.state == TopicId{}) {
+      auto made = ask<CreateTopicReply>(request);
+      if (!made) return;
+      told_.state = made->topic.id;
+    }
+    for (int i = 0; i < 8 && on(); ++i) {
+      const std::string key = "k" + std::to_string(random_.below(2));
+      const std::string value =
+          key + " " + std::to_string(told_.next_value++) + std::string(2500, 'z');
+      told_.state_sent.insert(value);
+      PublishRequest publish;
+      publish.parts.push_back({told_.state, {0}, {}, {}, batch_of({value}, {1000}, key)});
+      auto reply = ask<PublishReply>(std::move(publish));
+      if (!reply || !reply->parts.front()) continue;
+      told_.state_told[reply->parts.front()->base_offset.value] = value;
+    }
+    if (on()) rig_.advance(seconds(21));  // it looks every ten
+  }
+
   CoreRig& rig_;
   Told& told_;
   SeededRandom random_;
@@ -257,6 +285,7 @@ class ShardCheck {
   void run() {
     client_ = &rig_.connect(++told_.next_instance);
     check_topics();
+    if (told_.state != TopicId{}) check_state();
     if (told_.orders == TopicId{}) return;
     for (std::uint32_t p = 0; p < ShardLife::kPartitions; ++p) check_log(p);
     check_group();
@@ -302,6 +331,36 @@ class ShardCheck {
              << " was confirmed and is lost: the log ends at " << next;
     }
     may_be = std::move(found);
+  }
+
+  /// What is not there has a later message of its key (S23).
+  void check_state() {
+    std::map<std::int64_t, std::string> found;
+    for (std::int64_t next = 0;;) {
+      Reply<ReadReply> read = client_->read(told_.state, 0, next);
+      ASSERT_TRUE(read.ok()) << to_string(read.error());
+      if (read->batches.empty()) break;
+      for (const SharedBytes& batch : read->batches) {
+        ASSERT_TRUE(check_batch_crc(batch.view()).ok());
+        next = parse_batch_header(batch.view())->last_offset().value + 1;
+      }
+      for (auto& [offset, value] : records_of(read->batches)) {
+        ASSERT_TRUE(told_.state_sent.contains(value)) << "invented at " << offset.value;
+        found[offset.value] = value;
+      }
+    }
+    auto key_of = [](const std::string& value) { return value.substr(0, value.find(' ')); };
+    std::map<std::string, std::int64_t> latest;
+    for (const auto& [offset, value] : found) latest[key_of(value)] = offset;
+    for (const auto& [offset, value] : told_.state_told) {
+      auto there = found.find(offset);
+      if (there == found.end()) {
+        auto later = latest.find(key_of(value));
+        ASSERT_TRUE(later != latest.end() && later->second > offset) << offset << " is lost";
+      } else {
+        ASSERT_EQ(there->second, value) << "at " << offset;
+      }
+    }
   }
 
   void check_group() {
