@@ -42,6 +42,7 @@ std::optional<StreamObject> read_stream_object(const CheckpointObject& object) {
   if (stream.is_partition) {
     stream.topic.value = in.read<std::uint64_t>();
     stream.partition = in.read<std::uint32_t>();
+    stream.archived = in.read<std::uint8_t>() != 0;
   }
   return in.finished() ? std::optional(std::move(stream)) : std::nullopt;
 }

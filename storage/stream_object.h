@@ -31,6 +31,7 @@ struct StreamObject {
   std::vector<ClaimedSegment> segments;
   TopicId topic;  ///< with `partition`: of a partition
   std::uint32_t partition = 0;
+  bool archived = false;  ///< with `partition`: its topic is deleted
 };
 
 /// Nothing if it is no stream's, or not of a version that is known here.

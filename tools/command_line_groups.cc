@@ -153,6 +153,9 @@ void add_group_commands(CLI::App& app, CommandSink& sink) {
   remove->add_option("name", removed->name, "The group")->required();
   remove->add_flag("--discard-dead-letters", removed->discard_dead_letters,
                    "Delete it although it has open dead letters");
+  remove->add_flag("--keep-dead-letters", removed->keep_dead_letters,
+                   "Keep the open ones as an archive under the group's name: 'dlq list', 'show', "
+                   "'edit' and 'discard' work on, redriving does not");
   remove->add_flag("--yes", removed->yes, "Do not ask");
 }
 

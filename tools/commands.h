@@ -145,6 +145,7 @@ struct GroupReset {
 struct GroupDelete {
   std::string name;
   bool discard_dead_letters = false;
+  bool keep_dead_letters = false;
   bool yes = false;
 };
 

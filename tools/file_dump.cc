@@ -76,7 +76,8 @@ json::array index_array(const std::vector<SegmentIndexEntry>& index) {
 std::string stream_object_text(const StreamObject& stream) {
   std::string text = fmt::format("    starts at offset {}", stream.start.value);
   if (stream.is_partition)
-    text += fmt::format("  topic {}  partition {}", stream.topic.value, stream.partition);
+    text += fmt::format("  topic {}{}  partition {}", stream.topic.value,
+                        stream.archived ? " (deleted)" : "", stream.partition);
   text += "\n";
   for (const ClaimedSegment& segment : stream.segments) {
     text += fmt::format("    segment {}  offsets {}-{}  {}{}\n", segment_name(segment.id),
@@ -102,6 +103,7 @@ json::object stream_object_json(const StreamObject& stream) {
   if (stream.is_partition) {
     object["topic"] = stream.topic.value;
     object["partition"] = stream.partition;
+    object["archived"] = stream.archived;
   }
   return object;
 }

@@ -123,18 +123,22 @@ ExitCode run(const GroupDelete& command, BrokerSession& session) {
     dead += one.dead;
   }
   Console& console = session.console();
+  const char* fate = "";
+  if (dead > 0 && command.discard_dead_letters) fate = ", which are discarded";
+  if (dead > 0 && command.keep_dead_letters) fate = ", which are kept as an archive";
   console.say(fmt::format(
       "this deletes group {} of topic {} with its position: {} not done yet, {} still open{}",
-      command.name, group->topic, counted(open, "message"), counted(dead, "dead letter"),
-      dead > 0 && command.discard_dead_letters ? ", which are discarded" : ""));
+      command.name, group->topic, counted(open, "message"), counted(dead, "dead letter"), fate));
   if (!console.confirm("delete it?", command.yes)) return console.refusal();
   Reply<DeleteGroupReply> reply =
-      session.request(DeleteGroupRequest{command.name, command.discard_dead_letters});
+      session.request(DeleteGroupRequest{
+          command.name, command.discard_dead_letters, command.keep_dead_letters});
   if (!reply) {
     ExitCode code = session.report(reply.error(), command.name);
-    if (dead > 0 && !command.discard_dead_letters) {
+    if (dead > 0 && reply.error() == Errc::kOpenDeadLetters) {
       console.say("  'waybill dlq list " + command.name +
-                  "' shows them; --discard-dead-letters discards them");
+                  "' shows them; --discard-dead-letters discards them, --keep-dead-letters keeps "
+                  "them as an archive");
     }
     return code;
   }

@@ -53,6 +53,12 @@ std::string policy_text(const GroupPolicy& policy) {
 
 std::string state_text(const GroupInfo& group) {
   std::string text;
+  if (group.archived) {
+    text += fmt::format(
+        "  ARCHIVE         it was deleted; 'waybill dlq list {}' shows the dead letters kept, "
+        "'waybill group delete {} --discard-dead-letters' ends it\n",
+        group.name, group.name);
+  }
   if (group.paused) {
     text += fmt::format("  PAUSED          by an operator; 'waybill group resume {}' goes on\n",
                         group.name);
@@ -68,6 +74,7 @@ std::string state_text(const GroupInfo& group) {
 }
 
 std::string state_name(const GroupInfo& group) {
+  if (group.archived) return "archive";
   if (group.paused) return "paused";
   if (group.brake.state == BrakeState::kClosed) return "delivers";
   return fmt::format("brake {}", name(group.brake.state));

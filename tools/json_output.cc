@@ -83,6 +83,7 @@ json::object group_object(const GroupInfo& group, std::string_view topic) {
           {"start", start_object(group.start)},
           {"policy", policy_object(group.policy)},
           {"paused", group.paused},
+          {"archived", group.archived},
           {"brake", brake_object(group.brake)},
           {"epoch", group.epoch}};
 }

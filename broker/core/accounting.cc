@@ -15,11 +15,19 @@ constexpr std::size_t kLeaseRoom = 64 * 1024;
 
 }  // namespace
 
+/// One after the last message that is the group's; an archive's are those it had seen.
+Offset DeliveryEngine::end_of(const GroupPartition& partition) const {
+  auto group = groups_.find(partition.group);
+  const bool archived = group != groups_.end() && group->second->info.archived;
+  return archived ? partition.delivery.fresh()
+                  : std::max(partition.log.end(), partition.delivery.fresh());
+}
+
 Accounting DeliveryEngine::accounting(const GroupPartition& partition) const {
   const DeliveryState& delivery = partition.delivery;
   Accounting a;
   a.start = delivery.start();
-  a.end = std::max(partition.log.end(), delivery.fresh());
+  a.end = end_of(partition);
   a.leased = delivery.leased_count();
   a.delayed = partition.delayed.size();
   a.scheduled = partition.scheduler.scheduled_count() + (partition.barrier ? 1 : 0);
@@ -43,7 +51,7 @@ Accounting DeliveryEngine::count(const GroupPartition& partition) const {
   const DeliveryState& delivery = partition.delivery;
   Accounting a;
   a.start = delivery.start();
-  a.end = std::max(partition.log.end(), delivery.fresh());
+  a.end = end_of(partition);
   for (const auto& [token, lease] : delivery.leases()) {
     for (OffsetRange range : lease.open) a.leased += static_cast<std::uint64_t>(range.count());
   }

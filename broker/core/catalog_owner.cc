@@ -20,13 +20,16 @@ StreamId stream_of(ShardIndex shard, std::uint64_t number) {
 
 RequestError unknown_topic(const Catalog& catalog, const std::string& name) {
   std::vector<std::string> names;
-  for (const TopicInfo& topic : catalog.topics) names.push_back(topic.name);
+  for (const TopicInfo& topic : catalog.topics) {
+    if (!topic.archived) names.push_back(topic.name);
+  }
   std::string text = "there is no topic \"" + name + "\"";
   if (auto meant = did_you_mean(name, names)) text += "; did you mean \"" + *meant + "\"?";
   return {Errc::kUnknownTopic, text};
 }
 
 RequestError unknown_group(const Catalog& catalog, const std::string& name) {
+  if (catalog.group(name) != nullptr) return is_archive(Errc::kUnknownGroup, name);
   std::vector<std::string> names;
   for (const GroupInfo& group : catalog.groups) names.push_back(group.name);
   std::string text = "there is no group \"" + name + "\"";
@@ -34,7 +37,19 @@ RequestError unknown_group(const Catalog& catalog, const std::string& name) {
   return {Errc::kUnknownGroup, text};
 }
 
+/// Nothing if it is an archive.
+const GroupInfo* live_group(const Catalog& catalog, const std::string& name) {
+  const GroupInfo* group = catalog.group(name);
+  return group == nullptr || group->archived ? nullptr : group;
+}
+
 }  // namespace
+
+RequestError is_archive(Errc code, const std::string& group) {
+  return {code,
+          "group \"" + group +
+              "\" was deleted; only its dead letters are kept, to be looked at and discarded"};
+}
 
 template <class R>
 void CatalogOwner::answer(Done<R> done, Reply<R> reply) {
@@ -171,6 +186,8 @@ void CatalogOwner::start(std::move_only_function<void()> ready) {
   auto adopted = [this, missing, all_ready](const Reply<Resets>&) {
     if (--*missing > 0) return;
     show();
+    const std::vector<TopicInfo> topics = catalog_.topics;
+    for (const TopicInfo& topic : topics) drop_unused_archive(topic.id);
     (*all_ready)();
   };
   for (CatalogChange& change : *changes) adopt_everywhere(std::move(change), adopted);
@@ -280,17 +297,23 @@ void CatalogOwner::delete_topic(DeleteTopicRequest request, Done<DeleteTopicRepl
     return answer<DeleteTopicReply>(std::move(done), unknown_topic(catalog_, request.name));
   }
   for (const GroupInfo& group : catalog_.groups) {
-    if (group.topic != topic->id) continue;
+    if (group.topic != topic->id || group.archived) continue;
     return answer<DeleteTopicReply>(
         std::move(done),
         RequestError(Errc::kTopicInUse,
                      "group \"" + group.name + "\" consumes it; delete the group first"));
   }
-  change(DropTopic{topic->id, catalog_.version + 1},
-         [this, done = std::move(done)](const Reply<Resets>& changed) mutable {
-           if (!changed) return answer<DeleteTopicReply>(std::move(done), changed.error());
-           answer<DeleteTopicReply>(std::move(done), DeleteTopicReply{});
-         });
+  CatalogChange gone = DropTopic{topic->id, catalog_.version + 1};
+  if (has_groups(topic->id)) {
+    TopicInfo archived = *topic;
+    archived.archived = true;
+    archived.version = catalog_.version + 1;
+    gone = PutTopic{std::move(archived)};
+  }
+  change(std::move(gone), [this, done = std::move(done)](const Reply<Resets>& changed) mutable {
+    if (!changed) return answer<DeleteTopicReply>(std::move(done), changed.error());
+    answer<DeleteTopicReply>(std::move(done), DeleteTopicReply{});
+  });
 }
 
 void CatalogOwner::create_group(CreateGroupRequest request, Done<CreateGroupReply> done) {
@@ -303,6 +326,10 @@ void CatalogOwner::create_group(CreateGroupRequest request, Done<CreateGroupRepl
     return answer<CreateGroupReply>(std::move(done), unknown_topic(catalog_, request.topic));
   }
   if (const GroupInfo* known = catalog_.group(request.name)) {
+    if (known->archived) {
+      return answer<CreateGroupReply>(std::move(done),
+                                      is_archive(Errc::kOpenDeadLetters, request.name));
+    }
     if (known->topic == topic->id && known->policy == request.policy) {
       adopt_known(put(*known),
                   [this, group = *known, done = std::move(done)](const Reply<Resets>& all) mutable {
@@ -339,7 +366,7 @@ void CatalogOwner::alter_group(AlterGroupRequest request, Done<AlterGroupReply> 
   if (Reply<void> valid = validate(request.policy); !valid) {
     return answer<AlterGroupReply>(std::move(done), valid.error());
   }
-  const GroupInfo* known = catalog_.group(request.name);
+  const GroupInfo* known = live_group(catalog_, request.name);
   if (known == nullptr) {
     return answer<AlterGroupReply>(std::move(done), unknown_group(catalog_, request.name));
   }
@@ -365,7 +392,7 @@ void CatalogOwner::put_group(GroupInfo group, Done<R> done) {
 }
 
 void CatalogOwner::pause_group(PauseGroupRequest request, Done<PauseGroupReply> done) {
-  const GroupInfo* known = catalog_.group(request.name);
+  const GroupInfo* known = live_group(catalog_, request.name);
   if (known == nullptr) {
     return answer<PauseGroupReply>(std::move(done), unknown_group(catalog_, request.name));
   }
@@ -380,7 +407,7 @@ void CatalogOwner::reset_group(ResetGroupRequest request, Done<ResetGroupReply> 
   if (Reply<void> valid = validate(request.start); !valid) {
     return answer<ResetGroupReply>(std::move(done), valid.error());
   }
-  const GroupInfo* known = catalog_.group(request.name);
+  const GroupInfo* known = live_group(catalog_, request.name);
   if (known == nullptr) {
     return answer<ResetGroupReply>(std::move(done), unknown_group(catalog_, request.name));
   }
@@ -420,7 +447,7 @@ void CatalogOwner::plan_reset(const GroupInfo& group, ResetGroupRequest request,
 // --- brakes ---
 
 void CatalogOwner::set_brake(SetBrakeRequest request, Done<SetBrakeReply> done) {
-  const GroupInfo* known = catalog_.group(request.name);
+  const GroupInfo* known = live_group(catalog_, request.name);
   if (known == nullptr) {
     return answer<SetBrakeReply>(std::move(done), unknown_group(catalog_, request.name));
   }
@@ -487,24 +514,58 @@ void CatalogOwner::delete_group(DeleteGroupRequest request, Done<DeleteGroupRepl
   if (known == nullptr) {
     return answer<DeleteGroupReply>(std::move(done), unknown_group(catalog_, request.name));
   }
-  check_group_unused(*known, request.discard_dead_letters,
-                     [this, id = known->id, done = std::move(done)](Reply<void> unused) mutable {
-                       if (!unused)
-                         return answer<DeleteGroupReply>(std::move(done), unused.error());
-                       if (catalog_.group(id) == nullptr) {
-                         return answer<DeleteGroupReply>(std::move(done), DeleteGroupReply{});
-                       }
-                       change(DropGroup{id, catalog_.version + 1},
-                              [this, done = std::move(done)](const Reply<Resets>& changed) mutable {
-                                if (!changed)
-                                  return answer<DeleteGroupReply>(std::move(done), changed.error());
-                                answer<DeleteGroupReply>(std::move(done), DeleteGroupReply{});
-                              });
-                     });
+  const bool keep = request.keep_dead_letters;
+  if (keep && request.discard_dead_letters) {
+    return answer<DeleteGroupReply>(
+        std::move(done),
+        RequestError(Errc::kInvalidRequest, "dead letters are either kept or discarded"));
+  }
+  auto unused = [this, id = known->id, keep,
+                 done = std::move(done)](const Reply<std::uint64_t>& dead) mutable {
+    if (!dead) return answer<DeleteGroupReply>(std::move(done), dead.error());
+    const GroupInfo* group = catalog_.group(id);
+    if (group == nullptr || (group->archived && keep)) {
+      return answer<DeleteGroupReply>(std::move(done), DeleteGroupReply{});
+    }
+    auto changed = [this, done = std::move(done)](const Reply<Resets>& all) mutable {
+      if (!all) return answer<DeleteGroupReply>(std::move(done), all.error());
+      answer<DeleteGroupReply>(std::move(done), DeleteGroupReply{});
+    };
+    if (keep && *dead > 0) return archive(*group, std::move(changed));
+    const TopicId topic = group->topic;
+    change(DropGroup{id, catalog_.version + 1}, std::move(changed));
+    drop_unused_archive(topic);
+  };
+  check_group_unused(*known, keep || request.discard_dead_letters, std::move(unused));
 }
 
-void CatalogOwner::check_group_unused(const GroupInfo& group, bool discard_dead_letters,
-                                      std::move_only_function<void(Reply<void>)> done) {
+/// The group takes nothing any more from its topic, and gives up what it had taken: that is a reset
+/// to the end, which leaves its open dead letters as they are (D15).
+void CatalogOwner::archive(GroupInfo group, Adopted done) {
+  judges_.erase(group.id);
+  group.archived = true;
+  group.paused = false;
+  group.brake = {};
+  group.start = {};
+  group.start.kind = StartKind::kLatest;
+  ++group.epoch;
+  group.version = catalog_.version + 1;
+  change(PutGroup{std::move(group)}, std::move(done));
+}
+
+bool CatalogOwner::has_groups(TopicId topic) const {
+  return std::ranges::find(catalog_.groups, topic, &GroupInfo::topic) != catalog_.groups.end();
+}
+
+/// A deleted topic goes with the last archive of its groups.
+void CatalogOwner::drop_unused_archive(TopicId id) {
+  const TopicInfo* topic = catalog_.topic(id);
+  if (topic == nullptr || !topic->archived || has_groups(id)) return;
+  change(DropTopic{id, catalog_.version + 1}, [](const Reply<Resets>&) {});
+}
+
+void CatalogOwner::check_group_unused(const GroupInfo& group, bool dead_letters_may_be_open,
+                                      std::move_only_function<void(Reply<std::uint64_t>)> done) {
   struct Use {
     std::uint64_t consumers = 0;
     std::uint64_t dead = 0;
@@ -514,12 +575,10 @@ void CatalogOwner::check_group_unused(const GroupInfo& group, bool discard_dead_
       [id = group.id](Shard& shard, auto reply) {
         Use use;
         use.consumers = shard.delivery().consumer_count(id);
-        for (const GroupPartitionStatus& status : shard.delivery().status(id)) {
-          use.dead += status.accounting.dead;
-        }
+        use.dead = shard.delivery().unresolved_dead_letters(id);
         shard.when_durable([use, reply = std::move(reply)](bool) mutable { reply(use); });
       },
-      [name = group.name, discard_dead_letters,
+      [name = group.name, dead_letters_may_be_open,
        done = std::move(done)](std::vector<std::optional<Use>> uses) mutable {
         std::uint64_t consumers = 0;
         std::uint64_t dead = 0;
@@ -533,13 +592,13 @@ void CatalogOwner::check_group_unused(const GroupInfo& group, bool discard_dead_
                                                           std::to_string(consumers) +
                                                           " connected consumers; stop them first"));
         }
-        if (dead > 0 && !discard_dead_letters) {  // D15
-          return done(RequestError(
-              Errc::kOpenDeadLetters,
-              "group \"" + name + "\" has " + std::to_string(dead) +
-                  " open dead letters; redrive or discard them first, or ask to discard them"));
+        if (dead > 0 && !dead_letters_may_be_open) {  // D15
+          return done(RequestError(Errc::kOpenDeadLetters,
+                                   "group \"" + name + "\" has " + std::to_string(dead) +
+                                       " open dead letters; redrive or discard them first, or ask "
+                                       "to keep or discard them"));
         }
-        done({});
+        done(dead);
       });
 }
 

@@ -77,8 +77,12 @@ class CatalogOwner {
   BrakeJudge& judge_of(const GroupInfo& group);
   /// The group's brake becomes what its judge says.
   void follow_judge(GroupId group);
-  void check_group_unused(const GroupInfo& group, bool discard_dead_letters,
-                          std::move_only_function<void(Reply<void>)> done);
+  /// How many dead letters of the group are open, unless there are consumers or may be none open.
+  void check_group_unused(const GroupInfo& group, bool dead_letters_may_be_open,
+                          std::move_only_function<void(Reply<std::uint64_t>)> done);
+  void archive(GroupInfo group, Adopted done);
+  [[nodiscard]] bool has_groups(TopicId topic) const;
+  void drop_unused_archive(TopicId topic);
 
   ShardLog& log_;
   Catalog catalog_;  ///< with what is only staged
@@ -88,5 +92,8 @@ class CatalogOwner {
   std::map<GroupId, BrakeJudge> judges_;  ///< of groups that had something to judge
   std::multimap<MonotonicTime, GroupId> brake_times_;  ///< checked when they come
 };
+
+/// The group is an archive, and what was asked for needs a live one.
+RequestError is_archive(Errc code, const std::string& group);
 
 }  // namespace waybill

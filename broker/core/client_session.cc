@@ -73,7 +73,9 @@ Reply<TopicInfo> ClientSession::topic_named(const std::string& name) const {
   std::shared_ptr<const Catalog> catalog = gateway_.home_.catalog();
   if (const TopicInfo* topic = catalog->topic(name)) return *topic;
   std::vector<std::string> names;
-  for (const TopicInfo& topic : catalog->topics) names.push_back(topic.name);
+  for (const TopicInfo& topic : catalog->topics) {
+    if (!topic.archived) names.push_back(topic.name);
+  }
   std::string text = "there is no topic \"" + name + "\"";
   if (auto meant = did_you_mean(name, names)) text += "; did you mean \"" + *meant + "\"?";
   return RequestError(Errc::kUnknownTopic, text);
@@ -87,8 +89,8 @@ void ClientSession::handle(MetadataRequest request, Done<MetadataReply> done) {
   reply.catalog.version = catalog->version;
   const bool all = request.topics.empty();
   for (const TopicInfo& topic : catalog->topics) {
-    if (request.topics.empty() ||
-        std::ranges::find(request.topics, topic.name) != request.topics.end()) {
+    if (topic.archived) continue;
+    if (all || std::ranges::find(request.topics, topic.name) != request.topics.end()) {
       reply.catalog.topics.push_back(topic);
     }
   }
@@ -397,6 +399,9 @@ void ClientSession::detach(ConsumerId id, bool clean) {
 void ClientSession::handle(SubscribeRequest request, Done<SubscribeReply> done) {
   Reply<GroupInfo> group = group_named(request.group);
   if (!group) return answer<SubscribeReply>(std::move(done), group.error());
+  if (group->archived) {
+    return answer<SubscribeReply>(std::move(done), is_archive(Errc::kUnknownGroup, group->name));
+  }
   if (hello_.instance.uuid.is_nil()) {
     return answer<SubscribeReply>(
         std::move(done),

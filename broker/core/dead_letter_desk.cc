@@ -331,6 +331,9 @@ void DeadLetterDesk::add_version(GroupId group, const EditDeadLetterRequest& req
 }
 
 void DeadLetterDesk::redrive(GroupId group, RedriveRequest request, Done<RedriveReply> done) {
+  if (const ConsumerGroup* known = delivery_.find(group); known && known->info.archived) {
+    return refuse(std::move(done), is_archive(Errc::kUnknownGroup, known->info.name));
+  }
   std::vector<std::pair<GroupPartition*, std::uint64_t>> chosen;
   RedriveReply reply;
   std::optional<RequestError> error;

@@ -114,6 +114,7 @@ Result<void> DeliveryEngine::apply(const DeadLetterEntry& entry) {
 Result<void> DeliveryEngine::adopt(const GroupInfo& info, const std::vector<GroupPlace>& places) {
   if (ConsumerGroup* known = find(info.id)) {
     known->info = info;
+    if (info.archived) detach_from_log(*known);
     mark_dirty(*known);
     return {};
   }
@@ -133,6 +134,14 @@ Result<void> DeliveryEngine::adopt(const GroupInfo& info, const std::vector<Grou
   }
   groups_.emplace(info.id, std::move(group));
   return {};
+}
+
+/// An archive needs nothing of its topic's log (D15). The reset that comes with it ends what it had
+/// taken from there.
+void DeliveryEngine::detach_from_log(ConsumerGroup& group) {
+  for (const auto& partition : group.partitions) {
+    std::erase(by_stream_[partition->log.id()], partition.get());
+  }
 }
 
 void DeliveryEngine::drop(GroupId id) {
@@ -233,7 +242,7 @@ void DeliveryEngine::stage_ops(GroupPartition& partition) {
 
 void DeliveryEngine::attach(GroupId id, ShardConsumer consumer) {
   ConsumerGroup* group = find(id);
-  if (group == nullptr) return;
+  if (group == nullptr || group->info.archived) return;
   // What it holds from before is its own again when it claims it by extend() or settles it. The
   // rest never reached it: that waits out its time as an orphan, and goes to somebody else.
   for (const auto& partition : group->partitions) {
@@ -338,7 +347,7 @@ void DeliveryEngine::touch(GroupPartition& partition) {
 }
 
 void DeliveryEngine::mark_dirty(ConsumerGroup& group) {
-  if (group.dirty) return;
+  if (group.dirty || group.info.archived) return;
   group.dirty = true;
   dirty_.push_back(group.info.id);
 }
@@ -403,6 +412,7 @@ void DeliveryEngine::turn() {
     ConsumerGroup* group = find(id);
     if (group == nullptr) continue;
     group->dirty = false;
+    if (group->info.archived) continue;
     for (const auto& partition : group->partitions) look(*group, *partition);
     grant(*group);
     ask_for_isolation(*group);
@@ -434,6 +444,20 @@ std::uint64_t DeliveryEngine::open_dead_letters() const {
   std::uint64_t count = 0;
   for (const auto& [id, group] : groups_) {
     for (const auto& partition : group->partitions) count += partition->dead_letters.dead_count();
+  }
+  return count;
+}
+
+std::uint64_t DeliveryEngine::unresolved_dead_letters(GroupId id) const {
+  auto group = groups_.find(id);
+  std::uint64_t count = 0;
+  if (group == groups_.end()) return count;
+  for (const auto& partition : group->second->partitions) {
+    for (const auto& [number, letter] : partition->dead_letters.all()) {
+      const bool open =
+          letter.state == DeadLetterState::kDead || letter.state == DeadLetterState::kRedriving;
+      count += open ? 1 : 0;
+    }
   }
   return count;
 }

@@ -71,6 +71,8 @@ class DeliveryEngine {
   [[nodiscard]] ConsumerGroup* find(GroupId group);
   [[nodiscard]] std::vector<GroupPartitionStatus> status(GroupId group);
   [[nodiscard]] std::uint64_t open_dead_letters() const;
+  /// Of the group: those that are dead, and those on their way back to it.
+  [[nodiscard]] std::uint64_t unresolved_dead_letters(GroupId group) const;
   [[nodiscard]] std::uint64_t leased() const;
 
   /// What reset() would do, partition by partition; changes nothing (D15).
@@ -172,6 +174,7 @@ class DeliveryEngine {
   struct Pick;
   struct Sending;
 
+  void detach_from_log(ConsumerGroup& group);
   static Result<void> apply(GroupPartition& partition, const DeliveryOp& op);
   static Result<void> apply(GroupPartition& partition, const ResetOp& op);
   void record(GroupPartition& partition, DeliveryOp op);
@@ -277,6 +280,7 @@ class DeliveryEngine {
   void run_late_resets();
   [[nodiscard]] ResetPartition plan(const GroupPartition& partition, Offset to,
                                     bool include_dead) const;
+  [[nodiscard]] Offset end_of(const GroupPartition& partition) const;
   [[nodiscard]] Accounting accounting(const GroupPartition& partition) const;
   [[nodiscard]] Accounting count(const GroupPartition& partition) const;
   [[nodiscard]] Waiting why_waiting(const ConsumerGroup& group,

@@ -25,6 +25,7 @@ void put(ByteWriter& out, const TopicInfo& topic) {
   out.write<std::int64_t>(topic.policy.retention.count());
   out.write<std::int64_t>(topic.policy.drop_after.count());
   out.write(topic.policy.drop_above);
+  out.write(static_cast<std::uint8_t>(topic.archived));
   out.write(topic.policy.cleanup);
   out.write<std::int64_t>(topic.policy.tombstone_delay.count());
 }
@@ -43,6 +44,7 @@ TopicInfo get_topic(ByteReader& in) {
   topic.policy.retention = get_milliseconds(in);
   topic.policy.drop_after = get_milliseconds(in);
   topic.policy.drop_above = in.read<std::uint64_t>();
+  topic.archived = get_bool(in);
   topic.policy.cleanup = get_enum(in, Cleanup::kDelete, Cleanup::kCompactAndDelete);
   topic.policy.tombstone_delay = get_milliseconds(in);
   return topic;
@@ -137,6 +139,7 @@ void put(ByteWriter& out, const GroupInfo& group) {
   put(out, group.brake.since);
   out.write_text(group.brake.cause);
   out.write(group.epoch);
+  out.write(static_cast<std::uint8_t>(group.archived));
 }
 GroupInfo get_group(ByteReader& in) {
   GroupInfo group;
@@ -154,6 +157,7 @@ GroupInfo get_group(ByteReader& in) {
   group.brake.since = get_time(in);
   group.brake.cause = in.read_text(kMaxText);
   group.epoch = in.read<std::uint32_t>();
+  group.archived = get_bool(in);
   return group;
 }
 

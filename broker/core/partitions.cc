@@ -175,7 +175,11 @@ void Partitions::apply(const ProducerEntry& entry) {
 void Partitions::adopt(const TopicInfo& topic) {
   for (std::uint32_t i = 0; i < topic.partitions.size(); ++i) {
     const PartitionPlace& place = topic.partitions[i];
-    if (place.shard != log_.options().shard || by_stream_.contains(place.stream)) continue;
+    if (place.shard != log_.options().shard) continue;
+    if (Partition* known = find(place.stream)) {
+      if (topic.archived && !known->archived) archive(*known);
+      continue;
+    }
     auto partition = std::make_unique<Partition>();
     partition->topic = topic.id;
     partition->index = {i};
@@ -185,21 +189,32 @@ void Partitions::adopt(const TopicInfo& topic) {
   }
 }
 
-void Partitions::drop(TopicId topic, const std::function<void(StreamId)>& forget) {
-  for (auto it = by_name_.begin(); it != by_name_.end();) {
-    if (it->first.first != topic) {
-      ++it;
-      continue;
-    }
-    StreamId stream = it->second->log->id();
-    it = by_name_.erase(it);
-    forget(stream);
-    for (;;) {
-      auto next = waiting_reads_.lower_bound({stream, 0});
-      if (next == waiting_reads_.end() || next->first.first != stream) break;
-      WaitingRead read = take_waiting(next->first);
-      read.done(no_partition(read.request.topic, read.request.partition));
-    }
+/// Nobody publishes or reads there any more.
+void Partitions::archive(Partition& partition) {
+  partition.archived = true;
+  by_name_.erase({partition.topic, partition.index});
+  end_reads(partition.log->id());
+}
+
+void Partitions::end_reads(StreamId stream) {
+  for (;;) {
+    auto next = waiting_reads_.lower_bound({stream, 0});
+    if (next == waiting_reads_.end() || next->first.first != stream) return;
+    WaitingRead read = take_waiting(next->first);
+    read.done(no_partition(read.request.topic, read.request.partition));
+  }
+}
+
+void Partitions::drop(TopicId topic) {
+  std::vector<StreamId> streams;
+  for (const auto& [stream, partition] : by_stream_) {
+    if (partition->topic == topic) streams.push_back(stream);
+  }
+  std::ranges::sort(streams);
+  for (StreamId stream : streams) {
+    const Partition& partition = *by_stream_.at(stream);
+    if (!partition.archived) by_name_.erase({partition.topic, partition.index});
+    end_reads(stream);
     by_stream_.erase(stream);
     log_.drop_stream(stream);
   }

@@ -23,6 +23,7 @@ struct Partition {
   Stream* log = nullptr;
   ProducerTable producers;
   MonotonicTime rolled = {};  ///< of this run: when its segment was ended for its age
+  bool archived = false;      ///< its topic is deleted, and archives of groups refer to it (D15)
 };
 
 class Partitions {
@@ -49,10 +50,10 @@ class Partitions {
   void apply(const AppendHead& head, Partition& partition, const StagedEntry& entry,
              std::size_t batch_offset);
   void apply(const ProducerEntry& entry);
-  /// The shard adopts the partitions of a topic that are placed on it.
+  /// The shard adopts the partitions of a topic that are placed on it; once it is archived, they
+  /// are nobody's to publish to or to read.
   void adopt(const TopicInfo& topic);
-  /// Calls forget(stream) for each of its partitions, then drops them.
-  void drop(TopicId topic, const std::function<void(StreamId)>& forget);
+  void drop(TopicId topic);
 
   /// Called when a batch was staged, so that groups may lease it in the same frame.
   void on_appended(std::move_only_function<void(const Stream&)> callback) {
@@ -86,6 +87,9 @@ class Partitions {
   /// What the producer published to partitions of this shard.
   [[nodiscard]] std::vector<ProducerPosition> positions_of(ProducerId id) const;
   WaitingRead take_waiting(WaitingKey key);
+  void archive(Partition& partition);
+  /// Answers those that wait for more there.
+  void end_reads(StreamId stream);
   void answer(Partition& partition, const ReadRequest& request, Offset from, Done<ReadReply> done,
               bool first_only = false);
 

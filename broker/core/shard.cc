@@ -139,7 +139,7 @@ Result<void> Shard::apply(const AdoptEntry& entry) {
     adopted_groups_[put_group->group.id] = put_group->group.version;
     next_dead_stream_ += entry.places.size();
   } else if (const auto* drop_topic = std::get_if<DropTopic>(&entry.change)) {
-    partitions_.drop(drop_topic->topic, [](StreamId) {});
+    partitions_.drop(drop_topic->topic);
     adopted_topics_.erase(drop_topic->topic);
   } else {
     delivery_.drop(std::get<DropGroup>(entry.change).group);
@@ -178,9 +178,13 @@ void Shard::adopt(const CatalogChange& change, const TopicInfo& topic,
     Result<void> applied = apply(entry);
     WB_ASSERT(applied.ok(), "an adoption fits the state");
   }
-  // Also if it is no news: the power may have failed between the adoption and the reset.
+  // Also if it is no news: the power may have failed between the adoption and the trims, or the
+  // reset.
+  if (const auto* gone = std::get_if<PutTopic>(&change); gone && gone->topic.archived) {
+    empty(gone->topic);
+  }
   const auto* put = std::get_if<PutGroup>(&change);
-  if (put != nullptr && put->group.epoch > 0) {
+  if (put != nullptr && put->group.epoch > 0) {  // an archive's begins behind all there is
     const GroupInfo& group = put->group;
     return delivery_.reset(group.id, group.epoch, group.start, put->reset_dead, std::move(done));
   }
@@ -188,6 +192,15 @@ void Shard::adopt(const CatalogChange& change, const TopicInfo& topic,
     if (!durable) return done(stopped());
     done(std::vector<ResetPartition>());
   });
+}
+
+/// What is left of a deleted topic is what archives refer to: no message.
+void Shard::empty(const TopicInfo& topic) {
+  for (const PartitionPlace& place : topic.partitions) {
+    const Partition* partition = partitions_.find(place.stream);
+    if (partition == nullptr || partition->log->start() == partition->log->end()) continue;
+    delivery_.trim(*partition->log, partition->log->end());
+  }
 }
 
 void Shard::drop_missing(const Catalog& catalog, std::move_only_function<void(bool durable)> done) {

@@ -105,6 +105,7 @@ class Shard {
   Result<void> replay_append(const EntryView& entry, const StagedEntry& staged);
   Result<void> apply(const AdoptEntry& entry);
   Result<void> apply(const TrimEntry& entry);
+  void empty(const TopicInfo& topic);
   /// Tells the group's home how deliveries ended here, for its brake (D13).
   void report(GroupId group, std::vector<DeliveryOutcome> outcomes);
 

@@ -273,6 +273,7 @@ void Snapshot::save_stream(const Stream& stream, const Shard& shard, const Sink&
   if (partition != nullptr) {
     out.write(partition->topic.value);
     out.write(partition->index.value);
+    out.write(static_cast<std::uint8_t>(partition->archived));
   }
   sink(ObjectKind::kStream, stream.id().value, body);
   if (partition != nullptr) save_producers(*partition, sink);
@@ -445,7 +446,10 @@ Result<void> Snapshot::load_stream(Shard& shard, StreamId id, ByteReader& in) {
     partition->index.value = in.read<std::uint32_t>();
     partition->log = &stream;
     Partitions& partitions = shard.partitions_;
-    partitions.by_name_[{partition->topic, partition->index}] = partition.get();
+    partition->archived = get_bool(in);
+    if (!partition->archived) {
+      partitions.by_name_[{partition->topic, partition->index}] = partition.get();
+    }
     partitions.by_stream_.emplace(id, std::move(partition));
   }
   return in.finished() ? Result<void>() : bad("checkpoint object: stream");
@@ -487,6 +491,7 @@ Result<void> Snapshot::load_places(Shard& shard, ByteReader& in) {
     group->partitions.push_back(std::make_unique<GroupPartition>(
         group->info.id, partition->index, *partition->log, *dead_stream, Offset{0},
         shard.log_.options().index_limit));
+    if (group->info.archived) continue;
     shard.delivery_.by_stream_[partition->log->id()].push_back(group->partitions.back().get());
   }
   shard.delivery_.groups_.emplace(group->info.id, std::move(group));

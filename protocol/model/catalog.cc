@@ -81,7 +81,9 @@ const TopicInfo* Catalog::topic(TopicId id) const {
   return find_by(topics, &TopicInfo::id, id);
 }
 const TopicInfo* Catalog::topic(std::string_view name) const {
-  return find_by(topics, &TopicInfo::name, name);
+  auto found = std::ranges::find_if(
+      topics, [&](const TopicInfo& topic) { return topic.name == name && !topic.archived; });
+  return found == topics.end() ? nullptr : &*found;
 }
 const GroupInfo* Catalog::group(GroupId id) const {
   return find_by(groups, &GroupInfo::id, id);

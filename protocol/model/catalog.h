@@ -53,6 +53,8 @@ struct TopicInfo {
   std::uint64_t version = 0;               ///< of the catalog entry, rises with each change
   std::vector<PartitionPlace> partitions;  ///< by partition number (S13: an explicit table)
   TopicPolicy policy = {};
+  /// It is deleted; archives of its groups still refer to it (D15). Its name is free again.
+  bool archived = false;
   friend bool operator==(const TopicInfo&, const TopicInfo&) = default;
 };
 
@@ -86,6 +88,8 @@ struct GroupInfo {
   bool paused = false;  ///< by an operator; leases held are still settled
   Brake brake;
   std::uint32_t epoch = 0;  ///< rises with each reset (D15)
+  /// It is deleted; its dead letters are kept, to be looked at and discarded (D15).
+  bool archived = false;
   friend bool operator==(const GroupInfo&, const GroupInfo&) = default;
 };
 
@@ -96,6 +100,7 @@ struct Catalog {
   std::vector<GroupInfo> groups;
 
   [[nodiscard]] const TopicInfo* topic(TopicId id) const;
+  /// Not one that is archived.
   [[nodiscard]] const TopicInfo* topic(std::string_view name) const;
   [[nodiscard]] const GroupInfo* group(GroupId id) const;
   [[nodiscard]] const GroupInfo* group(std::string_view name) const;

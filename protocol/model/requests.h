@@ -195,6 +195,8 @@ struct AlterGroupReply {
 struct DeleteGroupRequest {
   std::string name;
   bool discard_dead_letters = false;
+  /// Keep the open dead letters as an archive under the group's name (D15).
+  bool keep_dead_letters = false;
 };
 struct DeleteGroupReply {};
 

@@ -161,6 +161,7 @@ void encode(const DeleteGroupRequest& value, ByteVector& meta, std::vector<Share
   wire::DeleteGroupRequest message;
   message.set_name(value.name);
   message.set_discard_dead_letters(value.discard_dead_letters);
+  message.set_keep_dead_letters(value.keep_dead_letters);
   append_meta(message, meta);
 }
 
@@ -169,6 +170,7 @@ Reply<void> decode(Bytes meta, const SharedBytes& body, DeleteGroupRequest& out)
   MetaDecoder in(meta, body, message);
   out.name = in.required_name("name", message.name());
   out.discard_dead_letters = message.discard_dead_letters();
+  out.keep_dead_letters = message.keep_dead_letters();
   return in.finish();
 }
 

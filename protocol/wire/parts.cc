@@ -115,6 +115,7 @@ void to_wire(const TopicInfo& topic, wire::Topic& message) {
     message.add_streams(place.stream.value);
   }
   to_wire(topic.policy, *message.mutable_policy());
+  message.set_archived(topic.archived);
 }
 
 TopicInfo from_wire(MetaDecoder& in, const wire::Topic& message) {
@@ -123,6 +124,7 @@ TopicInfo from_wire(MetaDecoder& in, const wire::Topic& message) {
   topic.name = in.text("topic.name", message.name(), limits::kMaxNameLength);
   topic.version = message.version();
   if (message.has_policy()) topic.policy = from_wire(in, message.policy());
+  topic.archived = message.archived();
   if (message.shards_size() != message.streams_size()) {
     in.fail("topic.streams", "are not as many as topic.shards");
   }
@@ -204,6 +206,7 @@ void to_wire(const GroupInfo& group, wire::Group& message) {
   message.set_paused(group.paused);
   to_wire(group.brake, *message.mutable_brake());
   message.set_epoch(group.epoch);
+  message.set_archived(group.archived);
 }
 
 GroupInfo from_wire(MetaDecoder& in, const wire::Group& message) {
@@ -217,6 +220,7 @@ GroupInfo from_wire(MetaDecoder& in, const wire::Group& message) {
   group.paused = message.paused();
   group.brake = from_wire(in, message.brake());
   group.epoch = message.epoch();
+  group.archived = message.archived();
   return group;
 }
 
