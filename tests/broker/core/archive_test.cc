@@ -175,15 +175,15 @@ TEST(Archive, ACutAtAnyMomentLeavesItEverywhereOrNowhereS13) {
     cut(s);
     ASSERT_EQ(letters(s).size(), 1u);
     EXPECT_EQ(payload(s, letters(s)[0].id), "bad");
-    std::size_t detached = 0;
+    std::size_t apart = 0;
     for (std::uint32_t p = 0; p < 3; ++p) {
       const GroupPartition& partition = s.rig.partition_of(s.group, p);
-      if (partition.delivery.floor() == partition.log.end()) ++detached;
+      if (partition.delivery.floor() == partition.log.end()) ++apart;
     }
     const bool is_archive =
         s.rig.shards.front()->catalog_owner().catalog().group(s.group)->archived;
     EXPECT_TRUE(is_archive || !archived) << "it was confirmed";
-    EXPECT_EQ(detached, is_archive ? 3u : 2u) << "partition 1 has a message that was only leased";
+    EXPECT_EQ(apart, is_archive ? 3u : 2u) << "partition 1 has a message that was only leased";
   }
 }
 
