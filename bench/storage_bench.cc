@@ -506,6 +506,7 @@ ByteVector encode_stream(const StreamObject& stream) {
   if (stream.is_partition) {
     out.write(stream.topic.value);
     out.write(stream.partition);
+    out.write(static_cast<std::uint8_t>(stream.archived));
   }
   return body;
 }
