@@ -176,11 +176,21 @@ void ClientSession::handle(DescribeTopicRequest request, Done<DescribeTopicReply
 
 // --- publishing and reading ---
 
+namespace {
+
+/// A part of a publish on its way to its shard.
+struct PartForShard {
+  PublishPart part;
+  bool keys_required = false;  ///< its topic is compacted (S23)
+};
+
+}  // namespace
+
 void ClientSession::handle(PublishRequest request, Done<PublishReply> done) {
   std::shared_ptr<const Catalog> catalog = gateway_.home_.catalog();
   PublishReply reply;
   reply.parts.assign(request.parts.size(), no_partition());
-  ByShard<PublishPart> parts;
+  ByShard<PartForShard> parts;
   for (std::size_t i = 0; i < request.parts.size(); ++i) {
     PublishPart& part = request.parts[i];
     const TopicInfo* topic = catalog->topic(part.topic);
@@ -189,26 +199,26 @@ void ClientSession::handle(PublishRequest request, Done<PublishReply> done) {
                                                              std::to_string(part.topic.value) +
                                                              "; ask for the metadata again");
     } else if (const PartitionPlace* place = place_of(topic, part.partition)) {
-      part.keys_required = topic->policy.compacts();
-      parts[place->shard].emplace_back(i, std::move(part));
+      parts[place->shard].emplace_back(i, PartForShard{std::move(part), topic->policy.compacts()});
     }
   }
   if (parts.empty()) return answer<PublishReply>(std::move(done), std::move(reply));
   using Results = std::vector<std::pair<std::size_t, Reply<PublishResult>>>;
   std::vector<ShardIndex> shards = shards_of(parts);
-  auto owned = std::make_shared<const ByShard<PublishPart>>(std::move(parts));
+  auto owned = std::make_shared<const ByShard<PartForShard>>(std::move(parts));
   ask_shards<Results>(
       gateway_.mailbox_, gateway_.home_.index(), shards,
       [owned](Shard& shard, auto answered) {
         const auto& mine = owned->at(shard.index());
         auto results = std::make_shared<Results>();
         auto reply_when_all = std::make_shared<decltype(answered)>(std::move(answered));
-        for (const auto& [index, part] : mine) {
-          shard.partitions().publish(part, [results, reply_when_all, index,
-                                            count = mine.size()](Reply<PublishResult> result) {
+        for (const auto& [index, one] : mine) {
+          auto published = [results, reply_when_all, index,
+                            count = mine.size()](Reply<PublishResult> result) {
             results->emplace_back(index, std::move(result));
             if (results->size() == count) (*reply_when_all)(std::move(*results));
-          });
+          };
+          shard.partitions().publish(one.part, one.keys_required, std::move(published));
         }
       },
       [reply = std::move(reply), shards, owned,

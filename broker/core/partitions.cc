@@ -96,7 +96,7 @@ Partition* Partitions::judge(const PublishPart& part, Done<PublishResult>& done,
   return partition;
 }
 
-void Partitions::publish(PublishPart part, Done<PublishResult> done) {
+void Partitions::publish(PublishPart part, bool keys_required, Done<PublishResult> done) {
   std::uint32_t count = 0;
   Partition* partition = judge(part, done, count);
   if (partition == nullptr) return;
@@ -107,7 +107,7 @@ void Partitions::publish(PublishPart part, Done<PublishResult> done) {
     });
     return;
   }
-  if (part.keys_required && !facts->all_keys) {
+  if (keys_required && !facts->all_keys) {
     return log_.when_durable([done = std::move(done)](bool) mutable {
       done(RequestError(Errc::kInvalidBatch,
                         "a record has no key, and the topic keeps the latest record of each key: "

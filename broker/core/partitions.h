@@ -30,7 +30,8 @@ class Partitions {
  public:
   explicit Partitions(ShardLog& log, ShardMetrics& metrics) : log_(log), metrics_(metrics) {}
 
-  void publish(PublishPart part, Done<PublishResult> done);
+  /// `keys_required`: its topic is compacted, so that a record without a key is refused (S23).
+  void publish(PublishPart part, bool keys_required, Done<PublishResult> done);
   void read(ReadRequest request, Done<ReadReply> done);
   void open_producer(OpenProducerRequest request, Done<OpenProducerReply> done);
   /// The durable producers, with what they published to partitions of this shard; by id.

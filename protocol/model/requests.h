@@ -109,7 +109,6 @@ struct PublishPart {
   std::optional<ProducerStamp> producer;
   std::optional<Offset> expected_end;  ///< compare-and-append
   SharedBytes batch;                   ///< a Kafka record batch v2
-  bool keys_required = false;          ///< its topic is compacted (S23); the broker says so
 };
 struct PublishRequest {
   std::vector<PublishPart> parts;
