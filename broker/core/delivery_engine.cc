@@ -364,6 +364,20 @@ void DeliveryEngine::watch_until(GroupPartition& partition, LeaseToken token, Mo
   timers_.emplace(when, Timer{&partition, token, {}});
 }
 
+/// What ended before its time leaves its timer behind. They are dropped when they may be half of
+/// all: leases are many and settled quickly, and may run for hours.
+void DeliveryEngine::drop_idle_timers() {
+  if (timers_.size() < idle_timers_at_) return;
+  std::erase_if(timers_, [](const auto& item) {
+    const auto& [when, timer] = item;
+    if (timer.lease != LeaseToken{}) return !timer.partition->watches.contains(timer.lease);
+    if (!timer.offset) return false;
+    auto delayed = timer.partition->delayed.find(*timer.offset);
+    return delayed == timer.partition->delayed.end() || delayed->second != when;
+  });
+  idle_timers_at_ = std::max(kFewTimers, 2 * timers_.size());
+}
+
 void DeliveryEngine::resume() {
   MonotonicTime now = log_.clock().monotonic();
   WallTime wall = log_.clock().wall();
@@ -403,6 +417,7 @@ void DeliveryEngine::turn() {
     timers_.erase(timers_.begin());
     run_timer(timer);
   }
+  drop_idle_timers();
   run_late_resets();
   for (GroupId id : std::exchange(starved_, {})) {
     if (ConsumerGroup* group = find(id)) mark_dirty(*group);

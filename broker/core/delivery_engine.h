@@ -33,6 +33,9 @@ namespace waybill {
 
 class DeliveryEngine {
  public:
+  /// Fewer timers are never looked through for idle ones.
+  static constexpr std::size_t kFewTimers = 1024;
+
   DeliveryEngine(ShardLog& log, Partitions& partitions, ShardMetrics& metrics)
       : log_(log), partitions_(partitions), metrics_(metrics) {}
 
@@ -74,6 +77,8 @@ class DeliveryEngine {
   /// Of the group: those that are dead, and those on their way back to it.
   [[nodiscard]] std::uint64_t unresolved_dead_letters(GroupId group) const;
   [[nodiscard]] std::uint64_t leased() const;
+  /// What waits for its time: at most twice what is leased or delayed, and kFewTimers.
+  [[nodiscard]] std::size_t timer_count() const { return timers_.size(); }
 
   /// What reset() would do, partition by partition; changes nothing (D15).
   [[nodiscard]] std::vector<ResetPartition> plan_reset(GroupId group, const GroupStart& start,
@@ -182,6 +187,7 @@ class DeliveryEngine {
   void stage_ops(GroupPartition& partition);
   static Offset resolve(const GroupStart& start, const Stream& log);
   void watch_until(GroupPartition& partition, LeaseToken token, MonotonicTime when);
+  void drop_idle_timers();
 
   /// Makes the messages ready again, except those on their way to the dead letters.
   void release(GroupPartition& partition, LeaseToken token, OffsetRange range,
@@ -300,6 +306,7 @@ class DeliveryEngine {
   std::map<std::pair<GroupId, StreamId>, std::deque<std::shared_ptr<Sending>>> leaving_;
   RecordPlaces places_;
   std::multimap<MonotonicTime, Timer> timers_;
+  std::size_t idle_timers_at_ = kFewTimers;  ///< so many timers are looked through
   std::uint64_t next_lease_ = 1;
   std::map<InstanceId, Hush> hushed_;
   std::map<InstanceId, Isolation> isolations_;

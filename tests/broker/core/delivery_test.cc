@@ -37,6 +37,26 @@ TEST(Delivery, RangesAreAcknowledgedInAnyOrderAndInParts) {
   EXPECT_EQ(s.accounting().done, 10u);
 }
 
+TEST(Delivery, LeasesThatEndedLeaveNoTimersBehindForHours) {
+  GroupPolicy policy = CoreRig::policy();
+  policy.lease = hours(12);
+  Scene s({}, 1, policy);
+  const int messages = 2 * static_cast<int>(DeliveryEngine::kFewTimers);
+  s.publish(0, std::vector<std::string>(static_cast<std::size_t>(messages), "x"));
+  s.client->subscribe("billing", 1);
+  std::vector<Delivered> held = s.client->take();
+  ASSERT_EQ(held.size(), 1u) << "this one stays leased";
+  for (int i = 1; i < messages; ++i) {
+    s.client->credit(1);
+    std::vector<Delivered> got = s.client->take();
+    ASSERT_EQ(got.size(), 1u);
+    ASSERT_TRUE(s.client->ack(got[0]).ok());
+  }
+  EXPECT_LE(s.rig.shards.front()->delivery().timer_count(), DeliveryEngine::kFewTimers + 1);
+  s.rig.advance(hours(13));
+  EXPECT_EQ(s.accounting().leased, 0u) << "its own timer is there yet";
+}
+
 TEST(Delivery, TheWindowLimitsWhatIsLeasedD9) {
   GroupPolicy policy = CoreRig::policy();
   policy.window = 3;
