@@ -68,7 +68,7 @@ std::string BrokerSession::next_step(const RequestError& error, std::string_view
     if (topic) names.push_back(info.name);
   }
   for (const GroupInfo& info : metadata->catalog.groups) {
-    if (group) names.push_back(info.name);
+    if (group && !info.archived) names.push_back(info.name);
   }
   std::optional<std::string> meant = did_you_mean(name, names);
   return meant ? fmt::format("did you mean '{}'? {}", *meant, list) : list;

@@ -151,11 +151,13 @@ void add_group_commands(CLI::App& app, CommandSink& sink) {
   auto [remove, removed] =
       add_command<GroupDelete>(*family, "delete", "Delete a group and its position", sink);
   remove->add_option("name", removed->name, "The group")->required();
-  remove->add_flag("--discard-dead-letters", removed->discard_dead_letters,
-                   "Delete it although it has open dead letters");
-  remove->add_flag("--keep-dead-letters", removed->keep_dead_letters,
-                   "Keep the open ones as an archive under the group's name: 'dlq list', 'show', "
-                   "'edit' and 'discard' work on, redriving does not");
+  auto* discard = remove->add_flag("--discard-dead-letters", removed->discard_dead_letters,
+                                   "Delete it although it has open dead letters");
+  remove
+      ->add_flag("--keep-dead-letters", removed->keep_dead_letters,
+                 "Keep the open ones as an archive under the group's name: 'dlq list', 'show', "
+                 "'edit' and 'discard' work on, redriving does not")
+      ->excludes(discard);
   remove->add_flag("--yes", removed->yes, "Do not ask");
 }
 

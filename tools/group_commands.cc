@@ -130,9 +130,8 @@ ExitCode run(const GroupDelete& command, BrokerSession& session) {
       "this deletes group {} of topic {} with its position: {} not done yet, {} still open{}",
       command.name, group->topic, counted(open, "message"), counted(dead, "dead letter"), fate));
   if (!console.confirm("delete it?", command.yes)) return console.refusal();
-  Reply<DeleteGroupReply> reply =
-      session.request(DeleteGroupRequest{
-          command.name, command.discard_dead_letters, command.keep_dead_letters});
+  Reply<DeleteGroupReply> reply = session.request(
+      DeleteGroupRequest{command.name, command.discard_dead_letters, command.keep_dead_letters});
   if (!reply) {
     ExitCode code = session.report(reply.error(), command.name);
     if (dead > 0 && reply.error() == Errc::kOpenDeadLetters) {
@@ -142,7 +141,12 @@ ExitCode run(const GroupDelete& command, BrokerSession& session) {
     }
     return code;
   }
-  console.print_one(fmt::format("deleted {}\n", command.name), done_json("deleted", command.name));
+  std::string done = fmt::format("deleted {}\n", command.name);
+  if (dead > 0 && command.keep_dead_letters) {
+    done = fmt::format("deleted {}; kept {} as an archive\n", command.name,
+                       counted(dead, "dead letter"));
+  }
+  console.print_one(done, done_json("deleted", command.name));
   return ExitCode::kOk;
 }
 

@@ -283,6 +283,31 @@ TEST_F(WaybillRun, DeadLettersThatAreNotThereAreCountedAsSkipped) {
   EXPECT_EQ(none.out, "{\"redriven\":0,\"skipped\":0}\n") << "a script finds JSON in any case";
 }
 
+TEST_F(WaybillRun, ADeletedGroupMayLeaveItsDeadLettersAsAnArchiveD15) {
+  make_group();
+  publish("x\n");
+  ASSERT_EQ(waybill({"consume", "billing", "--exec", "exit 65", "--exit-at-end"}).exit_code, 0);
+  EXPECT_EQ(waybill({"group", "delete", "billing", "--yes"}).exit_code, 1);
+  const Words keep{"group", "delete", "billing", "--keep-dead-letters", "--yes"};
+  Words both = keep;
+  both.emplace_back("--discard-dead-letters");
+  EXPECT_EQ(waybill(both).exit_code, 2);
+  Finished kept = waybill(keep);
+  EXPECT_EQ(kept.exit_code, 0) << kept;
+  EXPECT_TRUE(kept.out.contains("kept 1 dead letter as an archive")) << kept;
+  EXPECT_TRUE(waybill({"group", "list"}).out.contains("archive"));
+  Finished consumed = waybill({"consume", "billing", "--exit-at-end"});
+  EXPECT_EQ(consumed.exit_code, 3) << consumed;
+  EXPECT_TRUE(consumed.err.contains("only its dead letters are kept")) << consumed;
+  EXPECT_FALSE(consumed.err.contains("did you mean")) << consumed;
+  EXPECT_EQ(waybill({"dlq", "redrive", "billing", "--all", "--yes"}).exit_code, 3);
+  EXPECT_EQ(waybill({"topic", "delete", "orders", "--yes"}).exit_code, 0);
+  EXPECT_TRUE(waybill({"dlq", "show", "billing/0-1"}).out.contains("orders, partition 0"));
+  EXPECT_EQ(waybill({"dlq", "discard", "billing", "--all", "--reason", "no", "--yes"}).exit_code,
+            0);
+  EXPECT_EQ(waybill({"group", "delete", "billing", "--yes"}).exit_code, 0);
+}
+
 /// Rows of an outbox, as an application that knows nothing but SQL writes them.
 class OutboxRun : public WaybillRun {
  protected:
