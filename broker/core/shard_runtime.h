@@ -84,7 +84,7 @@ struct ShardMetrics {
   std::uint64_t compacted_messages = 0;  ///< records that compaction took out
   std::uint64_t compactions = 0;         ///< passes over a partition
   std::uint64_t read_requests = 0;
-  std::uint64_t journal_bytes = 0;  ///< on disk
+  std::uint64_t journal_bytes = 0;    ///< on disk
   std::uint64_t flush_stalled = 0;    ///< gauge: 1 while nothing can be moved into segments
   std::uint64_t damaged_streams = 0;  ///< gauge: whose part in the journal cannot be read
   std::uint64_t entries_staged = 0;
