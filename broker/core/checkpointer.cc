@@ -222,7 +222,7 @@ void Checkpointer::release() {
   log_.remove_replaced(replaced_);
 }
 
-void Checkpointer::fail(const Error& error) {
+void Checkpointer::fail(Error error) {
   if (writer_) writer_->abandon();
   writer_.reset();
   walk_.reset();

@@ -55,7 +55,7 @@ class Checkpointer {
   void begin_anew();
   void finish();
   void release();
-  void fail(const Error& error);
+  void fail(Error error);  ///< by value: it may be the writer's, which goes
 
   const Shard& shard_;
   ShardLog& log_;
