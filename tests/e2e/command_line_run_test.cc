@@ -429,7 +429,8 @@ TEST_F(WaybillRun, WhatAWorkerSaidAboutOneMessageIsNotTheNextOnesFailure) {
       " echo 'all about the first' >&2; echo '{\"id\":\"'$id'\",\"result\":\"ack\"}';"
       " read -r line; echo 'it broke' >&2; exit 3";
   std::unique_ptr<Program> consumer = start({"consume", "billing", "--worker", worker});
-  EXPECT_TRUE(comes_true([&] { return count("done") == 1 && count("failures") >= 1; }));
+  // The next worker acknowledges what this one broke at, perhaps before anybody looks.
+  EXPECT_TRUE(comes_true([&] { return count("done") >= 1 && count("failures") >= 1; }));
   consumer->signal(SIGINT);
   Finished end = consumer->finish();
   EXPECT_TRUE(end.err.contains("all about the first")) << "it is shown as it comes" << end;
