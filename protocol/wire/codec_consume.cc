@@ -1,4 +1,7 @@
-// Subscriptions, credit, deliveries and their settlement.
+// Subscriptions, credit, deliveries and their settlement. Messages with many parts are built in
+// arenas: one allocation rather than one for each part.
+#include <google/protobuf/arena.h>
+
 #include "protocol/wire/codec.h"
 #include "protocol/wire/parts.h"
 #include "waybill.pb.h"
@@ -125,7 +128,8 @@ Reply<void> decode(Bytes meta, const SharedBytes& body, CreditRequest& out) {
 }
 
 void encode(const DeliverPush& value, ByteVector& meta, std::vector<SharedBytes>& body) {
-  wire::DeliverPush message;
+  google::protobuf::Arena arena;
+  auto& message = *google::protobuf::Arena::CreateMessage<wire::DeliverPush>(&arena);
   message.set_subscription(value.subscription);
   message.set_partition(value.partition.value);
   message.set_lease_ms(static_cast<std::uint64_t>(value.lease.count()));
@@ -144,7 +148,8 @@ void encode(const DeliverPush& value, ByteVector& meta, std::vector<SharedBytes>
 }
 
 Reply<void> decode(Bytes meta, const SharedBytes& body, DeliverPush& out) {
-  wire::DeliverPush message;
+  google::protobuf::Arena arena;
+  auto& message = *google::protobuf::Arena::CreateMessage<wire::DeliverPush>(&arena);
   MetaDecoder in(meta, body, message);
   out.subscription = message.subscription();
   out.partition = in.partition(message.partition());
@@ -179,7 +184,8 @@ Reply<void> decode(Bytes meta, const SharedBytes& body, RevokePush& out) {
 }
 
 void encode(const SettleRequest& value, ByteVector& meta, std::vector<SharedBytes>&) {
-  wire::SettleRequest message;
+  google::protobuf::Arena arena;
+  auto& message = *google::protobuf::Arena::CreateMessage<wire::SettleRequest>(&arena);
   message.set_subscription(value.subscription);
   for (const Settlement& settlement : value.settlements) {
     to_wire(settlement, *message.add_settlements());
@@ -188,9 +194,11 @@ void encode(const SettleRequest& value, ByteVector& meta, std::vector<SharedByte
 }
 
 Reply<void> decode(Bytes meta, const SharedBytes& body, SettleRequest& out) {
-  wire::SettleRequest message;
+  google::protobuf::Arena arena;
+  auto& message = *google::protobuf::Arena::CreateMessage<wire::SettleRequest>(&arena);
   MetaDecoder in(meta, body, message);
   out.subscription = message.subscription();
+  out.settlements.reserve(static_cast<std::size_t>(message.settlements_size()));
   in.each("settlements", message.settlements(), 1, limits::kMaxSettlements,
           [&](const wire::Settlement& settlement) {
             out.settlements.push_back(from_wire(in, settlement));
@@ -199,7 +207,8 @@ Reply<void> decode(Bytes meta, const SharedBytes& body, SettleRequest& out) {
 }
 
 void encode(const SettleReply& value, ByteVector& meta, std::vector<SharedBytes>&) {
-  wire::SettleReply message;
+  google::protobuf::Arena arena;
+  auto& message = *google::protobuf::Arena::CreateMessage<wire::SettleReply>(&arena);
   for (const Reply<SettleOutcome>& outcome : value.outcomes) {
     wire::SettleResult& added = *message.add_outcomes();
     if (outcome) {
@@ -212,7 +221,8 @@ void encode(const SettleReply& value, ByteVector& meta, std::vector<SharedBytes>
 }
 
 Reply<void> decode(Bytes meta, const SharedBytes& body, SettleReply& out) {
-  wire::SettleReply message;
+  google::protobuf::Arena arena;
+  auto& message = *google::protobuf::Arena::CreateMessage<wire::SettleReply>(&arena);
   MetaDecoder in(meta, body, message);
   in.each("outcomes", message.outcomes(), 0, limits::kMaxSettlements,
           [&](const wire::SettleResult& result) {
