@@ -67,6 +67,17 @@ void DeliveryEngine::read_payload(GroupPartition& partition, Offset offset,
     at = partition.dead_letters.find(tracked->dead_letter)->records.front();
   }
   std::uint32_t redrive = redriven ? tracked->redrive : 0;
+  if (!redriven && offset >= partition.log.start()) {
+    // Walking a batch to each of its messages that die would cost more than all the rest of it.
+    const Stretch stretch = partition.log.at(offset);
+    std::optional<PlacedRecords> placed;
+    if (!stretch.batch.empty()) placed = places_.find(partition.log.id(), stretch);
+    RecordSelection one;
+    const OffsetRange range{offset, offset};
+    if (placed && one.add(*placed, {&range, 1})) {
+      return done(SharedBytes(std::move(one.take().front().second)));
+    }
+  }
   log_.read(
       stream, at, at + 1,
       [offset, redrive, done = std::move(done)](Result<std::vector<SharedBytes>> batches) mutable {
