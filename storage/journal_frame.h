@@ -19,7 +19,7 @@ namespace waybill {
 
 class FrameBuffer final : public JournalFrame {
  public:
-  static constexpr std::size_t kSmallest = 16 * 1024;
+  static constexpr std::size_t kSmallest = 4 * 1024;
 
   /// To be built.
   explicit FrameBuffer(std::size_t capacity_hint = kSmallest);
