@@ -152,6 +152,30 @@ TEST(DeadLetters, TheDeliveryLimitEndsWhatLoopsForEverD3) {
   EXPECT_EQ(letters.dead_letters[0].failures, 0u);
 }
 
+TEST(DeadLetters, OfManyAttemptsTheNewestAreKept) {
+  constexpr std::size_t kAttempts = limits::kMaxAttemptHistory + 4;
+  GroupPolicy policy = CoreRig::policy();
+  policy.max_failures = kAttempts;
+  policy.brake.enabled = false;
+  Scene s({}, 1, policy);
+  s.publish(0, {"bad"});
+  s.client->subscribe("billing");
+  for (std::size_t i = 1; i <= kAttempts; ++i) {
+    std::vector<Delivered> got = s.client->take();
+    ASSERT_EQ(got.size(), 1u) << i;
+    ASSERT_TRUE(s.client->retry(got[0], FailureClass::kFailed, std::to_string(i)).ok());
+    if (i == kAttempts / 2) cut(s);
+    s.rig.advance(seconds(1));
+  }
+  ListDeadLettersReply letters = list(s);
+  ASSERT_EQ(letters.dead_letters.size(), 1u);
+  EXPECT_EQ(letters.dead_letters[0].failures, kAttempts);
+  ShowDeadLetterReply shown = show(s, letters.dead_letters[0].id);
+  ASSERT_EQ(shown.attempts.size(), limits::kMaxAttemptHistory);
+  EXPECT_EQ(shown.attempts.front().failure.code, "5");
+  EXPECT_EQ(shown.attempts.back().failure.code, std::to_string(kAttempts));
+}
+
 TEST(DeadLetters, TwentyUnexplainedEndsAreACrashLoopD10) {
   Scene s;
   s.publish(0, {"killer"});

@@ -233,6 +233,23 @@ TEST(GroupControl, AGroupWhoseDeliveriesFailIsBrakedProbedUnchargedAndGoesOnD13)
   EXPECT_EQ(control.accounting().done, 12u);
 }
 
+TEST(GroupControl, EveryClassOfFailureTripsTheBrakeButInvalidD13) {
+  for (FailureClass failure_class : {FailureClass::kFailed, FailureClass::kTransient,
+                                     FailureClass::kTimeout, FailureClass::kInvalid}) {
+    SCOPED_TRACE(name(failure_class));
+    Control control;
+    control.client->subscribe("billing");
+    for (std::uint32_t i = 0; i < 3; ++i) control.publish(i, {"a", "b", "c", "d"});
+    std::vector<Delivered> got = control.client->take();
+    ASSERT_EQ(got.size(), 12u);
+    for (const Delivered& message : got) {
+      ASSERT_TRUE(control.client->retry(message, failure_class).ok());
+    }
+    bool counts = failure_class != FailureClass::kInvalid;
+    EXPECT_EQ(control.brake(), counts ? BrakeState::kOpen : BrakeState::kClosed);
+  }
+}
+
 // --- reset and check ---
 
 /// Two messages in each of three partitions, all acked.

@@ -148,6 +148,11 @@ TEST(ExpiryIndex, KnowsWhatHasExpiredWhateverHasEnded) {
   EXPECT_EQ(index.size(), 0u);
 }
 
+TEST(KeyScheduler, AnEmptyKeyIsAKeyAndNoKeyIsNoneD8) {
+  EXPECT_EQ(key_hash(std::nullopt), 0u);
+  EXPECT_NE(key_hash(Bytes{}), 0u);
+}
+
 TEST(KeyScheduler, KeysTakeTurnsInTheOrderTheyBecameReady) {
   KeyScheduler scheduler(100);
   for (std::int64_t i = 0; i < 6; ++i) {

@@ -192,6 +192,7 @@ TEST(Hold, WhatComesBehindADeadLetterOfItsKeyWaitsInOrderD12) {
   EXPECT_EQ(s.next(), "b2") << "all other keys flow";
   EXPECT_EQ(s.accounting().held, 3u);
   EXPECT_EQ(s.accounting().dead, 1u);
+  EXPECT_EQ(s.rig.partition_of(s.group, 0).delivery.needed(), Offset{2}) << "it pins retention";
   s.check();
   s.rig.restart();
   s.reconnect().subscribe("billing");
@@ -309,6 +310,24 @@ TEST(PartitionOrder, OneConsumerGetsEverythingInOrderD8) {
   EXPECT_EQ(values_of(idle.take()), "1 2 3") << "another takes over";
 }
 
+TEST(PartitionOrder, ConsumersShareThePartitionsD8) {
+  Scene s({}, 4, ordered(Ordering::kPartition));
+  TestClient& other = s.rig.connect(2);
+  s.client->subscribe("billing");
+  other.subscribe("billing");
+  for (std::uint32_t partition = 0; partition < 4; ++partition) {
+    s.publish(partition, {"first", "second"});
+  }
+  std::map<std::uint32_t, std::string> got;
+  for (TestClient* client : {s.client, &other}) {
+    std::vector<Delivered> all = client->take();
+    EXPECT_EQ(all.size(), 4u) << "of two partitions each";
+    for (const Delivered& message : all) got[message.partition.value] += message.value + " ";
+  }
+  EXPECT_EQ(got.size(), 4u);
+  for (const auto& [partition, values] : got) EXPECT_EQ(values, "first second ") << partition;
+}
+
 TEST(PartitionOrder, AnyEndButAckTakesBackWhatCameBehindD8) {
   Order s(ordered(Ordering::kPartition));
   s.publish({{"", "1"}, {"", "2"}, {"", "3"}, {"", "4"}});
@@ -413,6 +432,22 @@ TEST(Times, WhatExpiredBeforeItsDeliveryIsDroppedWithACountD11) {
   }
 }
 
+TEST(Times, WhatExpiresWhileItIsLeasedIsSettledAndNotDeliveredAgainD11) {
+  Order s(ordered(Ordering::kNone));
+  s.publish({{"", "1", {}, s.in(seconds(1))}, {"", "2", {}, s.in(seconds(1))}});
+  s.client->subscribe("billing");
+  EXPECT_EQ(s.next(), "1 2");
+  s.rig.advance(seconds(2));
+  EXPECT_EQ(s.accounting().leased, 2u);
+  EXPECT_EQ(*s.ack("1"), SettleOutcome::kDone);
+  EXPECT_EQ(*s.retry("2"), SettleOutcome::kDelayed);
+  s.rig.advance(seconds(2));
+  EXPECT_EQ(s.next(), "");
+  EXPECT_EQ(s.accounting().done, 1u);
+  EXPECT_EQ(s.accounting().expired, 1u);
+  s.check();
+}
+
 TEST(Times, TheScanWaitsWhereTooManyHaveAnExpiryTimeD9) {
   RigOptions options;
   options.index_limit = 3;
@@ -468,6 +503,26 @@ TEST(PolicyChange, AnotherOrderAppliesOnceWhatIsLeasedIsSettledD12) {
   EXPECT_TRUE(s.ack("a3").ok());
   EXPECT_EQ(s.next(), "a4");
   s.check();
+}
+
+TEST(PolicyChange, AHoldAppliesOnceWhatIsLeasedIsSettledD12) {
+  Order s(ordered(Ordering::kKey));
+  s.publish({{"a", "a1"}, {"b", "b1"}, {"a", "a2"}, {"a", "a3"}});
+  s.client->subscribe("billing");
+  EXPECT_EQ(s.next(), "a1 b1");
+  EXPECT_TRUE(s.bury("a1").ok());
+  EXPECT_EQ(s.next(), "a2") << "nothing is held yet";
+  AlterGroupRequest hold{"billing", ordered(Ordering::kKey, OnDeadLetter::kHold)};
+  ASSERT_TRUE(s.client->call<AlterGroupReply>(hold).ok());
+  EXPECT_TRUE(s.ack("a2").ok());
+  EXPECT_EQ(s.next(), "") << "b1 is still out";
+  EXPECT_EQ(s.accounting().held, 0u);
+  EXPECT_TRUE(s.ack("b1").ok());
+  EXPECT_EQ(s.next(), "");
+  EXPECT_EQ(s.accounting().held, 1u) << "a1 is dead, and holds from now on";
+  s.check();
+  ASSERT_TRUE(s.client->call<DiscardReply>(DiscardRequest{selection(), "ann", "test"}).ok());
+  EXPECT_EQ(s.next(), "a3");
 }
 
 TEST(PolicyChange, InAPartitionNothingGoesAheadOfWhatTheNewScanHasNotReachedD8) {
@@ -548,6 +603,24 @@ TEST(Reset, DeliversAgainWhatLiesBehindAndVoidsLeasesD15) {
     s.reconnect();
     EXPECT_EQ(s.accounting().leased, 3u);
   }
+}
+
+TEST(Reset, OneThatComesAfterANewerOneDoesNothingD15) {
+  // A shard without room carries out its resets late, and a newer one may have found room before.
+  Reset s(ordered(Ordering::kNone));
+  s.publish({{"", "0"}, {"", "1"}, {"", "2"}});
+  s.client->subscribe("billing");
+  EXPECT_EQ(s.next(), "0 1 2");
+  EXPECT_EQ(s.to(2, 2, false).size(), 1u);
+  EXPECT_EQ(s.next(), "2");
+  EXPECT_TRUE(s.to(0, 1, true).empty());
+  EXPECT_EQ(s.next(), "");
+  EXPECT_TRUE(s.ack("2").ok()) << "its lease is of the newer one";
+  EXPECT_EQ(s.accounting().skipped, 2u);
+  EXPECT_EQ(s.accounting().done, 1u);
+  s.rig.restart();
+  s.reconnect().subscribe("billing");
+  EXPECT_EQ(s.next(), "");
 }
 
 TEST(Reset, SkipsWhatLiesBeforeAndKeepsOpenDeadLettersD15) {
