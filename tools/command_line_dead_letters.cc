@@ -82,6 +82,15 @@ void add_dead_letter_commands(CLI::App& app, CommandSink& sink) {
   add_filters(discard, discarded->choice);
   add_all(discard, discarded->choice, discarded->yes);
   discard->add_option("--reason", discarded->reason, "Why, for the history")->required();
+  auto* erase = discard->add_flag(
+      "--erase", discarded->erase,
+      "Also erase payload, key, headers, fixes and failure texts from the files of the dead "
+      "letters: within minutes, while the broker runs. The journal keeps them until it is "
+      "overwritten, the topic until its retention ends");
+  discard
+      ->add_flag("--any-state", discarded->choice.any_state,
+                 "Those discarded or redriven before, too; ids are erased in any state")
+      ->needs(erase);
 }
 
 void add_outbox_commands(CLI::App& app, CommandSink& sink) {

@@ -203,6 +203,7 @@ struct DeadLetterRedrive {
 struct DeadLetterDiscard {
   DeadLetterChoice choice;
   std::string reason;
+  bool erase = false;
   bool yes = false;
 };
 

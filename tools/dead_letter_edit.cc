@@ -56,6 +56,10 @@ class EditRun {
   std::optional<ExitCode> plan(const DeadLetterId& id, Fix&& fix) {
     Reply<ShowDeadLetterReply> shown = session_.request(ShowDeadLetterRequest{group_, id});
     if (!shown) return session_.report(shown.error());
+    if (shown->summary.erased) {
+      ++refused_;
+      session_.console().complain(dead_letter_name(group_, id) + ": was erased");
+    }
     if (shown->versions.empty()) return std::nullopt;
     const DeadLetterVersion& newest = shown->versions.back();
     Checked<Message> fixed = fix(newest.message);

@@ -17,14 +17,19 @@ namespace {
 
 constexpr std::size_t kDetailColumns = 80;
 
+/// "discarded, erased"
+std::string state_text(const DeadLetterSummary& summary) {
+  return std::string(name(summary.state)) + (summary.erased ? ", erased" : "");
+}
+
 std::string list_text(const ListDeadLettersReply& reply, const std::string& group) {
   TextTable table({"DEAD LETTER", "STATE", ">OFFSET", "KEY", ">FAILURES", "DIED", "WHY"});
   for (const DeadLetterSummary& one : reply.dead_letters) {
     std::string why = one.last_failure.code.empty() ? std::string(name(one.reason))
                                                     : escaped_line(one.last_failure.code);
-    table.add({dead_letter_name(group, one.id), std::string(name(one.state)),
-               fmt::to_string(one.offset.value), one.key ? shown_bytes(*one.key, 32) : "-",
-               fmt::to_string(one.failures), time_text(one.died_at),
+    table.add({dead_letter_name(group, one.id), state_text(one), fmt::to_string(one.offset.value),
+               one.key ? shown_bytes(*one.key, 32) : "-", fmt::to_string(one.failures),
+               time_text(one.died_at),
                why + ": " + shortened(one.last_failure.detail, kDetailColumns)});
   }
   std::string text = fingerprint_table(reply.fingerprints) + "\n" + table.render();
@@ -65,10 +70,11 @@ std::string show_text(const ShowDeadLetterReply& reply, const std::string& group
       "  died         {}, {} (failures {}, deliveries {}, redrives {})\n"
       "  fingerprint  {}\n"
       "  key          {}\n",
-      dead_letter_name(group, summary.id), name(summary.state), escaped_line(reply.topic),
+      dead_letter_name(group, summary.id), state_text(summary), escaped_line(reply.topic),
       summary.id.partition.value, summary.offset.value, time_text(summary.died_at),
       name(summary.reason), summary.failures, summary.deliveries, summary.redrives,
       fingerprint_text(summary.fingerprint), shown_bytes(summary.key, kDetailColumns));
+  if (summary.erased) text += "  erased: payload, key, headers, fixes and attempts are gone\n";
   if (!reply.attempts.empty()) text += "  attempts\n" + attempts_text(reply.attempts);
   text += versions_text(reply.versions);
   if (reply.versions.empty()) return text;

@@ -128,6 +128,7 @@ json::object summary_object(const DeadLetterSummary& dead_letter, std::string_vi
                       {"deliveries", dead_letter.deliveries},
                       {"redrives", dead_letter.redrives},
                       {"version_count", dead_letter.versions},
+                      {"erased", dead_letter.erased},
                       {"died_at", time_text(dead_letter.died_at)},
                       {"last_failure", failure_object(dead_letter.last_failure)}};
   if (dead_letter.key) add_bytes(object, "key", dead_letter.key);

@@ -233,12 +233,16 @@ void DeliveryEngine::stage(GroupPartition& partition, std::uint64_t number, Dead
   }
   const DeadLetter* letter = partition.dead_letters.find(number);
   bool held = letter != nullptr && letter->holds();
+  const std::uint64_t held_key = held ? letter->key : 0;
   Result<void> applied = apply(entry);
   WB_ASSERT(applied.ok(), "a change was checked before it is staged");
   letter = partition.dead_letters.find(number);
   if (partition.hold && partition.ordering == Ordering::kKey) {  // D12
     if (!held && letter->holds()) partition.scheduler.hold(letter->key, letter->offset);
-    if (held && !letter->holds()) partition.scheduler.release(letter->key, letter->offset);
+    if (held && !letter->holds()) partition.scheduler.release(held_key, letter->offset);
+  }
+  if (std::holds_alternative<ErasedOp>(entry.op)) {
+    erasing_.emplace(partition.group, partition.log.id());
   }
   if (std::holds_alternative<DiedOp>(entry.op)) {
     lease_ended(partition, {letter->offset, letter->offset});

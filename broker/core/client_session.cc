@@ -610,9 +610,10 @@ void ClientSession::ask_group_shards(Request request, Done<R> done, Call call, M
             merge(merged, std::move(**part));
           }
         }
-        // Where some were redriven, those at the limit are only skipped.
-        bool only_limit = error && *error == Errc::kRedriveLimit && merged_something(merged);
-        if (error && !only_limit) return done(*error);
+        // Where some were redriven, those at the limit, or erased, are only skipped.
+        bool only_some = error && merged_something(merged) &&
+                         (*error == Errc::kRedriveLimit || *error == Errc::kDeadLetterState);
+        if (error && !only_some) return done(*error);
         if constexpr (requires { fit_frame(merged); }) fit_frame(merged);
         done(std::move(merged));
       });
@@ -656,6 +657,7 @@ void ClientSession::handle(DiscardRequest request, Done<DiscardReply> done) {
                    [](DiscardReply& all, DiscardReply part) {
                      all.discarded += part.discarded;
                      all.skipped += part.skipped;
+                     all.erased += part.erased;
                    });
 }
 

@@ -18,6 +18,12 @@
 // as compacted (scan.cc). One stretch of one pass at a time, at the end of a turn. What stops a
 // pass (a full disk, damage) undoes what is under way; another try follows. Of this run only;
 // belongs to the shard's thread.
+//
+// It also takes the records of erased dead letters (D18) out of the segments of their stream, in
+// the same way: a pass without an index, over the segments that have any, once all of them are in
+// segments that do not grow. Which ones have any needs no memory: in a dead-letter stream every
+// offset has its record unless it was erased, so a segment is done with when it has no more than
+// those that were not.
 #pragma once
 
 #include <cstdint>
@@ -25,9 +31,11 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "broker/core/delivery_engine.h"
+#include "broker/core/range_set.h"
 #include "protocol/model/catalog.h"
 #include "storage/key_index.h"
 #include "storage/segment_rewrite.h"
@@ -54,21 +62,25 @@ class Compactor {
   /// A pass under way.
   struct Pass {
     StreamId stream;
-    std::vector<StreamSegment> segments;  ///< up to the last dirty one
-    WallTime tombstones_before;           ///< those of segments stored before may go
-    KeyIndex index;
-    std::unique_ptr<SegmentCursor> cursor;               ///< while the index is made
-    Offset indexed_to;                                   ///< it has the latest record below
+    std::vector<StreamSegment> segments;                 ///< up to the last dirty one
+    WallTime tombstones_before = {};                     ///< those of segments stored before may go
+    std::optional<KeyIndex> index = {};                  ///< nothing: it erases
+    RangeSet erased = {};                                ///< the records that go then
+    std::unique_ptr<SegmentCursor> cursor = nullptr;     ///< while the index is made
+    Offset indexed_to = {};                              ///< it has the latest record below
     std::deque<std::vector<StreamSegment>> groups = {};  ///< still to be rewritten, each into one
     std::unique_ptr<SegmentRewrite> rewrite = nullptr;
   };
 
+  void look_for_erased();
+  bool erase(const GroupPartition& partition);
   void index();
   bool index_batch(Bytes batch);
   void plan();
   void rewrite();
   void begin_rewrite();
   [[nodiscard]] bool keeps(const RecordView& record, const StreamSegment& segment) const;
+  bool failed_lately(StreamId stream);
   void take_place();
   void stop(bool failed);
   void sweep();
@@ -79,6 +91,8 @@ class Compactor {
   std::optional<Pass> pass_;
   std::vector<std::unique_ptr<SegmentRewrite>> leaving_;  ///< until nothing of them is in flight
   std::map<StreamId, MonotonicTime> failed_;              ///< not looked at again before
+  std::pair<GroupId, StreamId> last_;                     ///< where erasing was looked at last
+  MonotonicTime look_at_;                                 ///< when to look again
 };
 
 }  // namespace waybill

@@ -39,6 +39,11 @@ DeadLetterSummary summary_of(const GroupPartition& partition, std::uint64_t numb
   if (const Failure* example = partition.dead_letters.example(letter.fingerprint)) {
     summary.last_failure = *example;
   }
+  if (letter.erased) {
+    summary.erased = true;
+    summary.versions = 0;
+    summary.last_failure.detail.clear();  // another one's, if anybody's
+  }
   return summary;
 }
 
@@ -79,6 +84,10 @@ Result<void> add_record(const SharedBytes& batch, bool first, ShowDeadLetterRepl
   return {};
 }
 
+RequestError was_erased() {
+  return {Errc::kDeadLetterState, "it was erased: its payload is gone"};
+}
+
 /// Reads all records of a dead letter, one after the other, then answers.
 struct ShowCall : std::enable_shared_from_this<ShowCall> {
   ShowCall(ShardLog& shard_log, StreamId dead_stream) : log(shard_log), stream_id(dead_stream) {}
@@ -101,6 +110,7 @@ struct ShowCall : std::enable_shared_from_this<ShowCall> {
     log.read(*stream, records[next], records[next] + 1,
              [self](Result<std::vector<SharedBytes>> batches) {
                if (!batches) return self->done(self->log.explain(batches.error()));
+               if (batches->empty()) return self->done(was_erased());  // meanwhile
                Result<void> added = add_record(batches->front(), self->next == 0, self->reply);
                if (!added) return self->done(RequestError(added.error()));
                ++self->next;
@@ -204,14 +214,19 @@ void DeadLetterDesk::list(GroupId group, ListDeadLettersRequest request,
                           Done<ListDeadLettersReply> done) {
   auto call = std::make_shared<ListCall>();
   ListDeadLettersReply& reply = call->reply;
-  std::vector<std::pair<StreamId, Offset>> newest;  // of each dead letter in the page
+  struct Newest {
+    std::size_t index = 0;  ///< of its dead letter in the page
+    StreamId stream;
+    Offset record;
+  };
+  std::vector<Newest> newest;
   std::map<std::uint64_t, FingerprintCount> counts;
   for_each(group, request.selection,
            [&](GroupPartition& partition, std::uint64_t number, const DeadLetter& letter) {
              DeadLetterSummary summary = summary_of(partition, number, letter);
              FingerprintCount& count = counts[letter.fingerprint];
              count.fingerprint = letter.fingerprint;
-             count.example = summary.last_failure;
+             if (count.count == 0 || !letter.erased) count.example = summary.last_failure;
              ++count.count;
              bool later =
                  !request.after || std::pair(summary.id.partition, summary.id.number) >
@@ -220,22 +235,26 @@ void DeadLetterDesk::list(GroupId group, ListDeadLettersRequest request,
              if (reply.dead_letters.size() == request.limit) {
                reply.more = true;
              } else {
+               const std::size_t index = reply.dead_letters.size();
                reply.dead_letters.push_back(std::move(summary));
-               newest.emplace_back(partition.dead_stream.id(), letter.records.back());
+               if (letter.erased) return;
+               newest.emplace_back(index, partition.dead_stream.id(), letter.records.back());
              }
            });
   for (auto& [fingerprint, count] : counts) reply.fingerprints.push_back(std::move(count));
   call->done = std::move(done);
   log_.when_durable([this, call, newest = std::move(newest)](bool durable) {
     if (!durable) return call->done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
-    for (std::size_t i = 0; i < newest.size(); ++i) {
-      const Stream* stream = log_.find_stream(newest[i].first);
+    for (const Newest& one : newest) {
+      const Stream* stream = log_.find_stream(one.stream);
       if (stream == nullptr) continue;  // the group was deleted meanwhile
       ++call->missing;
-      log_.read(*stream, newest[i].second, newest[i].second + 1,
-                [call, i](Result<std::vector<SharedBytes>> batches) {
+      log_.read(*stream, one.record, one.record + 1,
+                [call, i = one.index](Result<std::vector<SharedBytes>> batches) {
                   if (!batches) {
                     call->error = batches.error();
+                  } else if (batches->empty()) {
+                    call->reply.dead_letters[i].erased = true;  // meanwhile
                   } else if (Result<void> added =
                                  add_newest(batches->front(), call->reply.dead_letters[i]);
                              !added) {
@@ -261,7 +280,7 @@ void DeadLetterDesk::show(GroupId group_id, DeadLetterId id, Done<ShowDeadLetter
   auto [partition, letter] = find(group_id, id);
   if (letter == nullptr) return refuse(std::move(done), unknown(id));
   auto call = std::make_shared<ShowCall>(log_, partition->dead_stream.id());
-  call->records = letter->records;
+  if (!letter->erased) call->records = letter->records;
   call->reply.summary = summary_of(*partition, id.number, *letter);
   call->done = std::move(done);
   // What is staged only now is not shown before it is durable (S12).
@@ -279,6 +298,7 @@ void DeadLetterDesk::edit(GroupId group_id, EditDeadLetterRequest request,
        [this, group_id, request = std::move(request),
         done = std::move(done)](Reply<ShowDeadLetterReply> shown) mutable {
          if (!shown) return done(shown.error());
+         if (shown->versions.empty()) return done(was_erased());
          WallTime timestamp = shown->versions.front().message.timestamp;
          add_version(group_id, request, timestamp, std::move(done));
        });
@@ -341,6 +361,7 @@ void DeadLetterDesk::redrive(GroupId group, RedriveRequest request, Done<Redrive
            [&](GroupPartition& partition, std::uint64_t number, const DeadLetter& letter) {
              if (letter.state != DeadLetterState::kDead) {
                ++reply.skipped;
+               if (letter.erased) error = was_erased();
              } else if (letter.redrives >= limits::kMaxRedrives && !request.override_limit) {
                ++reply.skipped;
                error.emplace(Errc::kRedriveLimit,
@@ -367,7 +388,9 @@ void DeadLetterDesk::discard(GroupId group, DiscardRequest request, Done<Discard
   DiscardReply reply;
   for_each(group, request.selection,
            [&](GroupPartition& partition, std::uint64_t number, const DeadLetter& letter) {
-             if (letter.state == DeadLetterState::kDead) {
+             const bool dead = letter.state == DeadLetterState::kDead;
+             if (dead) ++reply.discarded;
+             if (dead || (request.erase && letter.can_be_erased())) {
                chosen.emplace_back(&partition, number);
              } else {
                ++reply.skipped;
@@ -377,12 +400,14 @@ void DeadLetterDesk::discard(GroupId group, DiscardRequest request, Done<Discard
       Admission::kAdmitted) {
     return refuse(std::move(done), {Errc::kDiskFull, "no room to record it; try again later"});
   }
+  const WallTime now = log_.clock().wall();
   for (auto [partition, number] : chosen) {
-    delivery_.stage(*partition, number,
-                    DiscardedOp{log_.clock().wall(), request.by, request.reason});
-    ++metrics_.discarded;
+    DeadLetterOp op = DiscardedOp{now, request.by, request.reason};
+    if (request.erase) op = ErasedOp{now, request.by, request.reason};
+    delivery_.stage(*partition, number, std::move(op));
   }
-  reply.discarded = chosen.size();
+  metrics_.discarded += reply.discarded;
+  if (request.erase) reply.erased = chosen.size();
   log_.when_durable([done = std::move(done), reply](bool durable) mutable {
     if (!durable) return done(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
     done(reply);

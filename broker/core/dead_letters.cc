@@ -77,7 +77,8 @@ Result<void> DeadLetters::apply(std::uint64_t number, const DiedOp& op) {
   letter->deliveries += op.deliveries;
   letter->died_at = op.at;
   letter->records.push_back(op.record);
-  examples_.try_emplace(op.fingerprint, op.failure);
+  Failure& example = examples_.try_emplace(op.fingerprint, op.failure).first->second;
+  if (example.detail.empty()) example = op.failure;
   return {};
 }
 
@@ -101,6 +102,28 @@ Result<void> DeadLetters::apply(std::uint64_t number, const DiscardedOp&) {
   if (letter == nullptr) return misfit("discard of a dead letter");
   set_state(*letter, DeadLetterState::kDiscarded);
   return {};
+}
+
+Result<void> DeadLetters::apply(std::uint64_t number, const ErasedOp&) {
+  auto found = letters_.find(number);
+  if (found == letters_.end() || !found->second.can_be_erased()) {
+    return misfit("erasing of a dead letter");
+  }
+  DeadLetter& letter = found->second;
+  if (letter.state == DeadLetterState::kDead) set_state(letter, DeadLetterState::kDiscarded);
+  letter.key = 0;
+  set_erased(letter);
+  // It may be from this one's consumers: nobody knows whose it was.
+  auto example = examples_.find(letter.fingerprint);
+  if (example != examples_.end()) example->second.detail.clear();
+  return {};
+}
+
+void DeadLetters::set_erased(DeadLetter& letter) {
+  letter.erased = true;
+  for (const Offset record : letter.records) {
+    if (!erased_records_.contains(record)) erased_records_.add({record, record});
+  }
 }
 
 Result<void> DeadLetters::acknowledged(std::uint64_t number) {

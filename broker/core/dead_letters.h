@@ -6,6 +6,10 @@
 //     ^--------+                         given back and failed again: the same number
 //   dead -> discarded
 //   redriving -> dead                    a reset takes back what is under way (D15)
+//
+// One that is dead, redriven or discarded can be erased (D18): dead becomes discarded, and what is
+// left is in which state it is, why it died, the code of its failure, counts and times. Its records
+// are still in the index, so that the Compactor takes them out of the stream's segments.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +19,7 @@
 #include <vector>
 
 #include "broker/core/entries.h"
+#include "broker/core/range_set.h"
 
 namespace waybill {
 
@@ -27,12 +32,16 @@ struct DeadLetter {
   std::uint32_t failures = 0;
   std::uint32_t deliveries = 0;
   std::uint32_t redrives = 0;
-  bool past = false;  ///< discarded before a reset: its message was counted anew
+  bool past = false;    ///< discarded before a reset: its message was counted anew
+  bool erased = false;  ///< its records are gone, or about to go (D18)
   WallTime died_at;
   /// Its records in the dead-letter stream, oldest first: deaths and fixes. The last is the payload
   /// that a redrive delivers.
   std::vector<Offset> records;
 
+  [[nodiscard]] bool can_be_erased() const {
+    return !erased && state != DeadLetterState::kRedriving;
+  }
   /// A group of policy `hold` holds back what comes after it (D12): what expired never does.
   [[nodiscard]] bool holds() const {
     return state == DeadLetterState::kDead && reason != DeadLetterReason::kExpired;
@@ -45,7 +54,8 @@ class DeadLetters {
   [[nodiscard]] const DeadLetter* find(std::uint64_t number) const;
   /// The number the next new dead letter gets.
   [[nodiscard]] std::uint64_t next_number() const { return next_number_; }
-  /// A failure that stands for all with this fingerprint; null if there is none.
+  /// A failure that stands for all with this fingerprint; null if there is none. Without its
+  /// detail, once one of them is erased, until another one dies.
   [[nodiscard]] const Failure* example(std::uint64_t fingerprint) const;
 
   /// In state `dead`: these wait for a person.
@@ -54,6 +64,8 @@ class DeadLetters {
   [[nodiscard]] std::uint64_t discarded_count() const { return discarded_count_; }
   /// The messages of those that hold.
   [[nodiscard]] const std::set<Offset>& holding() const { return holding_; }
+  /// The records of those that are erased: nobody may see them any more.
+  [[nodiscard]] const RangeSet& erased_records() const { return erased_records_; }
   /// The messages of the open dead letters, sorted.
   [[nodiscard]] std::vector<Offset> open_offsets() const;
   /// The messages that discarded_count() counts, sorted.
@@ -64,6 +76,7 @@ class DeadLetters {
   Result<void> apply(std::uint64_t number, const FixedOp& op);
   Result<void> apply(std::uint64_t number, const RedrivenOp& op);
   Result<void> apply(std::uint64_t number, const DiscardedOp& op);
+  Result<void> apply(std::uint64_t number, const ErasedOp& op);
   /// A redriven one was acknowledged by its group.
   Result<void> acknowledged(std::uint64_t number);
   /// The group is reset: what is being redriven is dead again; with include_dead, what is dead from
@@ -78,6 +91,7 @@ class DeadLetters {
   DeadLetter* find_in(std::uint64_t number, DeadLetterState state);
   void set_state(DeadLetter& letter, DeadLetterState state);
   void forget(DeadLetter& letter);
+  void set_erased(DeadLetter& letter);
 
   std::map<std::uint64_t, DeadLetter> letters_;
   std::unordered_map<std::uint64_t, Failure> examples_;
@@ -85,6 +99,7 @@ class DeadLetters {
   std::uint64_t dead_count_ = 0;
   std::uint64_t discarded_count_ = 0;
   std::set<Offset> holding_;
+  RangeSet erased_records_;
 };
 
 }  // namespace waybill

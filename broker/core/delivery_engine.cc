@@ -108,6 +108,8 @@ Result<void> DeliveryEngine::apply(const DeadLetterEntry& entry) {
   }
   if (const auto* fixed = std::get_if<FixedOp>(&entry.op))
     return letters.apply(entry.number, *fixed);
+  if (const auto* erased = std::get_if<ErasedOp>(&entry.op))
+    return letters.apply(entry.number, *erased);
   return letters.apply(entry.number, std::get<DiscardedOp>(entry.op));
 }
 
@@ -384,6 +386,8 @@ void DeliveryEngine::resume() {
   for (auto& [id, group] : groups_) {
     if (mutant("brake_is_forgotten")) group->info.brake = {};
     for (const auto& partition : group->partitions) {
+      const bool erases = !partition->dead_letters.erased_records().empty();
+      if (erases && !mutant("forget_to_erase")) erasing_.emplace(id, partition->log.id());
       for (const auto& [offset, message] : partition->delivery.tracked()) {
         if (message.leased) continue;
         // A clock that jumped while we were down must not park a message for days (D11).

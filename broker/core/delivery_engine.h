@@ -107,6 +107,12 @@ class DeliveryEngine {
   /// for the groups. How many messages were taken from groups that were not done with them.
   std::uint64_t trim(Stream& log, Offset to);
 
+  // --- erasing (D18) ---
+
+  /// Groups on partitions whose dead-letter stream may have records of erased dead letters in its
+  /// files. Who has seen to it that there are none takes it out.
+  [[nodiscard]] std::set<std::pair<GroupId, StreamId>>& erasing() { return erasing_; }
+
   // --- isolation (D10), called by the desk in shard 0 ---
 
   /// Leases the instance nothing until unhush(), and tells the desk when it holds nothing here.
@@ -302,6 +308,7 @@ class DeliveryEngine {
   std::vector<LateReset> late_resets_;
   std::vector<GroupId> starved_;  ///< they have work, and the journal had no room for a lease
   std::vector<std::pair<GroupId, StreamId>> unstaged_;
+  std::set<std::pair<GroupId, StreamId>> erasing_;
   /// Ordering `partition`: leases whose batches are being read; they leave in this order (D8).
   std::map<std::pair<GroupId, StreamId>, std::deque<std::shared_ptr<Sending>>> leaving_;
   RecordPlaces places_;

@@ -220,6 +220,11 @@ struct PutOp {
     out.write_text(op.by);
     out.write_text(op.reason);
   }
+  void operator()(const ErasedOp& op) const {
+    put(out, op.at);
+    out.write_text(op.by);
+    out.write_text(op.reason);
+  }
   void operator()(const PutTopic& change) const { put(out, change.topic); }
   void operator()(const DropTopic& change) const {
     out.write(change.topic.value);
@@ -315,6 +320,16 @@ DiedOp get_died(ByteReader& in) {
   return op;
 }
 
+/// DiscardedOp or ErasedOp.
+template <class Op>
+Op get_end(ByteReader& in) {
+  Op op;
+  op.at = get_time(in);
+  op.by = in.read_text(kMaxText);
+  op.reason = in.read_text(kMaxText);
+  return op;
+}
+
 DeadLetterOp get_dead_letter_op(ByteReader& in, bool& known) {
   switch (in.read<std::uint8_t>()) {
     case 1:
@@ -327,13 +342,10 @@ DeadLetterOp get_dead_letter_op(ByteReader& in, bool& known) {
       op.by = in.read_text(kMaxText);
       return op;
     }
-    case 4: {
-      DiscardedOp op;
-      op.at = get_time(in);
-      op.by = in.read_text(kMaxText);
-      op.reason = in.read_text(kMaxText);
-      return op;
-    }
+    case 4:
+      return get_end<DiscardedOp>(in);
+    case 5:
+      return get_end<ErasedOp>(in);
     default:
       known = false;
       return FixedOp{};

@@ -123,7 +123,13 @@ struct DiscardedOp {
   std::string by;
   std::string reason;
 };
-using DeadLetterOp = std::variant<DiedOp, FixedOp, RedrivenOp, DiscardedOp>;
+/// Discarded, unless it was discarded or redriven before, and its records are kept no longer (D18).
+struct ErasedOp {
+  WallTime at;
+  std::string by;
+  std::string reason;
+};
+using DeadLetterOp = std::variant<DiedOp, FixedOp, RedrivenOp, DiscardedOp, ErasedOp>;
 
 struct DeadLetterEntry {
   GroupId group;

@@ -11,6 +11,9 @@ namespace {
 
 /// A list is cut when an object has this many bytes.
 constexpr std::size_t kObjectTarget = 256 * 1024;
+// Marks of a dead letter.
+constexpr std::uint8_t kPast = 1;
+constexpr std::uint8_t kErased = 2;
 
 Error bad(const char* where) {
   return {Errc::kBadFormat, 0, where};
@@ -112,7 +115,7 @@ void put(ByteWriter& out, const DeadLetter& letter) {
   out.write_varint(letter.failures);
   out.write_varint(letter.deliveries);
   out.write_varint(letter.redrives);
-  out.write(static_cast<std::uint8_t>(letter.past));
+  out.write(static_cast<std::uint8_t>((letter.past ? kPast : 0) | (letter.erased ? kErased : 0)));
   waybill::put(out, letter.died_at);
   out.write_varint(letter.records.size());
   for (const Offset record : letter.records) out.write(record.value);
@@ -127,7 +130,10 @@ DeadLetter get_letter(ByteReader& in) {
   letter.failures = get_count32(in);
   letter.deliveries = get_count32(in);
   letter.redrives = get_count32(in);
-  letter.past = get_bool(in);
+  const auto marks = in.read<std::uint8_t>();
+  if (marks > (kPast | kErased)) refuse(in);
+  letter.past = (marks & kPast) != 0;
+  letter.erased = (marks & kErased) != 0;
   letter.died_at = get_time(in);
   const std::size_t count = get_count(in);
   for (std::size_t i = 0; in.ok() && i < count; ++i) letter.records.push_back(get_offset(in));
@@ -566,6 +572,10 @@ void Snapshot::load_letters(GroupPartition& partition, ByteReader& in) {
   if (letter.state == DeadLetterState::kDead) ++letters.dead_count_;
   if (letter.state == DeadLetterState::kDiscarded && !letter.past) ++letters.discarded_count_;
   if (letter.holds()) letters.holding_.insert(letter.offset);
+  const bool over =
+      letter.state == DeadLetterState::kRedriven || letter.state == DeadLetterState::kDiscarded;
+  if (letter.erased && !over) refuse(in);
+  if (letter.erased) letters.set_erased(letter);
   letters.letters_.emplace(number, std::move(letter));
 }
 

@@ -430,6 +430,7 @@ struct DeadLetterSummary {
   WallTime died_at;
   Failure last_failure;
   std::optional<ByteVector> key;  ///< of the newest version; lists leave out one above 1 KiB
+  bool erased = false;            ///< payload, fixes and attempts are gone for good (D18)
 };
 
 /// Which dead letters: all conditions that are set must hold.
@@ -502,10 +503,13 @@ struct DiscardRequest {
   DeadLetterSelection selection;
   std::string by;
   std::string reason;
+  /// Also erases payload, fixes and attempts, of those too that were discarded or redriven before.
+  bool erase = false;
 };
 struct DiscardReply {
   std::uint64_t discarded = 0;
-  std::uint64_t skipped = 0;
+  std::uint64_t skipped = 0;  ///< neither discarded nor erased by this
+  std::uint64_t erased = 0;   ///< of which some may have been discarded or redriven before
 };
 
 }  // namespace waybill

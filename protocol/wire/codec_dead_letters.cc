@@ -53,6 +53,7 @@ void to_wire(const DeadLetterSummary& summary, wire::DeadLetterSummary& message,
   message.set_versions(summary.versions);
   message.set_died_at(summary.died_at.milliseconds);
   to_wire(summary.last_failure, *message.mutable_last_failure());
+  message.set_erased(summary.erased);
   if (summary.key) {
     message.set_key_size(static_cast<std::uint32_t>(summary.key->size()));
     append_piece(*summary.key, body);
@@ -72,6 +73,7 @@ DeadLetterSummary from_wire(MetaDecoder& in, const wire::DeadLetterSummary& mess
   summary.versions = message.versions();
   summary.died_at = {message.died_at()};
   summary.last_failure = from_wire(in, message.last_failure());
+  summary.erased = message.erased();
   if (message.has_key_size()) {
     summary.key = in.copied_piece("key_size", message.key_size(), limits::kMaxMessage);
   }
@@ -319,6 +321,7 @@ void encode(const DiscardRequest& value, ByteVector& meta, std::vector<SharedByt
   to_wire(value.selection, *message.mutable_selection());
   message.set_by(value.by);
   message.set_reason(value.reason);
+  message.set_erase(value.erase);
   append_meta(message, meta);
 }
 
@@ -328,6 +331,7 @@ Reply<void> decode(Bytes meta, const SharedBytes& body, DiscardRequest& out) {
   out.selection = from_wire(in, message.selection());
   out.by = in.text("by", message.by());
   out.reason = in.text("reason", message.reason());
+  out.erase = message.erase();
   return in.finish();
 }
 
@@ -335,6 +339,7 @@ void encode(const DiscardReply& value, ByteVector& meta, std::vector<SharedBytes
   wire::DiscardReply message;
   message.set_discarded(value.discarded);
   message.set_skipped(value.skipped);
+  message.set_erased(value.erased);
   append_meta(message, meta);
 }
 
@@ -343,6 +348,7 @@ Reply<void> decode(Bytes meta, const SharedBytes& body, DiscardReply& out) {
   MetaDecoder in(meta, body, message);
   out.discarded = message.discarded();
   out.skipped = message.skipped();
+  out.erased = message.erased();
   return in.finish();
 }
 

@@ -139,6 +139,37 @@ TEST_F(Operator, AFullHoldEndsTheRunAndSaysWhatGivesRoom_D12) {
   EXPECT_EQ(waybill({"consume", "billing", "--exit-at-end"}).exit_code, 0);
 }
 
+TEST_F(Operator, AnErasedDeadLetterIsToldAsSuchAndNothingOfItIsShown_D18) {
+  make_group();
+  publish("secret 1\nsecret 2\nsecret 3\n");
+  ASSERT_EQ(waybill({"consume", "billing", "--exec", "exit 65", "--exit-at-end"}).exit_code, 0);
+  const Words erase{"dlq", "discard", "billing", "0-1", "0-2", "--reason", "asked", "--erase"};
+  Words with_yes = erase;
+  with_yes.emplace_back("--yes");
+  EXPECT_NE(waybill(erase).exit_code, 0) << "nobody said yes";
+  EXPECT_TRUE(waybill({"dlq", "show", "billing/0-1"}).out.contains("secret 1"));
+  Finished erased = waybill(with_yes);
+  EXPECT_EQ(erased.exit_code, 0) << erased;
+  EXPECT_EQ(erased.out, "erased 2\n");
+  EXPECT_TRUE(erased.err.contains("until its retention ends")) << erased;
+
+  Finished shown = waybill({"dlq", "show", "billing/0-1"});
+  EXPECT_TRUE(shown.out.contains("discarded, erased")) << shown;
+  EXPECT_FALSE(shown.out.contains("secret")) << shown;
+  EXPECT_TRUE(json_of({"dlq", "show", "billing/0-1"}).at("erased").as_bool());
+  EXPECT_TRUE(waybill({"dlq", "show", "billing/0-3"}).out.contains("secret 3"));
+  Finished again = waybill(with_yes);
+  EXPECT_NE(again.exit_code, 0) << again;
+  EXPECT_TRUE(again.err.contains("erased already")) << again;
+  Finished redrive = waybill({"dlq", "redrive", "billing/0-1", "--yes"});
+  EXPECT_NE(redrive.exit_code, 0) << redrive;
+  EXPECT_TRUE(redrive.err.contains("was erased")) << redrive;
+  Finished edit = waybill({"dlq", "edit", "billing/0-1", "--set-header", "a=b", "--yes"});
+  EXPECT_NE(edit.exit_code, 0) << edit;
+  EXPECT_EQ(count("discarded"), 2);
+  EXPECT_EQ(count("dead"), 1);
+}
+
 TEST_F(Operator, AResetSaysWhatItWouldDoAndDoesItWithYes_D15) {
   make_group();
   publish("1\n2\n3\n");

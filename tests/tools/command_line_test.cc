@@ -284,6 +284,12 @@ TEST(CommandLineTest, DeadLettersAreNamedByGroupOrById) {
   EXPECT_EQ(redrive.choice.code, "c");
   EXPECT_TRUE(redrive.yes);
   usage_of({"dlq", "discard", "g", "--all"});
+  auto erase = command<DeadLetterDiscard>(
+      {"dlq", "discard", "g", "--all", "--reason", "x", "--erase", "--any-state"});
+  EXPECT_TRUE(erase.erase);
+  EXPECT_TRUE(erase.choice.any_state);
+  EXPECT_FALSE(command<DeadLetterDiscard>({"dlq", "discard", "g", "0-1", "--reason", "x"}).erase);
+  usage_of({"dlq", "discard", "g", "--all", "--reason", "x", "--any-state"});
   usage_of({"dlq", "list"});
   usage_of({"dlq", "list", "g", "--state", "alive"});
 }

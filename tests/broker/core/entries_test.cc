@@ -113,6 +113,7 @@ std::vector<Kind> kinds() {
       {"fixed", encode(letter(FixedOp{{3}})), dead_letter},
       {"redriven", encode(letter(RedrivenOp{{1'700'000'000'123}, "ann"})), dead_letter},
       {"discarded", encode(letter(DiscardedOp{{1'700'000'000'123}, "ann", "why"})), dead_letter},
+      {"erased", encode(letter(ErasedOp{{1'700'000'000'123}, "ann", "why"})), dead_letter},
       {"put_topic", encode(CatalogChange(PutTopic{topic()})), catalog},
       {"drop_topic", encode(CatalogChange(DropTopic{{7}, 12})), catalog},
       {"put_group", encode(CatalogChange(PutGroup{group(), true})), catalog},
