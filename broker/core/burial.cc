@@ -108,13 +108,17 @@ void DeliveryEngine::kill(GroupPartition& partition, Death death) {
   Offset offset = death.offset;
   read_payload(partition, offset,
                [this, group_id = partition.group, stream = partition.log.id(),
+                epoch = partition.delivery.epoch(),
                 death = std::move(death)](Result<SharedBytes> batch) mutable {
                  ConsumerGroup* group = find(group_id);
                  GroupPartition* p = group == nullptr ? nullptr : group->find(stream);
-                 if (p != nullptr) return buried(*p, death, batch);
-                 if (death.done) {
-                   death.done(RequestError(Errc::kUnknownGroup, "the group was deleted"));
-                 }
+                 // Since a reset, the message may be on its way there a second time.
+                 bool is_its = p != nullptr && p->delivery.epoch() == epoch;
+                 if (is_its) return buried(*p, death, batch);
+                 if (!death.done) return;
+                 death.done(p == nullptr
+                                ? RequestError(Errc::kUnknownGroup, "the group was deleted")
+                                : RequestError(Errc::kLeaseLost, "the group was reset meanwhile"));
                });
 }
 
@@ -127,7 +131,7 @@ void DeliveryEngine::buried(GroupPartition& partition, Death& death,
     return answer(RequestError(Errc::kOutcomeUnknown, "the shard stopped"));
   }
   if (partition.dying.erase(death.offset) == 0) {
-    return answer(RequestError(Errc::kLeaseLost, "the group was reset meanwhile"));
+    return answer(RequestError(Errc::kLeaseLost, "the message was removed meanwhile"));
   }
   Result<void> done = batch ? bury(partition, death, *batch) : Result<void>(batch.error());
   if (!done) survive(partition, death, done.error());

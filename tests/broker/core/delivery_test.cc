@@ -72,6 +72,25 @@ TEST(Delivery, TheWindowLimitsWhatIsLeasedD9) {
   EXPECT_EQ(s.client->take().size(), 1u);
 }
 
+TEST(Delivery, WithoutMessagesOrWithoutCreditItSaysWhichD9) {
+  Scene s;
+  auto waiting = [&] {
+    return s.client->call<DescribeGroupReply>(DescribeGroupRequest{"billing"})
+        ->partitions[0]
+        .waiting;
+  };
+  EXPECT_EQ(waiting(), Waiting::kNothingReady);
+  s.publish(0, {"0", "1"});
+  EXPECT_EQ(waiting(), Waiting::kNoCredit) << "nobody consumes";
+  s.client->subscribe("billing", 1);
+  std::vector<Delivered> got = s.client->take();
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_EQ(waiting(), Waiting::kNoCredit) << "what there was is used up";
+  s.client->credit(1);
+  EXPECT_EQ(s.client->take().size(), 1u);
+  EXPECT_EQ(waiting(), Waiting::kNothingReady);
+}
+
 TEST(Delivery, CreditCountsMessagesAndBytesD2) {
   Scene s;
   for (int i = 0; i < 6; ++i) s.publish(0, {std::string(1000, 'x')});
@@ -178,6 +197,29 @@ TEST(Delivery, AMessageOfCreditServesShardsInTurnD2) {
   }
   EXPECT_GE(from[0], 3);
   EXPECT_GE(from[1], 3);
+}
+
+TEST(Delivery, PartitionsOfAShardTakeTurns) {
+  for (Ordering ordering : {Ordering::kNone, Ordering::kPartition}) {
+    SCOPED_TRACE(name(ordering));
+    GroupPolicy policy = CoreRig::policy();
+    policy.ordering = ordering;
+    Scene s({}, 2, policy);
+    for (std::uint32_t partition : {0U, 1U}) {
+      s.publish(partition, std::vector<std::string>(10, "waits"));
+    }
+    s.client->subscribe("billing", 1);
+    std::map<std::uint32_t, int> from;
+    for (int i = 0; i < 10; ++i) {
+      std::vector<Delivered> got = s.client->take();
+      ASSERT_EQ(got.size(), 1u);
+      ++from[got[0].partition.value];
+      ASSERT_TRUE(s.client->ack(got[0]).ok());
+      s.client->credit(1);
+    }
+    EXPECT_EQ(from[0], 5);
+    EXPECT_EQ(from[1], 5);
+  }
 }
 
 TEST(Delivery, ConsumersShareAndEachMessageGoesToOne) {
@@ -525,6 +567,37 @@ TEST(Delivery, DeletingTheGroupAnswersWhatIsStillUnderWayWithIt) {
   EXPECT_TRUE(left->has_value());
   ASSERT_TRUE(burying->has_value());
   EXPECT_EQ(code_of((**burying)->outcomes[0]), Errc::kUnknownGroup);
+}
+
+TEST(Delivery, ADeathUnderWayThatAResetVoidedDoesNotEndTheNextLeaseD15) {
+  Scene s({.tail_cache = 1});
+  s.publish(0, {"bad"});
+  s.client->subscribe("billing");
+  Delivered message = s.client->take().at(0);
+  auto bury = [&](LeaseToken token) {
+    Settlement settlement = TestClient::settlement(message, SettleVerb::kDeadLetter);
+    settlement.token = token;
+    auto reply = s.client->begin<SettleReply>(SettleRequest{1, {settlement}});
+    s.rig.run_without_disk();
+    return reply;
+  };
+  // Its payload is being read back when the group is reset; then it is leased again and dies again.
+  auto before = bury(message.token);
+  DeliveryEngine& engine = s.rig.shards.front()->delivery();
+  engine.reset(s.group, 1, {StartKind::kEarliest, {}, {}}, false, [](const auto&) {});
+  s.rig.run_without_disk();
+  const auto& leases = s.rig.partition_of(s.group, 0).delivery.leases();
+  ASSERT_EQ(leases.size(), 1u);
+  auto after = bury(leases.begin()->first);
+  s.rig.run();
+  ASSERT_TRUE(before->has_value() && after->has_value());
+  EXPECT_EQ(code_of((**before)->outcomes[0]), Errc::kLeaseLost);
+  EXPECT_EQ(*(**after)->outcomes[0], SettleOutcome::kDead);
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(s.accounting().dead, 1u);
+    s.rig.restart();
+    s.reconnect();
+  }
 }
 
 TEST(Delivery, AConsumerThatLeavesWhileItsMessageDiesDoesNotDisturbTheBurial) {
