@@ -159,6 +159,41 @@ Findings check_program_table(const SourceFile& readme, const std::set<std::strin
   return found;
 }
 
+/// Tests as "Suite.Name".
+std::set<std::string> tests_of(const SourceFile& file) {
+  static const std::regex test(R"(\nTEST(?:_F|_P)?\(\s*(\w+),\s*(\w+)\))");
+  std::set<std::string> found;
+  for (std::sregex_iterator at(file.code.begin(), file.code.end(), test), end; at != end; ++at) {
+    found.insert((*at)[1].str() + "." + (*at)[2].str());
+  }
+  return found;
+}
+
+/// Rows that begin with a rule, and the tests they name: as a whole, or as far as "…".
+Findings check_rules_table(const SourceFile& readme, const std::set<std::string>& tests) {
+  static const std::regex row(R"(^\|\s*D(\d+) )");
+  static const std::regex quoted(R"(`(\w+\.\w+)((?:…)?)`)");
+  Findings found;
+  std::size_t number = 0;
+  for (const std::string& line : readme.lines()) {
+    ++number;
+    std::smatch rule;
+    if (!std::regex_search(line, rule, row)) continue;
+    int names = 0;
+    for (std::sregex_iterator at(line.begin(), line.end(), quoted), end; at != end; ++at, ++names) {
+      const std::string name = (*at)[1];
+      auto is_it = [&](const std::string& test) {
+        return (*at)[2].length() > 0 ? test.starts_with(name) : test == name;
+      };
+      if (!std::ranges::any_of(tests, is_it))
+        found.push_back({readme.path, number, "there is no test " + name + "; correct the name"});
+    }
+    if (names == 0)
+      found.push_back({readme.path, number, "D" + rule[1].str() + " names no test; name one"});
+  }
+  return found;
+}
+
 TEST(Pages, EveryLinkLeadsSomewhere) {
   expect_none(SourceTree::instance().check(check_links));
 }
@@ -180,6 +215,20 @@ TEST(Pages, TheTestsReadmeNamesEveryProgram) {
   expect_none(check_program_table(*readme, programs()));
 }
 
+TEST(Pages, TheTestsReadmeNamesTestsForEveryRuleOfDelivery) {
+  const SourceFile* readme = SourceTree::instance().find("tests/README.md");
+  ASSERT_NE(readme, nullptr);
+  std::set<std::string> tests;
+  for (const SourceFile& file : SourceTree::instance().files()) tests.merge(tests_of(file));
+  EXPECT_GT(tests.size(), 500U);
+  expect_none(check_rules_table(*readme, tests));
+  for (int rule = 1; rule <= 24; ++rule) {
+    std::string row = "\n| D" + std::to_string(rule) + " ";
+    std::string not_built = "\nD" + std::to_string(rule) + ", ";
+    EXPECT_TRUE(readme->text.contains(row) || readme->text.contains(not_built)) << row;
+  }
+}
+
 TEST(Pages, PlantedViolationsAreFound) {
   auto links = [](std::string text) { return check_links(planted("storage/A.md", text)).size(); };
   EXPECT_EQ(links("[a](nowhere.md) [b](format.h#x) [c](../tools/) [d](https://x.org) [e](#y)"), 1U);
@@ -194,6 +243,12 @@ TEST(Pages, PlantedViolationsAreFound) {
   EXPECT_EQ(check_folder_table(readme).size(), top_level_folders().size() - 1 + 1);
   SourceFile table = planted("tests/README.md", "## Programs\n| `gone_test` | x |\n");
   EXPECT_EQ(check_program_table(table, {"a_test"}).size(), 2U);
+  SourceFile rules = planted("tests/README.md",
+                             "| D1 a | `A.Here`, `A.He…` |\n| D2 b | `A.Gone`, `A.Her` |\n"
+                             "| D3 c | words |\n");
+  EXPECT_EQ(check_rules_table(rules, {"A.Here"}).size(), 3U);
+  SourceFile test = planted("tests/a_test.cc", "\nTEST_F(A, Here) {}\n// TEST(A, Gone)\n");
+  EXPECT_EQ(tests_of(test), (std::set<std::string>{"A.Here"}));
 }
 
 }  // namespace
