@@ -87,6 +87,26 @@ TEST(Backoff, TheDefaultsGiveAboutEightMinutesOfAttempts) {  // D11
   EXPECT_NEAR((least + most) / 2 / 60'000, 8.3, 0.5);
 }
 
+TEST(Policy, TheDefaultsAreThoseOfTheRules) {  // D6, D9, D11, D12, D13
+  GroupPolicy policy;
+  EXPECT_EQ(policy.ordering, Ordering::kUnset) << "whoever creates a group says it (D1)";
+  EXPECT_EQ(policy.max_failures, 8u);
+  EXPECT_EQ(policy.lease, std::chrono::seconds(30));
+  EXPECT_EQ(policy.backoff, (Backoff{BackoffKind::kExponential, std::chrono::seconds(1), 3.0,
+                                     std::chrono::minutes(5), Jitter::kEqual}));
+  EXPECT_EQ(policy.window, 10'000u);
+  EXPECT_EQ(policy.max_held, 100'000u);
+  EXPECT_EQ(policy.attempts, Attempts::kExact);
+  EXPECT_EQ(policy.failures.transient, FailureAction::kFree);
+  EXPECT_EQ(policy.failures.free_for, std::chrono::hours(24));
+  EXPECT_EQ(policy.failures.invalid, FailureAction::kDeadLetter);
+  EXPECT_TRUE(policy.brake.enabled);
+  EXPECT_EQ(policy.brake.percent, 50u);
+  EXPECT_EQ(policy.brake.outcomes, 20u);
+  EXPECT_EQ(policy.brake.in_a_row, 10u);
+  EXPECT_EQ(policy.brake.period, std::chrono::minutes(10));
+}
+
 TEST(Policy, TheDefaultsWithAnOrderingAreValid) {
   for (Ordering ordering : {Ordering::kNone, Ordering::kKey, Ordering::kPartition}) {
     GroupPolicy policy = valid_policy();
