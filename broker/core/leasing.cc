@@ -219,6 +219,7 @@ bool DeliveryEngine::drop_next(ConsumerGroup& group, GroupPartition& partition,
                      .done = {}});
     return true;
   }
+  if (partition.expiries.size() == 0) return false;
   WallTime now = log_.clock().wall();
   std::optional<Offset> expired = partition.expiries.first_expired(range, now);
   if (!expired) return false;
