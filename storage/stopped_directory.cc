@@ -89,6 +89,7 @@ Result<Superblock> StoppedDirectory::read_superblock() {
   disk_->close(*file);
   if (!size) return size.error();
   bytes.resize(*size);
+  format_ = superblock_format(bytes);
   return decode_superblock(bytes);
 }
 

@@ -29,6 +29,12 @@ class StoppedDirectory {
   [[nodiscard]] const std::string& path() const { return path_; }
   /// The superblock, or why it cannot be read (kNotFound, or as decode_superblock).
   [[nodiscard]] const Result<Superblock>& superblock() const { return superblock_; }
+  /// As superblock_format().
+  [[nodiscard]] std::uint32_t format() const { return format_; }
+  /// Then what else is there would be called damage, and is none.
+  [[nodiscard]] bool of_other_format() const {
+    return !superblock_ && superblock_.error() == Errc::kUnsupportedFormat;
+  }
   /// The shards that have a directory, in order.
   [[nodiscard]] const std::vector<ShardIndex>& shards() const { return shards_; }
   /// "shard-3/journal"
@@ -44,6 +50,7 @@ class StoppedDirectory {
   bool in_use_ = false;
   std::unique_ptr<Disk> disk_;
   Result<Superblock> superblock_ = Result<Superblock>(Errc::kNotFound, "superblock");
+  std::uint32_t format_ = 0;
   std::vector<ShardIndex> shards_;
 };
 

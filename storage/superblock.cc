@@ -32,7 +32,7 @@ Result<Superblock> decode_superblock(Bytes bytes) {
   ByteReader reader(bytes.first(kSuperblockSize));
   auto checksum = reader.read<std::uint64_t>();
   if (reader.read<std::uint64_t>() != kMagic) return {Errc::kBadFormat, "superblock"};
-  if (reader.read<std::uint32_t>() > kDataFormatVersion) {
+  if (reader.read<std::uint32_t>() != kDataFormatVersion) {
     return {Errc::kUnsupportedFormat, "superblock"};
   }
   if (checksum != xxh3_64(bytes.subspan(8, kSuperblockSize - 8))) {
@@ -48,6 +48,25 @@ Result<Superblock> decode_superblock(Bytes bytes) {
     return {Errc::kBadFormat, "superblock"};
   }
   return superblock;
+}
+
+std::uint32_t superblock_format(Bytes bytes) {
+  if (bytes.size() < kSuperblockSize) return 0;
+  ByteReader reader(bytes.first(kSuperblockSize));
+  reader.read<std::uint64_t>();
+  return reader.read<std::uint64_t>() == kMagic ? reader.read<std::uint32_t>() : 0;
+}
+
+std::string explain_format(std::uint32_t version) {
+  const bool older = version < kDataFormatVersion;
+  std::string text = "has format " + std::to_string(version);
+  text += older ? ", of an older version of waybilld; this one reads format "
+                : ", of a newer version of waybilld; this one reads format ";
+  text += std::to_string(kDataFormatVersion) + " only. Nothing was changed. ";
+  if (!older) return text + "Start the version that made it.";
+  return text +
+         "Start the version that made it; to go on with this one, let consumers finish with the "
+         "old one, then begin with a new directory.";
 }
 
 std::string shard_directory(ShardIndex shard) {

@@ -26,13 +26,21 @@ struct Superblock {
 
 inline constexpr std::string_view kSuperblockName = "superblock";
 inline constexpr std::size_t kSuperblockSize = 4096;
-inline constexpr std::uint32_t kDataFormatVersion = 1;
+/// Of all that a data directory holds: whatever a broker cannot read of an older one, or an older
+/// one of it, raises this, so that a directory is refused in one sentence and not by its first
+/// entry that makes no sense. Raised for nothing, it refuses directories that could be read.
+inline constexpr std::uint32_t kDataFormatVersion = 2;
 
-/// To change the layout: 1 raise kDataFormatVersion and keep the old decoder, 2 change FORMAT.md.
+/// To change the layout: 1 raise kDataFormatVersion, 2 change FORMAT.md. What never moves: magic
+/// and version.
 ByteVector encode_superblock(const Superblock& superblock);
-/// kShortData or kBadFormat: no superblock. kUnsupportedFormat: a newer broker's. kChecksum:
+/// kShortData or kBadFormat: no superblock. kUnsupportedFormat: of another format. kChecksum:
 /// damaged.
 Result<Superblock> decode_superblock(Bytes bytes);
+/// The format version that a superblock states, this one or another; 0: the bytes are none.
+std::uint32_t superblock_format(Bytes bytes);
+/// What a person has to know of a directory with another format: whose it is, and what to do.
+std::string explain_format(std::uint32_t version);
 
 /// "shard-3": the directory of a shard.
 std::string shard_directory(ShardIndex shard);

@@ -82,8 +82,8 @@ class CheckProgressLine {
 /// What a check comes to over the superblock and all shards.
 class Verdict {
  public:
-  /// Something is not clean: damaged, or only too new.
-  void add(bool newer) { (newer ? newer_ : damaged_) = true; }
+  /// Something is not clean: damaged, or only of another version.
+  void add(bool other) { (other ? other_ : damaged_) = true; }
 
   ExitCode say(Console& console) const {
     if (damaged_) {
@@ -91,8 +91,8 @@ class Verdict {
                        "keep a copy of it as it is, and restore what is named above from a backup");
       return ExitCode::kDamaged;
     }
-    if (newer_) {
-      console.complain("the data directory was written by a newer version of waybilld",
+    if (other_) {
+      console.complain("the data directory was written by another version of waybilld",
                        "check it with the waybill of that version");
       return ExitCode::kFailed;
     }
@@ -102,7 +102,7 @@ class Verdict {
 
  private:
   bool damaged_ = false;
-  bool newer_ = false;
+  bool other_ = false;
 };
 
 /// Shards that the superblock promises and that are not there, and the other way round.
@@ -242,8 +242,7 @@ ExitCode run(const StorageInfo& command, BrokerSession& session) {
     console.say(explanation.substr(0, explanation.find(": stop it first")));
     console.say("this is read while it is written: what just changed may look torn or be missing");
   }
-  console.print_item(superblock_text(directory->superblock()),
-                     superblock_json(directory->superblock()));
+  console.print_item(superblock_text(*directory), superblock_json(*directory));
   say_missing_shards(*directory, console);
   for (ShardIndex shard : directory->shards()) {
     Result<ShardSummary> summary = summarise(directory->disk(), shard, console);
@@ -268,10 +267,12 @@ ExitCode run(const StorageCheck& command, BrokerSession& session) {
   Result<StoppedDirectory> directory = StoppedDirectory::open(command.directory, &explanation);
   if (!directory) return refuse(console, directory.error(), explanation);
   Verdict verdict;
-  if (!directory->superblock())
-    verdict.add(directory->superblock().error() == Errc::kUnsupportedFormat);
-  console.print_item(superblock_text(directory->superblock()),
-                     superblock_json(directory->superblock()));
+  if (!directory->superblock()) verdict.add(directory->of_other_format());
+  console.print_item(superblock_text(*directory), superblock_json(*directory));
+  if (directory->of_other_format()) {
+    console.finish_items();
+    return verdict.say(console);
+  }
   say_missing_shards(*directory, console);
   for (ShardIndex shard : directory->shards()) {
     CheckProgressLine progress(console, shard);

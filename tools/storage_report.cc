@@ -83,7 +83,8 @@ std::string size_text(std::uint64_t bytes) {
   return fmt::format("{:.1f} {}", size, kUnits[unit]);
 }
 
-std::string superblock_text(const Result<Superblock>& superblock) {
+std::string superblock_text(const StoppedDirectory& directory) {
+  const Result<Superblock>& superblock = directory.superblock();
   if (superblock) {
     return fmt::format("superblock: broker {}, {}, created {}\n", to_string(superblock->broker_id),
                        counted(superblock->shard_count, "shard"),
@@ -91,14 +92,16 @@ std::string superblock_text(const Result<Superblock>& superblock) {
   }
   if (superblock.error() == Errc::kNotFound)
     return "superblock: missing; restore it from a copy, it never changes\n";
-  if (superblock.error() == Errc::kUnsupportedFormat)
-    return "superblock: written by a newer version of waybilld\n";
+  if (directory.of_other_format())
+    return fmt::format("superblock: {}\n", explain_format(directory.format()));
   return fmt::format("superblock: damaged ({}); restore it from a copy, it never changes\n",
                      to_string(superblock.error()));
 }
 
-std::string superblock_json(const Result<Superblock>& superblock) {
-  json::object object{{"kind", "superblock"}, {"clean", superblock.ok()}};
+std::string superblock_json(const StoppedDirectory& directory) {
+  const Result<Superblock>& superblock = directory.superblock();
+  json::object object{
+      {"kind", "superblock"}, {"clean", superblock.ok()}, {"format", directory.format()}};
   if (superblock) {
     object["broker_id"] = to_string(superblock->broker_id);
     object["shards"] = superblock->shard_count;

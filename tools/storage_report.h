@@ -11,7 +11,7 @@
 #include "storage/journal_check.h"
 #include "storage/journal_walk.h"
 #include "storage/segments_check.h"
-#include "storage/superblock.h"
+#include "storage/stopped_directory.h"
 #include "storage/sync_probe.h"
 
 namespace waybill::cli {
@@ -44,8 +44,8 @@ std::string stream_text(StreamId stream);
 std::string size_text(std::uint64_t bytes);
 
 /// The line "superblock: …", and what to do if it cannot be read.
-std::string superblock_text(const Result<Superblock>& superblock);
-std::string superblock_json(const Result<Superblock>& superblock);
+std::string superblock_text(const StoppedDirectory& directory);
+std::string superblock_json(const StoppedDirectory& directory);
 std::string to_text(const ShardSummary& shard);
 std::string to_json(const ShardSummary& shard);
 /// The checkpoints of a shard, and what the newest says about streams.

@@ -83,6 +83,10 @@ ExitCode run(const StorageSalvage& command, BrokerSession& session) {
     console.complain(explanation);
     return directory.error() == Errc::kNotFound ? ExitCode::kNotFound : ExitCode::kFailed;
   }
+  if (directory->of_other_format()) {
+    console.complain(command.directory + " " + explain_format(directory->format()));
+    return ExitCode::kFailed;
+  }
   if (!directory->superblock()) {
     console.complain("the superblock cannot be read, so it is not known whose directory this is",
                      "restore it from a copy: it never changes");

@@ -56,15 +56,13 @@ Superblock read_superblock(Disk& disk, FileHandle file, const std::filesystem::p
   bytes.resize(check(std::move(size), path));
   Result<Superblock> superblock = decode_superblock(bytes);
   if (superblock) return *superblock;
-  std::string what = "the file " + (path / kSuperblockName).string();
   if (superblock.error() == Errc::kUnsupportedFormat) {
-    throw StartError(ExitCode::kDataDirectory,
-                     what +
-                         " was written by a newer version of waybilld; start that version "
-                         "(nothing was changed)");
+    throw StartError(ExitCode::kDataDirectory, "the data directory " + path.string() + " " +
+                                                   explain_format(superblock_format(bytes)));
   }
   throw StartError(ExitCode::kDataDirectory,
-                   what + " is damaged (" + to_string(superblock.error()) +
+                   "the file " + (path / kSuperblockName).string() + " is damaged (" +
+                       to_string(superblock.error()) +
                        "), so it is not known how many shards there are; restore it from a backup "
                        "(it never changes after creation). Nothing was changed.");
 }

@@ -33,7 +33,7 @@ constexpr const char* kFooter =
     "  0  stopped cleanly (SIGTERM or SIGINT; a second signal ends it at once)\n"
     "  1  failed while running, for example because the disk refused a write\n"
     "  2  wrong usage\n"
-    "  3  the data directory is damaged, unusable, or of a newer version\n"
+    "  3  the data directory is damaged, unusable, or of another version\n"
     "  4  another process uses the data directory\n"
     "  5  cannot listen on an address\n\n"
     "HTTP: /livez, /readyz, /metrics (Prometheus), open to whoever reaches the address.\n\n"

@@ -13,7 +13,7 @@ enum class ExitCode : int {
   kClean = 0,
   kFailed = 1,         ///< failed while running: a write to the journal failed, for example
   kUsage = 2,          ///< an argument is wrong
-  kDataDirectory = 3,  ///< damaged, unreadable, or written by a newer version
+  kDataDirectory = 3,  ///< damaged, unreadable, or of another version
   kLocked = 4,         ///< another process uses the data directory
   kCannotBind = 5,     ///< an address is in use or not ours
 };

@@ -47,7 +47,7 @@ std::pair<ExitCode, std::string> refusal(const path& directory,
   return {ExitCode::kClean, ""};
 }
 
-TEST(Superblock, GoldenBytesOfVersionOne) {
+TEST(Superblock, GoldenBytesOfVersionTwo) {
   ByteVector bytes = encode_superblock(sample());
   ASSERT_EQ(bytes.size(), kSuperblockSize);
   std::string hex;
@@ -58,7 +58,7 @@ TEST(Superblock, GoldenBytesOfVersionOne) {
   EXPECT_EQ(hex,
             "535550455242"
             "4c4b"  // magic "SUPERBLK"
-            "01000000"
+            "02000000"
             "0300"
             "0000"                              // version, shards, reserved
             "000102030405060708090a0b0c0d0e0f"  // id
@@ -96,10 +96,16 @@ TEST(Superblock, EveryFlippedBitAndEveryMissingByteIsNoticed) {
   }
 }
 
-TEST(Superblock, ANewerVersionIsRecognisedAsSuch) {
-  ByteVector bytes = encode_superblock(sample());
-  store_little(bytes.data() + 16, std::uint32_t{2});
-  EXPECT_EQ(decode_superblock(bytes).error(), Errc::kUnsupportedFormat);
+TEST(Superblock, AnotherVersionIsRecognisedAsSuch) {
+  for (const std::uint32_t version : {1U, kDataFormatVersion + 1, 70'000U}) {
+    ByteVector bytes = encode_superblock(sample());
+    store_little(bytes.data() + 16, version);
+    EXPECT_EQ(decode_superblock(bytes).error(), Errc::kUnsupportedFormat) << version;
+    EXPECT_EQ(superblock_format(bytes), version);
+  }
+  EXPECT_EQ(superblock_format(encode_superblock(sample())), kDataFormatVersion);
+  EXPECT_EQ(superblock_format(ByteVector(kSuperblockSize)), 0U);
+  EXPECT_EQ(superblock_format({}), 0U);
 }
 
 TEST(DataDirectory, S24IdentityAndShardCountStayAsCreated) {
@@ -138,7 +144,7 @@ TEST(DataDirectory, ACreationThatWasCutOffIsBegunAgain) {
   EXPECT_TRUE(DataDirectory::open(temp.path(), 1).created());
 }
 
-TEST(DataDirectory, DamageNewerVersionsAndMissingSuperblocksAreRefusedWithTheDirectoryUntouched) {
+TEST(DataDirectory, DamageOtherVersionsAndMissingSuperblocksAreRefusedWithTheDirectoryUntouched) {
   TempDirectory temp;
   {
     DataDirectory made = DataDirectory::open(temp.path(), 1);
@@ -154,12 +160,21 @@ TEST(DataDirectory, DamageNewerVersionsAndMissingSuperblocksAreRefusedWithTheDir
   EXPECT_NE(damage.find("is damaged"), std::string::npos) << damage;
   EXPECT_TRUE(equal(contents(file), damaged));
 
-  ByteVector newer = good;
-  store_little(newer.data() + 16, std::uint32_t{2});
-  overwrite(file, newer);
-  auto [newer_code, advice] = refusal(temp.path());
-  EXPECT_EQ(newer_code, ExitCode::kDataDirectory);
-  EXPECT_NE(advice.find("newer version"), std::string::npos) << advice;
+  const std::string own = std::to_string(kDataFormatVersion);
+  for (const auto& [version, whose] : {std::pair(1U, "an older version of waybilld"),
+                                       std::pair(kDataFormatVersion + 1, "a newer version of")}) {
+    ByteVector other = good;
+    store_little(other.data() + 16, version);
+    overwrite(file, other);
+    auto [other_code, advice] = refusal(temp.path());
+    EXPECT_EQ(other_code, ExitCode::kDataDirectory);
+    for (const std::string& part :
+         {"has format " + std::to_string(version), std::string(whose), "reads format " + own,
+          std::string("Start the version that made it"), temp.path().string()}) {
+      EXPECT_NE(advice.find(part), std::string::npos) << advice;
+    }
+    EXPECT_TRUE(equal(contents(file), other));
+  }
 
   remove(file);
   auto [missing_code, missing] = refusal(temp.path());
