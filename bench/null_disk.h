@@ -60,6 +60,8 @@ class NullDisk final : public Disk {
     size = std::max(size, position + data.size());
     return {};
   }
+  Result<void> allocate(FileHandle, std::uint64_t) override { return {}; }
+  Result<std::uint64_t> free_space() override { return UINT64_MAX; }
   Result<void> sync_now(FileHandle) override { return {}; }
   Result<void> sync_directory(std::string_view) override { return {}; }
   Result<void> rename(std::string_view from, std::string_view to) override {

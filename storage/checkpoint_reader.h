@@ -31,6 +31,7 @@ class CheckpointReader {
   /// Of the page that is read next, or could not be read.
   [[nodiscard]] std::uint64_t position() const { return position_; }
   [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] std::uint64_t file_size() const { return file_size_; }
 
  private:
   CheckpointReader(Disk& disk, std::string path, const CheckpointId& id, OpenFilePointer file)

@@ -57,7 +57,7 @@ void Flusher::step(Journal& journal) {
   std::erase_if(leaving_, [](const auto& writer) { return writer->pending() == 0; });
   check_sealed();
   remove_one();
-  if (stalled_ && *stalled_ == Errc::kNoSpace && journal.give_room()) retry_at_ = {};
+  if (stalled_ && *stalled_ == Errc::kNoSpace && no_room_ && no_room_()) retry_at_ = {};
   if (stalled_ && clock_.monotonic() < retry_at_) return;
   for (const Step& step : steps_) {
     if (stalled_ && step.open != nullptr && step.open->writer->stalled())

@@ -11,8 +11,8 @@
 // for a checkpoint, so there is one block for each checkpoint interval at most (S18 would carry
 // them forward in the journal up to four times: less files, and one more way for a batch to move).
 //
-// A full disk stalls it (S21): nothing is lost, the journal only cannot forget. It takes the room
-// of the journal's spare files, one after the other, and then tries again every second. A segment
+// A full disk stalls it (S21): nothing is lost, the journal only cannot forget. It asks its owner
+// for room, and without tries again every second. A segment
 // whose sync failed is left as it is, as far as it was durable, and the stream goes on in a new
 // one. What cannot be read back from the journal is damage: its stream is flushed no more, and the
 // others are. All of that is told to the owner (FlushTrouble).
@@ -66,6 +66,9 @@ class Flusher {
 
   /// Called when it begins to stall, and with each stream that is damaged.
   void on_trouble(Troubled callback) { troubled_ = std::move(callback); }
+
+  /// Asked for room when the disk is full; true: there is some now.
+  void on_no_room(std::move_only_function<bool()> callback) { no_room_ = std::move(callback); }
 
   /// The stream has a batch more: flushed soon, once there are enough.
   void appended(Stream& stream);
@@ -152,6 +155,7 @@ class Flusher {
   FlusherOptions options_;
   std::move_only_function<void()> progress_;
   Troubled troubled_;
+  std::move_only_function<bool()> no_room_;
 
   std::deque<Stream*> queue_;
   std::map<StreamId, Stream*> queued_;  ///< those in queue_

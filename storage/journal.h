@@ -170,9 +170,11 @@ class Journal {
   /// Files before this one are not needed any more, and nobody reads from them: some become spares,
   /// the rest are removed. Blocks shortly.
   virtual void release_before(std::uint64_t file_number) = 0;
-  /// The disk is full, and what would let the journal forget needs room (S21): removes a file that
-  /// was kept as a spare. False: there is none but the one that comes next. Blocks shortly.
-  virtual bool give_room() = 0;
+  /// False: no new files are filled until it is said otherwise, as when the room that is left is
+  /// another's (S21). Those that are there or come back are used.
+  virtual void may_fill_files(bool may) = 0;
+  /// Whether there is no room for the next file, and one that is released would be it.
+  [[nodiscard]] virtual bool wants_release() const = 0;
 };
 
 }  // namespace waybill

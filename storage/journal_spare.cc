@@ -23,6 +23,7 @@ Result<void> JournalSpare::start(std::uint64_t number) {
   WB_ASSERT(pending_ == 0, "the last attempt is over");
   number_ = number;
   filled_ = 0;
+  abandoned_ = false;
   Result<FileHandle> file = disk_.open(directory_ + "/" + filling_name(number_), OpenMode::kCreate);
   if (!file && file.error() == Errc::kNoSpace) {
     state_ = State::kDiskFull;

@@ -34,7 +34,8 @@ class JournalSpare {
   Result<void> start(std::uint64_t number);
   /// Requires kReady: the owner has taken it into use.
   void taken();
-  /// Stops filling, at the next completion, and removes the part. What is ready stays.
+  /// Stops filling, at the next completion, and removes the part. What is ready stays. May be
+  /// started again then.
   void abandon() { abandoned_ = true; }
 
   [[nodiscard]] State state() const { return state_; }

@@ -14,7 +14,7 @@ constexpr double kBusyDisk = 0.6;
 constexpr Duration kSpareRetry = std::chrono::seconds(1);
 /// Released files kept as spares, beside the one that is prepared ahead: with the two that are
 /// behind a checkpoint, all that a journal grows to while checkpoints wait for the disk. When it is
-/// full they are what flush and checkpoint have left (S21).
+/// full they are what settlements have left (S21).
 constexpr std::size_t kMaxReleased = 5;
 
 /// What a change of `bytes` takes at worst: a frame of its own.
@@ -137,10 +137,17 @@ Admission JournalWriter::admit(std::size_t bytes, bool essential) const {
   const std::size_t waiting = unissued_bytes_ + (building_ ? building_->frame->padded_size() : 0);
   const std::size_t room = room_after(waiting + frame_size_for(bytes));
   if (room > (essential ? 0 : options_.reserve)) return Admission::kAdmitted;
-  if (spare_.state() == JournalSpare::State::kDiskFull) return Admission::kDiskFull;
+  if (disk_full()) return Admission::kDiskFull;
   // The next file is on its way. What everybody may stage waits for it, so that the reserve is
   // still there if it does not come; what is essential counts on it.
   return essential ? Admission::kAdmitted : Admission::kStagedFull;
+}
+
+/// There is no next file, and it is not on its way.
+bool JournalWriter::disk_full() const {
+  const JournalSpare::State state = spare_.state();
+  return state == JournalSpare::State::kDiskFull ||
+         (!may_fill_ && released_.empty() && state != JournalSpare::State::kReady);
 }
 
 // --- writing ---
@@ -308,6 +315,7 @@ void JournalWriter::prepare_spare(MonotonicTime now) {
     released_.pop_back();
     return progress();
   }
+  if (!may_fill_) return;
   spare_retry_ = now + kSpareRetry;
   unsubmitted_ = true;
   if (Result<void> started = spare_.start(current_.header.file_number + 1); !started)
@@ -385,12 +393,9 @@ void JournalWriter::let_go(const RecoveredFile& file) {
   ignore_error(renamed, "the next start removes it");
 }
 
-bool JournalWriter::give_room() {
-  if (released_.empty()) return false;
-  const std::string spare = options_.directory + "/" + spare_name(released_.back());
-  released_.pop_back();
-  ignore_error(disk_.remove(spare), "the next start removes it");
-  return true;
+void JournalWriter::may_fill_files(bool may) {
+  if (may == std::exchange(may_fill_, may) || may) return;
+  if (spare_.state() == JournalSpare::State::kFilling) spare_.abandon();
 }
 
 // --- idle, deadlines, close ---
@@ -415,6 +420,7 @@ std::optional<MonotonicTime> JournalWriter::deadline() const {
     return clock_.monotonic();
   std::optional<MonotonicTime> earliest;
   if (mark_wanted()) earliest = quiet_since_ + options_.idle_mark;
+  if (!may_fill_ && released_.empty()) return earliest;
   if (spare_.state() == JournalSpare::State::kNone && !closing_) earliest = clock_.monotonic();
   if (spare_.state() == JournalSpare::State::kDiskFull && (!earliest || spare_retry_ < *earliest))
     earliest = spare_retry_;

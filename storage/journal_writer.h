@@ -64,7 +64,8 @@ class JournalWriter final : public Journal {
   [[nodiscard]] std::uint64_t current_file() const override { return current_.header.file_number; }
   [[nodiscard]] std::uint64_t file_of(EntrySeq seq) const override;
   void release_before(std::uint64_t file_number) override;
-  bool give_room() override;
+  void may_fill_files(bool may) override;
+  [[nodiscard]] bool wants_release() const override { return disk_full() && files_.size() > 1; }
 
  private:
   /// A frame on its way, with what becomes durable with it.
@@ -89,6 +90,7 @@ class JournalWriter final : public Journal {
   [[nodiscard]] bool room_for(std::size_t frame_size) const;
   [[nodiscard]] std::size_t room_after(std::size_t need) const;
   [[nodiscard]] bool mark_wanted() const;
+  [[nodiscard]] bool disk_full() const;
   void issue_frames();
   void issue_mark(MonotonicTime now);
   void issue(Pending pending, FrameFlags flags);
@@ -137,6 +139,7 @@ class JournalWriter final : public Journal {
   std::vector<std::uint64_t> released_;  ///< finished spares, beside spare_
   std::uint64_t recovered_spare_ = 0;
   JournalSpare spare_;
+  bool may_fill_ = true;
   MonotonicTime spare_retry_;
   PlaceReader places_;
 

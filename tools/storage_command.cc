@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "storage/disk_space.h"
 #include "storage/segment_walk.h"
 #include "storage/stopped_directory.h"
 #include "tools/broker_session.h"
@@ -49,7 +50,7 @@ Result<ShardSummary> summarise(Disk& disk, ShardIndex shard, Console& console) {
 }
 
 Result<FilesSummary> summarise_files(Disk& disk, ShardIndex shard) {
-  FilesSummary files{.shard = shard, .checkpoints = {}, .streams = {}};
+  FilesSummary files{.shard = shard, .checkpoints = {}, .streams = {}, .reserve = std::nullopt};
   Result<FoundCheckpoints> found = find_checkpoints(disk, shard_directory(shard), shard);
   if (!found) return found.error();
   files.checkpoints = std::move(*found);
@@ -58,6 +59,11 @@ Result<FilesSummary> summarise_files(Disk& disk, ShardIndex shard) {
     Result<std::vector<StreamObject>> streams = streams_of(disk, shard, checkpoint.number);
     if (streams) files.streams = std::move(*streams);
     break;
+  }
+  const std::string reserve = shard_directory(shard) + "/" + std::string(kReserveName);
+  if (Result<FileHandle> file = disk.open(reserve, OpenMode::kRead); file) {
+    if (Result<std::uint64_t> size = disk.size(*file); size) files.reserve = *size;
+    disk.close(*file);
   }
   return files;
 }

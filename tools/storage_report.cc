@@ -244,6 +244,10 @@ std::string check_json(ShardIndex shard, const JournalCheck& check) {
 
 std::string to_text(const FilesSummary& files) {
   std::string text;
+  if (files.reserve) {
+    text += fmt::format("  reserve: {}, for flush and checkpoint on a full disk\n",
+                        size_text(*files.reserve));
+  }
   for (const FoundCheckpoint& checkpoint : files.checkpoints.finished) {
     if (!checkpoint.summary) {
       text += "  " + checkpoint.explanation + "\n";
@@ -300,6 +304,7 @@ std::string to_json(const FilesSummary& files) {
   }
   return json::serialize(json::object{{"kind", "files"},
                                       {"shard", files.shard.value},
+                                      {"reserve", files.reserve.value_or(0)},
                                       {"checkpoints", std::move(checkpoints)},
                                       {"streams", std::move(streams)}});
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,6 +54,7 @@ struct FilesSummary {
   ShardIndex shard;
   FoundCheckpoints checkpoints;
   std::vector<StreamObject> streams;
+  std::optional<std::uint64_t> reserve;  ///< bytes, if it is there
 };
 std::string to_text(const FilesSummary& files);
 std::string to_json(const FilesSummary& files);

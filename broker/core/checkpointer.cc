@@ -73,6 +73,7 @@ Result<JournalBase> Checkpointer::load(Shard& shard, RecoveryReport* report,
   }
   const CheckpointSummary& summary = reader->summary();
   report->checkpoint = best->number;
+  keep_room_for(reader->file_size());
   begun_in_ = summary.journal_file;
   return JournalBase{.file_number = summary.journal_file,
                      .replay_from = summary.replay_from,
@@ -85,6 +86,10 @@ bool Checkpointer::due() const {
   const Journal& journal = log_.journal();
   if (retry_at_ && log_.clock().monotonic() < *retry_at_) return false;
   if (journal.durable().value > 0 && log_.wants_checkpoint(size_ * kIntervalPerSize)) return true;
+  // On a full disk the next journal file may be one that the last checkpoint still needed.
+  if (journal.wants_release() && journal_file_ < journal.current_file() &&
+      journal.durable() > applied_)
+    return true;
   const std::uint64_t files = journal.current_file() - std::min(begun_in_, journal.current_file());
   return files >= log_.options().checkpoint_files && journal.durable().value > 0 &&
          files * log_.options().journal_file_size >= size_ * kIntervalPerSize;
@@ -207,9 +212,16 @@ void Checkpointer::finish() {
   if (writer_->done() && writer_->pending() == 0) release();
 }
 
+/// Of the last one: the next takes about as much, and stands beside it until it is durable (S21).
+void Checkpointer::keep_room_for(std::uint64_t size) {
+  log_.space().want(log_.options().reserve + 2 * size);
+}
+
 /// The new one is durable: what it replaces goes.
 void Checkpointer::release() {
   size_ = writer_->size();
+  applied_ = writer_->max_applied();
+  keep_room_for(size_);
   const std::string path =
       shard_directory(log_.options().shard) + "/" + checkpoint_name(next_number_ - 1);
   for (const std::string& old : older_) {
@@ -229,7 +241,7 @@ void Checkpointer::fail(Error error) {
   state_ = State::kIdle;
   begun_in_ = 0;
   retry_at_ = log_.clock().monotonic() + kRetry;
-  if (error == Errc::kNoSpace && log_.journal().give_room()) retry_at_ = log_.clock().monotonic();
+  if (error == Errc::kNoSpace && log_.give_reserve()) retry_at_ = log_.clock().monotonic();
 }
 
 std::optional<MonotonicTime> Checkpointer::deadline() const {

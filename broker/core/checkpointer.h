@@ -54,6 +54,7 @@ class Checkpointer {
   void save();
   void begin_anew();
   void finish();
+  void keep_room_for(std::uint64_t size);
   void release();
   void fail(Error error);  ///< by value: it may be the writer's, which goes
 
@@ -73,8 +74,9 @@ class Checkpointer {
   std::uint64_t replaced_ = 0;   ///< files that it does not name any more, by ShardLog::replaced()
   std::uint64_t structure_ = 0;  ///< the log's, when the walk began
   int restarts_ = 0;             ///< of this checkpoint
+  EntrySeq applied_;             ///< by the last one that is durable
   EntrySeq replay_from_;
-  std::uint64_t journal_file_ = 0;
+  std::uint64_t journal_file_ = 0;  ///< the first that it needs
   bool finishing_ = false;
   std::optional<MonotonicTime> retry_at_;
 };

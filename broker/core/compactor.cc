@@ -92,6 +92,7 @@ void Compactor::turn() {
   if (!pass_) look_for_erased();
   if (!pass_) return;
   if (log_.find_stream(pass_->stream) == nullptr) return stop(false);
+  if (log_.space().given()) return stop(true);  // the room that is left is not for new files (S21)
   pass_->cursor ? index() : rewrite();
   if (pass_) return;
   look_at_ = {};

@@ -238,6 +238,7 @@ void Shard::report(GroupId id, std::vector<DeliveryOutcome> outcomes) {
 // --- the loop ---
 
 void Shard::turn() {
+  log_.begin_turn();
   if (poisoned()) {
     partitions_.abandon_reads();
   } else {
@@ -272,6 +273,9 @@ ShardMetrics Shard::metrics() {
   metrics.entries_durable = log_.journal().durable().value;
   metrics.flush_stalled = log_.flusher().stalled() ? 1 : 0;
   metrics.damaged_streams = log_.flusher().damaged();
+  metrics.disk_full = log_.admit(0, false) == Admission::kDiskFull ? 1 : 0;
+  metrics.disk_free_bytes = log_.space().free();
+  metrics.reserve_bytes = log_.space().reserve();
   metrics.open_dead_letters = delivery_.open_dead_letters();
   metrics.leased = delivery_.leased();
   metrics.partitions = partitions_.count();

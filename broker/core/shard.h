@@ -60,6 +60,10 @@ class Shard {
   void on_flush_trouble(Flusher::Troubled callback) {
     log_.flusher().on_trouble(std::move(callback));
   }
+  /// Called when the disk has too little room for all to go on, and when it has again (S21).
+  void on_space_changed(DiskSpace::Changed callback) {
+    log_.space().on_changed(std::move(callback));
+  }
   [[nodiscard]] bool poisoned() const { return log_.journal().poisoned(); }
   [[nodiscard]] Error poison() const { return log_.journal().poison(); }
   /// Shard 0 only, once all shards run: sends every shard what it should have adopted; `ready` runs

@@ -23,8 +23,13 @@ ShardLog::ShardLog(ShardEnvironment environment, ShardOptions options)
       cache_(options.tail_cache_bytes),
       segments_(environment.disk, shard_directory(options.shard) + "/streams",
                 options.catch_up_cache_bytes),
-      flusher_(environment.disk, environment.clock, segments_, options.flush) {
+      flusher_(environment.disk, environment.clock, segments_, options.flush),
+      space_(environment.disk, environment.clock,
+             {.reserve_path = shard_directory(options.shard) + "/" + std::string(kReserveName),
+              .watermark = options.min_free,
+              .reserve = options.reserve}) {
   flusher_.on_progress([this] { touch(); });
+  flusher_.on_no_room([this] { return give_reserve(); });
 }
 
 ShardLog::~ShardLog() {
@@ -257,6 +262,18 @@ void ShardLog::read(const Stream& stream, Offset from, Offset end, BatchesRead d
                });
 }
 
+void ShardLog::begin_turn() {
+  if (journal_->poisoned()) return;
+  space_.look();
+  journal_->may_fill_files(!space_.given());
+}
+
+bool ShardLog::give_reserve() {
+  if (!space_.give()) return false;
+  journal_->may_fill_files(false);
+  return true;
+}
+
 void ShardLog::end_turn() {
   if (!turn_waiters_.empty()) {
     EntrySeq seq = journal_->staged();
@@ -271,8 +288,10 @@ void ShardLog::end_turn() {
 
 std::optional<MonotonicTime> ShardLog::deadline() const {
   std::optional<MonotonicTime> earliest = journal_->deadline();
-  const std::optional<MonotonicTime> flush = flusher_.deadline();
-  return flush && (!earliest || *flush < *earliest) ? flush : earliest;
+  for (const std::optional<MonotonicTime> at : {flusher_.deadline(), space_.deadline()}) {
+    if (at && (!earliest || *at < *earliest)) earliest = at;
+  }
+  return earliest;
 }
 
 void ShardLog::progress() {

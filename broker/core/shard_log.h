@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "broker/core/shard_runtime.h"
+#include "storage/disk_space.h"
 #include "storage/journal.h"
 #include "storage/segment_files.h"
 #include "storage/stream.h"
@@ -52,11 +53,13 @@ class ShardLog {
   [[nodiscard]] Disk& disk() { return environment_.disk; }
   [[nodiscard]] Flusher& flusher() { return flusher_; }
   [[nodiscard]] SegmentFiles& segments() { return segments_; }
+  [[nodiscard]] DiskSpace& space() { return space_; }
 
   // --- writing ---
 
   [[nodiscard]] Admission admit(std::size_t bytes, bool essential) const {
     if (journal_->poisoned()) return Admission::kStagedFull;  // nothing can become durable any more
+    if (!essential && space_.low()) return Admission::kDiskFull;
     return journal_->admit(bytes, essential);
   }
   StagedEntry stage(EntryType type, Bytes head, Bytes tail = {});
@@ -114,7 +117,11 @@ class ShardLog {
   void touch() {
     if (touched_) touched_();
   }
-  /// When end_turn() wants to be called without traffic, if at all.
+  /// Begins a turn: looks what room the disk has, now and then.
+  void begin_turn();
+  /// A flush or checkpoint found no room: it has the reserve's from now on. False: there is none.
+  bool give_reserve();
+  /// When a turn is wanted without traffic, if at all.
   [[nodiscard]] std::optional<MonotonicTime> deadline() const;
   /// Moves what is durable into segments, as far as it goes now.
   void flush() {
@@ -153,6 +160,7 @@ class ShardLog {
   TailCache cache_;
   SegmentFiles segments_;
   Flusher flusher_;
+  DiskSpace space_;
   std::vector<StreamId> dropped_;  ///< while the journal is replayed
   std::deque<Replaced> replaced_;
   std::uint64_t replaced_before_ = 0;  ///< that are removed

@@ -47,6 +47,11 @@ struct ShardOptions {
   std::size_t compaction_memory = 16 * 1024 * 1024;
   /// With so many journal files, publishers wait until a checkpoint has released some.
   std::uint64_t max_journal_files = 8;
+  /// With less free space on the file system nothing grows that need not (S21); 0: whatever fits.
+  std::uint64_t min_free = 0;
+  /// Room kept for flush and checkpoint when the disk is full (S21); 0: none. At least twice the
+  /// size of a checkpoint is added.
+  std::uint64_t reserve = 0;
   FlusherOptions flush = {};
   std::uint32_t max_deliveries = limits::kMaxDeliveries;
   /// Messages that a group keeps in mind per partition: behind a busy key, and for their time (D9).
@@ -64,6 +69,11 @@ inline void divide_memory(std::uint64_t bytes, ShardOptions& options) {
   options.tail_cache_bytes = bytes * 3 / 8;
   options.catch_up_cache_bytes = bytes / 8;
   options.compaction_memory = std::min<std::uint64_t>(bytes / 16, options.compaction_memory);
+}
+
+/// What lies between two checkpoints is to be flushed, and fits into the reserve.
+inline void keep_reserve(ShardOptions& options) {
+  options.reserve = options.checkpoint_files * options.journal_file_size;
 }
 
 /// Counters of one shard since its start; plain numbers for /metrics.
@@ -86,6 +96,9 @@ struct ShardMetrics {
   std::uint64_t read_requests = 0;
   std::uint64_t journal_bytes = 0;    ///< on disk
   std::uint64_t flush_stalled = 0;    ///< gauge: 1 while nothing can be moved into segments
+  std::uint64_t disk_full = 0;        ///< gauge: 1 while publishes are refused for lack of space
+  std::uint64_t disk_free_bytes = 0;  ///< gauge: on the file system, at the last look
+  std::uint64_t reserve_bytes = 0;    ///< gauge: the reserve for flush and checkpoint
   std::uint64_t damaged_streams = 0;  ///< gauge: whose part in the journal cannot be read
   std::uint64_t entries_staged = 0;
   std::uint64_t entries_durable = 0;

@@ -187,6 +187,13 @@ std::uint64_t default_memory() {
   return std::clamp(bytes / 4, kSmallestMemory, kLargestDefaultMemory);
 }
 
+std::uint64_t default_min_free(const Config& config, std::uint16_t shards) {
+  const std::uint64_t files = std::uint64_t{2} * config.journal_file_size * shards;
+  std::error_code failure;
+  const std::filesystem::space_info space = std::filesystem::space(config.data_directory, failure);
+  return failure ? files : std::min<std::uint64_t>(files, space.capacity / 10);
+}
+
 std::optional<std::uint16_t> cpu_quota(std::string_view cpu_max) {
   std::size_t space = cpu_max.find(' ');
   if (space == std::string_view::npos) return std::nullopt;

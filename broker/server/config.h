@@ -42,6 +42,8 @@ struct Config {
   std::optional<std::uint16_t> shards;
   DiskChoice disk = DiskChoice::kAuto;
   std::size_t journal_file_size = limits::kJournalFile;
+  /// Free space below which publishers are pushed back (S21). Nothing: default_min_free().
+  std::optional<std::uint64_t> min_free;
   /// What caches and messages on their way may take, over all shards.
   std::uint64_t memory = default_memory();
   std::shared_ptr<const Users> users;  ///< null: everybody may do everything
@@ -70,6 +72,10 @@ Reply<LogLevel> parse_log_level(std::string_view text);
 /// without users (`allow_unauthenticated`), tokens in clear text (`allow_cleartext`), HTTP, which
 /// knows no users (`allow_unauthenticated`); and sizes that the journal cannot have.
 Reply<void> validate(const Config& config);
+
+/// Two journal files for each shard: what a shard has to flush for a checkpoint, about. At most a
+/// tenth of the data directory's file system.
+std::uint64_t default_min_free(const Config& config, std::uint16_t shards);
 
 /// min(CPU quota of the cgroup, CPUs this process may run on, 8), at least 1.
 std::uint16_t default_shard_count();

@@ -51,6 +51,7 @@ struct Arguments {
   std::string disk = "auto";
   std::string journal_file_size = "64MiB";
   std::optional<std::string> memory;
+  std::optional<std::string> min_free;
   std::string users;
   bool allow_unauthenticated = false;
   bool allow_cleartext = false;
@@ -81,6 +82,12 @@ void describe(CLI::App& app, Arguments& arguments) {
   app.add_option("--memory", arguments.memory,
                  "For caches and messages on their way (default: a quarter of what there is, at "
                  "most 1GiB)")
+      ->type_name("SIZE");
+  app.add_option(
+         "--min-free", arguments.min_free,
+         "Free space of the data directory's file system below which publishers are pushed "
+         "back; 0: none (default: two journal files for each shard, at most a tenth of the file "
+         "system)")
       ->type_name("SIZE");
   app.add_option("--users", arguments.users,
                  "Who may do what; without it everybody who connects may do everything")
@@ -115,6 +122,7 @@ Config to_config(const Arguments& arguments) {
   config.disk = usage(parse_disk_choice(arguments.disk));
   config.journal_file_size = usage(parse_size(arguments.journal_file_size));
   if (arguments.memory) config.memory = usage(parse_size(*arguments.memory));
+  if (arguments.min_free) config.min_free = usage(parse_size(*arguments.min_free));
   config.allow_unauthenticated = arguments.allow_unauthenticated;
   config.allow_cleartext = arguments.allow_cleartext;
   config.log_level = usage(parse_log_level(arguments.log_level));

@@ -74,6 +74,36 @@ void log_flush_trouble(ShardIndex shard, const FlushTrouble& trouble) {
                 "every second. If the disk is full, free some space"}});
 }
 
+void log_space(ShardIndex shard, const DiskSpaceChange& change) {
+  const auto say = [&](auto log, const char* event, std::string meaning) {
+    log(event, {{"shard", shard.value},
+                {"free_bytes", change.free},
+                {"wanted_bytes", change.wanted},
+                {"meaning", std::move(meaning)}});
+  };
+  switch (change.kind) {
+    case DiskSpaceChange::Kind::kLow:
+      return say(log_warning, "disk.low",
+                 "less is free than --min-free: publishers are refused with disk_full and groups "
+                 "wait, until wanted_bytes are free; nothing is lost. Free some space");
+    case DiskSpaceChange::Kind::kGiven:
+      return say(log_warning, "disk.full",
+                 "the disk is full, and the reserve is used to put away what was published: "
+                 "publishers are refused with disk_full and groups wait, until wanted_bytes are "
+                 "free; nothing is lost. Free some space");
+    case DiskSpaceChange::Kind::kPlenty:
+      return say(log_info, "disk.room_again", "there is enough free space again: all goes on");
+    case DiskSpaceChange::Kind::kNoReserve:
+      return say(log_warning, "disk.no_reserve",
+                 change.error == Errc::kNoSpace
+                     ? "there is no room for a reserve, which would let messages be put away when "
+                       "the disk is full; --min-free applies. It is made when wanted_bytes are free"
+                     : "there is no reserve, which would let messages be put away when the disk is "
+                       "full; --min-free applies: " +
+                           to_string(change.error));
+  }
+}
+
 }  // namespace
 
 struct ShardThread::Slot {
@@ -188,7 +218,9 @@ void ShardThread::open_shard_slot(ShardIndex shard) {
   auto before = std::chrono::steady_clock::now();
   ShardOptions options{.shard = shard,
                        .shard_count = mailbox_.shard_count(),
-                       .journal_file_size = options_.journal_file_size};
+                       .journal_file_size = options_.journal_file_size,
+                       .min_free = options_.min_free};
+  keep_reserve(options);
   divide_memory(options_.memory / mailbox_.shard_count(), options);
   RecoveryReport report;
   std::string explanation;
@@ -217,6 +249,8 @@ void ShardThread::open_shard_slot(ShardIndex shard) {
   });
   slot->shard->on_flush_trouble(
       [shard](const FlushTrouble& trouble) { log_flush_trouble(shard, trouble); });
+  slot->shard->on_space_changed(
+      [shard](const DiskSpaceChange& change) { log_space(shard, change); });
   touch(*slot);  // recovery may have left due times
   slots_.push_back(std::move(slot));
 }

@@ -37,7 +37,8 @@ class ShardThread {
     DiskEngine engine = DiskEngine::kAuto;
     int lock_fd = -1;
     std::size_t journal_file_size = limits::kJournalFile;
-    std::uint64_t memory = 0;  ///< the broker's whole budget
+    std::uint64_t memory = 0;    ///< the broker's whole budget
+    std::uint64_t min_free = 0;  ///< of the file system, below which publishers are pushed back
   };
   using FailureHandler = std::function<void(const std::string& message)>;
 

@@ -82,6 +82,12 @@ class Disk {
                                        MutableBytes buffer) = 0;
   /// Writes all of `data`, durably; any alignment.
   virtual Result<void> write_now(FileHandle file, std::uint64_t position, Bytes data) = 0;
+  /// Makes the file at least so long, with room that is its own from now on; new bytes are zeros.
+  /// kNoSpace: a part may be taken, until the file goes. kIo with EOPNOTSUPP: the file system has
+  /// no such call.
+  virtual Result<void> allocate(FileHandle file, std::uint64_t size) = 0;
+  /// Bytes that may still be written to the file system of the data directory.
+  virtual Result<std::uint64_t> free_space() = 0;
   /// fdatasync; for what an earlier, killed process may have left in flight (S6).
   virtual Result<void> sync_now(FileHandle file) = 0;
   virtual Result<void> sync_directory(std::string_view path) = 0;

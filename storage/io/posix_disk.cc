@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -230,6 +231,21 @@ Result<void> PosixDisk::write_now(FileHandle handle, std::uint64_t position, Byt
   if (end % kAlignment != 0 && ::ftruncate(fd, static_cast<off_t>(end)) != 0)
     return os_error(errno, "disk truncate");
   return sync_data(fd);
+}
+
+Result<void> PosixDisk::allocate(FileHandle handle, std::uint64_t size) {
+  const int fd = file(handle)->descriptor.get();
+  // Not posix_fallocate(): where the file system cannot, that writes to every block instead.
+  while (::fallocate(fd, 0, 0, static_cast<off_t>(size)) != 0) {
+    if (errno != EINTR) return os_error(errno, "disk allocate");
+  }
+  return {};
+}
+
+Result<std::uint64_t> PosixDisk::free_space() {
+  struct statvfs status{};
+  if (::fstatvfs(root_.get(), &status) != 0) return os_error(errno, "disk free_space");
+  return std::uint64_t{status.f_bavail} * status.f_frsize;
 }
 
 Result<void> PosixDisk::sync_now(FileHandle handle) {

@@ -62,6 +62,8 @@ class PosixDisk : public Disk {
   Result<std::size_t> read_now(FileHandle file, std::uint64_t position,
                                MutableBytes buffer) override;
   Result<void> write_now(FileHandle file, std::uint64_t position, Bytes data) override;
+  Result<void> allocate(FileHandle file, std::uint64_t size) override;
+  Result<std::uint64_t> free_space() override;
   Result<void> sync_now(FileHandle file) override;
   Result<void> sync_directory(std::string_view path) override;
   Result<void> rename(std::string_view from, std::string_view to) override;

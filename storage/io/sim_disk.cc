@@ -336,9 +336,17 @@ void SimDisk::settle_sync(File& file, std::uint64_t submitted, bool ok) {
 bool SimDisk::fits(const File& file, std::uint64_t end) const {
   if (end <= file.current.size()) return true;
   if (options_.capacity == std::numeric_limits<std::uint64_t>::max()) return true;
-  std::uint64_t used = end - file.current.size();
-  for (const auto& [id, other] : files_) used += other->current.size();
-  return used <= options_.capacity;
+  return used() + end - file.current.size() <= options_.capacity;
+}
+
+/// Files that were removed give their room at once, as file systems do when it becomes scarce.
+std::uint64_t SimDisk::used() const {
+  std::set<const File*> taking;
+  for (const auto& [name, file] : names_) taking.insert(file.get());
+  for (const auto& [number, opened] : handles_) taking.insert(opened.file.get());
+  std::uint64_t bytes = 0;
+  for (const File* file : taking) bytes += file->current.size();
+  return bytes;
 }
 
 // --- asynchronous ---
@@ -549,6 +557,24 @@ Result<void> SimDisk::write_now(FileHandle file, std::uint64_t position, Bytes d
   settle_write(*opened.file, id, turn.failure ? 0 : data.size(), true);
   if (turn.failure) return *turn.failure;
   return {};
+}
+
+Result<void> SimDisk::allocate(FileHandle file, std::uint64_t size) {
+  Handle& opened = handle(file);
+  WB_ASSERT(opened.writable, "the file is open for writing");
+  if (Turn turn = begin(); turn.failure) return *turn.failure;
+  if (size <= opened.file->current.size()) return {};
+  if (!fits(*opened.file, size)) return planned(Errc::kNoSpace);
+  constexpr std::byte kZero{0};
+  opened.file->current.write(size - 1, {&kZero, 1});
+  if (opened.file->durable.size() < size) opened.file->durable.write(size - 1, {&kZero, 1});
+  return {};
+}
+
+Result<std::uint64_t> SimDisk::free_space() {
+  if (crashed_) return closed();
+  const std::uint64_t taken = used();
+  return taken < options_.capacity ? options_.capacity - taken : 0;
 }
 
 Result<void> SimDisk::sync_now(FileHandle file) {

@@ -11,7 +11,7 @@
 //    writing the sectors again does.
 //  - Creating, renaming, removing a file: from sync_directory of the (new) parent on. Until then
 //    each is kept or lost by itself, atomically; one that builds on a lost one is lost too.
-//  - make_directory: at once.
+//  - make_directory, allocate: at once.
 // crash() picks among all that by a CrashPlan and returns the image a restart would find. It does
 // not disturb the disk, so one run yields thousands of crash images.
 //
@@ -85,7 +85,7 @@ enum class SimOrder : std::uint8_t {
 struct SimDiskOptions {
   std::uint64_t seed = 1;
   SimOrder order = SimOrder::kFifo;
-  /// Bytes of all files; growing beyond fails with kNoSpace.
+  /// Bytes of all files that have a name or are open; growing beyond fails with kNoSpace.
   std::uint64_t capacity = std::numeric_limits<std::uint64_t>::max();
 };
 
@@ -112,7 +112,8 @@ class SimDisk final : public Disk {
   [[nodiscard]] SimDiskImage crash(const CrashPlan& keep) const;
   /// Everything that a crash now may keep or lose, in the order crash() asks for it.
   [[nodiscard]] std::vector<UnsyncedPart> unsynced() const;
-  /// Disk calls made so far: every call that may touch the medium (not size, close, submit, reap).
+  /// Disk calls made so far: every call that may touch the medium (not size,
+  /// free_space, close, submit, reap).
   [[nodiscard]] std::uint64_t operations() const { return operations_; }
   /// `count` further calls work; the next one is cut in the middle (it fails, and any part of it
   /// may have reached the medium); from then on everything fails with kClosed, also what is in
@@ -156,6 +157,8 @@ class SimDisk final : public Disk {
   Result<std::size_t> read_now(FileHandle file, std::uint64_t position,
                                MutableBytes buffer) override;
   Result<void> write_now(FileHandle file, std::uint64_t position, Bytes data) override;
+  Result<void> allocate(FileHandle file, std::uint64_t size) override;
+  Result<std::uint64_t> free_space() override;
   Result<void> sync_now(FileHandle file) override;
   Result<void> sync_directory(std::string_view path) override;
   Result<void> rename(std::string_view from, std::string_view to) override;
@@ -191,6 +194,7 @@ class SimDisk final : public Disk {
   static void supersede(File& file, std::uint64_t before, std::uint64_t position,
                         std::uint64_t size);
   [[nodiscard]] bool fits(const File& file, std::uint64_t end) const;
+  [[nodiscard]] std::uint64_t used() const;
   [[nodiscard]] bool directory_exists(std::string_view path) const;
   Result<void> change_names(DirectoryChange change, const Turn& turn);
   static bool apply_change(Names& names, const DirectoryChange& change);

@@ -61,6 +61,16 @@ void write_file(const std::filesystem::path& path, std::size_t mebibytes) {
   for (std::size_t i = 0; i < mebibytes; ++i) file << block;
 }
 
+/// Takes all room that is left on the file system, to the last block.
+void fill_up(const std::filesystem::path& path) {
+  std::ofstream file(path, std::ios::binary);
+  for (const std::size_t size : {std::size_t{1024} * 1024, std::size_t{4096}}) {
+    const std::string block(size, 'x');
+    while (file << block << std::flush) continue;
+    file.clear();
+  }
+}
+
 /// Publishes until one is refused for good, and says why; nothing if all were taken.
 std::optional<RequestError> publish_up_to(RawClient& client, TopicId topic, int count,
                                           std::int64_t& published) {
@@ -85,9 +95,10 @@ GroupPartitionStatus status_of(BlockingClient& client, const std::string& group)
 
 class FullDirectory : public testing::Test {
  protected:
-  FullDirectory()
-      : broker_(
-            broker_on(disk_.path() / "data", {"--shards", "1", "--journal-file-size", "9MiB"})) {}
+  /// `min_free`: with less free space publishers are pushed back.
+  explicit FullDirectory(const std::string& min_free = "18MiB")
+      : broker_(broker_on(disk_.path() / "data", {"--shards", "1", "--journal-file-size", "9MiB",
+                                                  "--min-free", min_free})) {}
   void SetUp() override {
     if (!disk_.mounted()) GTEST_SKIP() << "a small file system can only be mounted by root here";
     write_file(disk_.path() / "filler", 27);
@@ -104,6 +115,29 @@ class FullDirectory : public testing::Test {
     ASSERT_TRUE(client_->ensure_group(group).ok());
     raw_.emplace(broker_.port());
     ASSERT_TRUE(raw_->hello().ok());
+  }
+
+  /// So many deliveries, which the group's consumer holds.
+  std::vector<Delivery> take(BlockingSubscription& subscription, std::size_t count) {
+    std::vector<Delivery> taken;
+    while (taken.size() < count) {
+      Reply<Delivery> next = subscription.next(std::chrono::seconds(30));
+      EXPECT_TRUE(next.ok()) << to_string(next.error());
+      if (!next) break;
+      taken.push_back(std::move(*next));
+    }
+    return taken;
+  }
+
+  /// Until a publish is taken again; what refused the last, if none is.
+  std::optional<RequestError> publish_once_there_is_room() {
+    std::optional<RequestError> refused;
+    for (int i = 0; i < 600; ++i) {
+      refused = publish_up_to(*raw_, topic_, 1, published_);
+      if (!refused) break;
+      let_time_pass();
+    }
+    return refused;
   }
 
   /// A pause of the broker's own: a read that waits for what does not come.
@@ -142,12 +176,8 @@ TEST_F(FullDirectory, S21PublishersArePushedBackAndSettlementsGoOnUntilThereIsRo
   Reply<BlockingSubscription> subscription =
       client_->subscribe("billing", {.credit_messages = kTaken});
   ASSERT_TRUE(subscription.ok());
-  std::vector<Delivery> taken;
-  while (taken.size() < kTaken) {
-    Reply<Delivery> next = subscription->next(std::chrono::seconds(30));
-    ASSERT_TRUE(next.ok()) << to_string(next.error());
-    taken.push_back(std::move(*next));
-  }
+  std::vector<Delivery> taken = take(*subscription, kTaken);
+  ASSERT_EQ(taken.size(), kTaken);
   std::optional<RequestError> refused = publish_up_to(*raw_, topic_, 1000, published_);
   ASSERT_TRUE(refused.has_value()) << "100 MB do not fit";
   EXPECT_EQ(refused->code, Errc::kDiskFull) << to_string(*refused);
@@ -164,10 +194,7 @@ TEST_F(FullDirectory, S21PublishersArePushedBackAndSettlementsGoOnUntilThereIsRo
 
   // Room again: the broker notices by itself.
   std::filesystem::remove(disk_.path() / "filler");
-  for (int i = 0; i < 600 && refused; ++i) {
-    let_time_pass();
-    refused = publish_up_to(*raw_, topic_, 1, published_);
-  }
+  refused = publish_once_there_is_room();
   EXPECT_FALSE(refused.has_value()) << to_string(*refused);
   for (std::int64_t left = published_ - static_cast<std::int64_t>(kTaken); left > 0; --left) {
     Reply<Delivery> next = subscription->next(std::chrono::seconds(30));
@@ -187,13 +214,68 @@ TEST_F(FullDirectory, S21PublishersArePushedBackAndSettlementsGoOnUntilThereIsRo
   EXPECT_EQ(static_cast<std::int64_t>(after.done + after.dead), published_);
 }
 
+/// Without a watermark, so that the disk is full before anybody is pushed back.
+class QuiteFullDirectory : public FullDirectory {
+ protected:
+  QuiteFullDirectory() : FullDirectory("0") {}
+};
+
+TEST_F(QuiteFullDirectory, S21WhenSomethingElseFillsTheDiskTheReservePutsAwayWhatWasPublished) {
+  constexpr std::size_t kTaken = 40;
+  ASSERT_FALSE(publish_up_to(*raw_, topic_, kTaken, published_).has_value());
+  Reply<BlockingSubscription> subscription =
+      client_->subscribe("billing", {.credit_messages = kTaken});
+  ASSERT_TRUE(subscription.ok());
+  std::vector<Delivery> taken = take(*subscription, kTaken);
+  ASSERT_EQ(taken.size(), kTaken);
+  const std::filesystem::path reserve = disk_.path() / "data" / "shard-0" / "reserve";
+  ASSERT_EQ(std::filesystem::file_size(reserve), 18U * 1024 * 1024);
+  fill_up(disk_.path() / "neighbour");
+  std::optional<RequestError> refused = publish_up_to(*raw_, topic_, 1000, published_);
+  ASSERT_TRUE(refused.has_value());
+  EXPECT_EQ(refused->code, Errc::kDiskFull) << to_string(*refused);
+  for (int i = 0; i < 600 && !broker_.log().contains("disk.full"); ++i) let_time_pass();
+  EXPECT_FALSE(std::filesystem::exists(reserve)) << broker_.log();
+  settle_all(taken);
+  taken.clear();
+  EXPECT_EQ(status_of(*client_, "billing").accounting.dead, kTaken / 4);
+
+  std::filesystem::remove(disk_.path() / "neighbour");
+  std::filesystem::remove(disk_.path() / "filler");
+  refused = publish_once_there_is_room();
+  EXPECT_FALSE(refused.has_value()) << to_string(*refused);
+  EXPECT_TRUE(std::filesystem::exists(reserve)) << "it was rebuilt first";
+  EXPECT_TRUE(broker_.log().contains("disk.room_again")) << broker_.log();
+  taken = take(*subscription, static_cast<std::size_t>(published_) - kTaken);
+  for (Delivery& one : taken) one.ack();
+  taken.clear();
+  ASSERT_TRUE(client_->close().ok());
+  client_.reset();
+  raw_.reset();
+  EXPECT_EQ(broker_.stop(), 0) << broker_.log();
+
+  ASSERT_TRUE(broker_.start());
+  BlockingClient again(client_of(broker_));
+  Accounting after = status_of(again, "billing").accounting;
+  EXPECT_EQ(after.end, Offset{published_}) << "everything confirmed is there, nothing else is";
+  EXPECT_EQ(after.dead, kTaken / 4);
+  EXPECT_EQ(static_cast<std::int64_t>(after.done + after.dead), published_);
+}
+
 TEST_F(FullDirectory, ABrokerKilledOnAFullDiskAsksForRoomAndThenHasEverything) {
   ASSERT_TRUE(publish_up_to(*raw_, topic_, 1000, published_).has_value());
   client_.reset();
   raw_.reset();
   broker_.kill();
+  // The journal has used up the file that it had put by, and there is no room for another.
+  for (const auto& file :
+       std::filesystem::directory_iterator(disk_.path() / "data" / "shard-0" / "journal")) {
+    if (file.path().filename().string().starts_with("spare-")) std::filesystem::remove(file);
+  }
+  fill_up(disk_.path() / "neighbour");
   EXPECT_EQ(broker_.start_and_fail(), 3);
   EXPECT_TRUE(broker_.log().contains("free some space")) << broker_.log();
+  std::filesystem::remove(disk_.path() / "neighbour");
   std::filesystem::remove(disk_.path() / "filler");
   ASSERT_TRUE(broker_.start());
   BlockingClient again(client_of(broker_));

@@ -158,16 +158,28 @@ TEST_F(StorageCommand, ADamagedSuperblockIsDamage) {
   EXPECT_TRUE(check.out.contains("shard 0: clean")) << check;
 }
 
-TEST_F(StorageCommand, ANewerBrokersDirectoryIsNotCalledDamaged) {
+TEST_F(StorageCommand, AnotherVersionsDirectoryIsNotCalledDamaged) {
   publish_and_stop();
-  std::fstream superblock(data() / "superblock", std::ios::in | std::ios::out | std::ios::binary);
-  superblock.seekp(16);
-  superblock.put(9);
-  superblock.close();
-  Finished check = storage({"check", data().string()});
-  EXPECT_EQ(check.exit_code, 1) << check;
-  EXPECT_TRUE(check.out.contains("superblock: written by a newer version")) << check;
-  EXPECT_TRUE(check.err.contains("newer version of waybilld")) << check;
+  for (const bool older : {false, true}) {
+    std::fstream superblock(data() / "superblock", std::ios::in | std::ios::out | std::ios::binary);
+    superblock.seekp(16);
+    superblock.put(older ? 1 : 9);
+    superblock.close();
+    const std::string whose =
+        older ? "an older version of waybilld" : "a newer version of waybilld";
+    Finished check = storage({"check", data().string()});
+    EXPECT_EQ(check.exit_code, 1) << check;
+    EXPECT_TRUE(check.out.contains("superblock: has format " + std::to_string(older ? 1 : 9)))
+        << check;
+    EXPECT_TRUE(check.out.contains(whose)) << check;
+    EXPECT_FALSE(check.out.contains("damaged")) << check;
+    EXPECT_TRUE(check.err.contains("another version of waybilld")) << check;
+    Finished salvage = storage({"salvage", data().string(), "--accept-loss"});
+    EXPECT_EQ(salvage.exit_code, 1) << salvage;
+    EXPECT_TRUE(salvage.err.contains(whose)) << salvage;
+    EXPECT_EQ(broker_.start_and_fail(), 3);
+    EXPECT_TRUE(broker_.log().contains(whose)) << broker_.log();
+  }
 }
 
 TEST_F(StorageCommand, ADumpShowsFramesEntriesBatchesAndRecords) {

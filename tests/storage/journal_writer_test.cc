@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include <array>
 
 #include "tests/storage/journal_rig.h"
@@ -285,27 +287,69 @@ TEST(JournalWriter, AFullDiskIsBackPressureWithAReserveAndEnds) {  // S21
   EXPECT_EQ(rig.replayed.back().body, "after");
 }
 
-TEST(JournalWriter, FilesThatWereKeptGiveTheirRoomWhenTheDiskIsFullS21) {
+/// Of the journal's directory, without the files that frames are in.
+std::size_t spare_files(SimDisk& disk) {
+  const std::vector<std::string> names = *disk.list(kJournalDirectory);
+  return static_cast<std::size_t>(
+      std::ranges::count_if(names, [](const auto& name) { return name.starts_with("spare-"); }));
+}
+
+TEST(JournalWriter, NoFileIsFilledWhileTheRoomIsAnothersAndThoseThatAreThereAreUsedS21) {
   SimDisk disk;
   JournalRig rig(disk);
   ASSERT_TRUE(rig.open().ok());
   rig.settle_all();
-  EXPECT_FALSE(rig.journal->give_room()) << "the file that comes next is the journal's own";
-  while (rig.journal->current_file() < 12) {
+  Journal& journal = *rig.journal;
+  while (journal.current_file() < 12) {
     ASSERT_TRUE(rig.write(full_frame()).ok());
     rig.settle_all();
   }
-  rig.journal->release_before(rig.journal->current_file());
+  journal.release_before(journal.current_file());
+  rig.settle_all();
+  const std::size_t kept = spare_files(disk);
+  EXPECT_EQ(kept, 6U) << "one that comes next, and five";
   const std::size_t files = disk.list(kJournalDirectory)->size();
-  int given = 0;
-  while (rig.journal->give_room()) ++given;
-  EXPECT_EQ(given, 5) << "as many as are kept";
-  EXPECT_EQ(disk.list(kJournalDirectory)->size(), files - 5);
-  // It goes on with the one that comes next, and with new ones.
-  while (rig.journal->current_file() < 14) {
+  journal.may_fill_files(false);
+  while (journal.admit(3000, true) == Admission::kAdmitted) {
+    ASSERT_TRUE(rig.write(std::string(3000, 'e')).ok());
+    rig.settle_all();
+    ASSERT_LE(journal.current_file(), 12 + kept);
+  }
+  EXPECT_EQ(journal.current_file(), 12 + kept);
+  EXPECT_EQ(journal.admit(3000, true), Admission::kDiskFull);
+  EXPECT_EQ(journal.admit(3000, false), Admission::kDiskFull);
+  EXPECT_EQ(disk.list(kJournalDirectory)->size(), files) << "nothing was filled";
+  const std::optional<MonotonicTime> due = journal.deadline();
+  EXPECT_TRUE(!due || *due > rig.clock.monotonic()) << "and nobody is kept awake";
+
+  // What comes back is used at once; new ones are filled when they may be.
+  journal.release_before(journal.current_file());
+  rig.settle_all();
+  EXPECT_EQ(journal.admit(3000, false), Admission::kAdmitted);
+  EXPECT_LE(disk.list(kJournalDirectory)->size(), files);
+  journal.may_fill_files(true);
+  const std::uint64_t reached = journal.current_file();
+  while (journal.current_file() < reached + 10) {
     ASSERT_TRUE(rig.write(full_frame()).ok());
     rig.settle_all();
   }
+  EXPECT_EQ(journal.admit(3000, false), Admission::kAdmitted);
+}
+
+TEST(JournalWriter, AFileThatIsBeingFilledGivesItsRoomBackS21) {
+  SimDisk disk({}, {.order = SimOrder::kByHand});
+  JournalRig rig(disk);
+  ASSERT_TRUE(rig.open().ok());
+  ASSERT_EQ(spare_files(disk), 1U) << "it is being filled";
+  rig.journal->may_fill_files(false);
+  rig.settle_all();
+  EXPECT_EQ(spare_files(disk), 0U);
+  EXPECT_EQ(rig.journal->admit(kMinJournalFile, true), Admission::kDiskFull);
+  rig.journal->may_fill_files(true);
+  rig.settle_all();
+  EXPECT_EQ(spare_files(disk), 1U);
+  EXPECT_EQ(rig.journal->admit(3000, false), Admission::kAdmitted);
+  ASSERT_TRUE(rig.close().ok());
 }
 
 TEST(JournalWriter, BytesAreReadBackByPlaceFromEveryFile) {

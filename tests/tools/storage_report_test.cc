@@ -22,6 +22,14 @@ TEST(StorageReport, StreamsAndSizesReadAsPeopleSayThem) {
   EXPECT_EQ(size_text(64 * 1024 * 1024), "64.0 MiB");
 }
 
+TEST(StorageReport, TheReserveIsNamedWhereThereIsOneS21) {
+  FilesSummary files;
+  EXPECT_EQ(to_text(files), "");
+  files.reserve = 128 * 1024 * 1024;
+  EXPECT_EQ(to_text(files), "  reserve: 128.0 MiB, for flush and checkpoint on a full disk\n");
+  EXPECT_EQ(json::parse(to_json(files)).at("reserve"), 128 * 1024 * 1024);
+}
+
 JournalCheck damaged() {
   JournalCheck check;
   check.clean = false;

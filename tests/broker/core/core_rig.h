@@ -67,6 +67,8 @@ struct RigOptions {
   std::size_t compaction_memory = 1024 * 1024;
   FlusherOptions flush = {.segment_size = 16 * 1024, .step = 4096, .max_open = 2};
   SimDiskOptions disk = {};
+  std::uint64_t min_free = 0;
+  std::uint64_t reserve = 0;
 };
 
 inline SharedBytes batch_of(const std::vector<std::string>& values, WallTime at = {1000},
@@ -285,6 +287,18 @@ class CoreRig {
     if (clock.monotonic() < until) clock.advance(until - clock.monotonic());
     run();
   }
+  /// Somebody else fills the disk until so much is free, and the shards look at it.
+  void leave_free(std::uint64_t bytes) {
+    disk->set_capacity(UINT64_MAX);
+    const Result<std::uint64_t> free = disk->free_space();
+    if (!free) return;  // the power failed
+    const std::uint64_t used = UINT64_MAX - *free;
+    options.disk.capacity = used + bytes;
+    disk->set_capacity(options.disk.capacity);
+    clock.advance(std::chrono::seconds(1));
+    for (auto& shard : shards) shard->turn();
+    run();
+  }
   /// Power off, then on again. Clients are gone; those who consumed as `instance` may connect anew.
   /// `cut`: after so many disk calls of the new run it fails again.
   [[nodiscard]] Result<void> try_restart(const CrashPlan& plan = keep_none(),
@@ -384,6 +398,8 @@ class CoreRig {
       shard_options.checkpoint_files = options.checkpoint_files;
       shard_options.checkpoint_slice = options.checkpoint_slice;
       shard_options.flush = options.flush;
+      shard_options.min_free = options.min_free;
+      shard_options.reserve = options.reserve;
       shard_options.compaction_memory = options.compaction_memory;
       reports.emplace_back();
       Result<std::unique_ptr<Shard>> shard = open_shard(

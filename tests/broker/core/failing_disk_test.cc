@@ -191,6 +191,100 @@ TEST(FailingDisk, AResetThatFindsNoRoomHappensOnceThereIsSomeD15) {
   EXPECT_EQ(s.accounting().leased, kMessages) << "it happened once";
 }
 
+TEST(FailingDisk, BelowTheWatermarkNothingGrowsAndAboveItAllGoesOnByItselfS21) {
+  constexpr std::uint64_t kMinFree = 1'000'000;
+  Scene s({.min_free = kMinFree});
+  std::vector<DiskSpaceChange::Kind> told;
+  s.rig.shards[0]->on_space_changed([&](const auto& change) { told.push_back(change.kind); });
+  s.publish(0, std::vector<std::string>(10, "work"));
+  s.client->subscribe("billing", 5);
+  std::vector<Delivered> got = s.client->take();
+  ASSERT_EQ(got.size(), 5u);
+  s.rig.leave_free(kMinFree - 1);
+  EXPECT_EQ(code_of(s.client->publish(s.topic, 0, {"more"})), Errc::kDiskFull);
+  EXPECT_EQ(s.rig.shards[0]->metrics().disk_full, 1u);
+  EXPECT_TRUE(s.client->ack(got[0]).ok());
+  EXPECT_TRUE(s.client->retry(got[1]).ok());
+  EXPECT_EQ(*s.client->bury(got[2]), SettleOutcome::kDead);
+  s.client->credit(5);
+  EXPECT_TRUE(s.client->pushes.empty()) << "no lease below the watermark (D14)";
+  Reply<DescribeGroupReply> described =
+      s.client->call<DescribeGroupReply>(DescribeGroupRequest{"billing"});
+  EXPECT_EQ(described->partitions[0].waiting, Waiting::kDisk);
+
+  s.rig.leave_free(kMinFree + kMinFree / 8);
+  EXPECT_EQ(code_of(s.client->publish(s.topic, 0, {"more"})), Errc::kDiskFull) << "it would flap";
+  s.rig.leave_free(2 * kMinFree);
+  EXPECT_EQ(s.client->take().size(), 5u) << "nobody had to ask";
+  EXPECT_TRUE(s.client->publish(s.topic, 0, {"more"}).ok());
+  EXPECT_EQ(s.rig.shards[0]->metrics().disk_full, 0u);
+  EXPECT_EQ(told, (std::vector{DiskSpaceChange::Kind::kLow, DiskSpaceChange::Kind::kPlenty}));
+  s.rig.restart();
+  EXPECT_EQ(s.reconnect().read(s.topic, 0, 0)->end, Offset{11});
+}
+
+/// A scene whose group holds so many messages, with a reserve, on a disk that somebody else has
+/// filled to the last byte.
+struct FilledScene : Scene {
+  static constexpr std::size_t kLeased = 300;
+  static constexpr std::uint64_t kReserve = 600'000;
+
+  explicit FilledScene(std::uint64_t reserve) : Scene({.reserve = reserve}) {
+    publish(0, std::vector<std::string>(kLeased, "work"));
+    client->subscribe("billing");
+    got = client->take();
+    EXPECT_EQ(got.size(), kLeased);
+    rig.leave_free(0);
+  }
+  std::vector<Delivered> got;
+};
+
+TEST(FailingDisk, OnAFullDiskFlushAndCheckpointHaveTheReserveS21) {
+  FilledScene s(FilledScene::kReserve);
+  Shard& shard = *s.rig.shards[0];
+  EXPECT_EQ(shard.metrics().reserve_bytes, FilledScene::kReserve);
+  // What is published now has room in the journal, and is to be put away.
+  EXPECT_TRUE(s.client->publish(s.topic, 0, {std::string(5000, 'x')}).ok());
+  s.rig.advance(seconds(1));
+  EXPECT_EQ(shard.metrics().reserve_bytes, 0u) << "it was given";
+  EXPECT_EQ(shard.metrics().flush_stalled, 0u);
+  EXPECT_EQ(code_of(s.client->publish(s.topic, 0, {"more"})), Errc::kDiskFull);
+  // Settlements go on for journal file after journal file, since checkpoints release them.
+  for (const Delivered& message : s.got) {
+    ASSERT_TRUE(s.client->ack(message).ok()) << message.offset.value;
+    s.rig.advance(milliseconds(10));
+  }
+  EXPECT_EQ(shard.metrics().flush_stalled, 0u);
+  s.rig.leave_free(FilledScene::kReserve - 1);
+  EXPECT_EQ(code_of(s.client->publish(s.topic, 0, {"more"})), Errc::kDiskFull);
+  EXPECT_EQ(shard.metrics().reserve_bytes, 0u);
+  s.rig.leave_free(4 * FilledScene::kReserve);
+  EXPECT_GE(shard.metrics().reserve_bytes, FilledScene::kReserve) << "it was rebuilt";
+  EXPECT_TRUE(s.client->publish(s.topic, 0, {"more"}).ok());
+  s.rig.restart();
+  s.reconnect();
+  EXPECT_EQ(s.accounting().done, FilledScene::kLeased);
+  EXPECT_EQ(s.client->read(s.topic, 0, 0)->end, Offset{FilledScene::kLeased + 2});
+}
+
+TEST(FailingDisk, WithoutAReserveAFullDiskStallsAndLosesNothingS21) {
+  FilledScene s(0);
+  EXPECT_TRUE(s.client->publish(s.topic, 0, {std::string(5000, 'x')}).ok());
+  s.rig.advance(seconds(1));
+  EXPECT_EQ(s.rig.shards[0]->metrics().flush_stalled, 1u);
+  std::size_t acked = 0;
+  while (acked < s.got.size() && s.client->ack(s.got[acked]).ok()) ++acked;
+  EXPECT_LT(acked, s.got.size()) << "the journal cannot forget";
+  s.rig.leave_free(10'000'000);
+  s.rig.advance(seconds(2));
+  for (std::size_t i = acked; i < s.got.size(); ++i) {
+    ASSERT_TRUE(s.client->ack(s.got[i]).ok());
+  }
+  s.rig.restart();
+  s.reconnect();
+  EXPECT_EQ(s.accounting().done, s.got.size());
+}
+
 TEST(FailingDisk, ManySmallFilesDoNotStarveAConsumer) {
   // Each time the journal waits for its next file no lease is granted; it has to go on afterwards.
   Scene s({.journal_file = 128 * 1024});

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "broker/server/users.h"
 
 namespace waybill {
@@ -119,6 +121,16 @@ TEST(Config, S24TheDefaultShardCountFollowsTheCpuQuota) {
   EXPECT_LE(default_shard_count(), 8);
   EXPECT_GE(default_memory(), std::uint64_t{64} << 20);
   EXPECT_LE(default_memory(), std::uint64_t{1} << 30);
+}
+
+TEST(Config, S21TheFreeSpaceThatIsKeptFitsTheDisk) {
+  Config config;
+  config.data_directory = std::filesystem::temp_directory_path();
+  const std::uint64_t tenth = std::filesystem::space(config.data_directory).capacity / 10;
+  config.journal_file_size = limits::kBlock;
+  EXPECT_EQ(default_min_free(config, 3), std::min<std::uint64_t>(6 * limits::kBlock, tenth));
+  config.journal_file_size = std::size_t{1} << 60;
+  EXPECT_EQ(default_min_free(config, 1), tenth);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "storage/io/disk_engine.h"
 #include "storage/io/sim_disk.h"
@@ -319,6 +320,18 @@ TEST_P(DiskContract, AnErrorReachesTheCompletion) {
   }
   finish_all();
   EXPECT_EQ(seen, Errc::kIo);
+}
+
+TEST_P(DiskContract, RoomIsTakenUpAheadAndWhatIsFreeIsKnownS21) {
+  ASSERT_TRUE(disk_->free_space()) << "every file system here says it";
+  FileHandle file = create("reserve");
+  const Result<void> allocated = disk_->allocate(file, 100'000);
+  if (!allocated && allocated.error().os_errno == EOPNOTSUPP) GTEST_SKIP() << "not on this one";
+  ASSERT_TRUE(allocated) << to_string(allocated.error());
+  EXPECT_EQ(*disk_->size(file), 100'000u);
+  EXPECT_TRUE(disk_->allocate(file, 4096));
+  EXPECT_EQ(contents(file), ByteVector(100'000)) << "it never shrinks, and new bytes are zeros";
+  disk_->close(file);
 }
 
 INSTANTIATE_TEST_SUITE_P(AllEngines, DiskContract,
