@@ -114,9 +114,10 @@ std::optional<MonotonicTime> Compactor::deadline() const {
 
 /// Begins a pass over a dead-letter stream, if one wants it.
 void Compactor::look_for_erased() {
-  const MonotonicTime now = log_.clock().monotonic();
   auto& erasing = delivery_.erasing();
-  if (!leaving_.empty() || erasing.empty() || now < look_at_) return;
+  if (erasing.empty() || !leaving_.empty()) return;
+  const MonotonicTime now = log_.clock().monotonic();
+  if (now < look_at_) return;
   look_at_ = now + kLookAgain;
   for (int i = 0; i < kLooks && !erasing.empty() && !pass_; ++i) {
     auto next = erasing.upper_bound(last_);

@@ -72,6 +72,7 @@ constexpr std::string_view kStates[] = {
     "redriven and died again",
     "fixed",
     "discarded",
+    "erased",
     "dead letter over a restart",
     // groups
     "policy changed",

@@ -22,7 +22,13 @@ void GroupModel::check_letter(const DeadLetterSummary& letter, Message& known, c
                std::to_string(known.letters.rbegin()->first),
            where);
   }
+  if (letter.erased && !told.erase_sent) {
+    report("an erasing is somebody's", "nobody asked for it", where);
+  }
   bool dead = letter.state == DeadLetterState::kDead;
+  if (letter.erased && (dead || letter.state == DeadLetterState::kRedriving)) {
+    report("what is erased stays so", "it is " + std::string(waybill::name(letter.state)), where);
+  }
   bool newest = letter.id.number == known.letters.rbegin()->first;
   if (letter.state == DeadLetterState::kDiscarded && !told.discard_sent && resets_ == 0) {
     report("a discard is somebody's", "nobody asked for it", where);
@@ -44,6 +50,7 @@ void GroupModel::check_letter(const DeadLetterSummary& letter, Message& known, c
   if (told.discarded && letter.state != DeadLetterState::kDiscarded) {
     report("a discard is final", "it is " + std::string(waybill::name(letter.state)), where);
   }
+  if (told.erased && !letter.erased) report("what is erased stays so", "it is there again", where);
   bool acked = known.acked && known.acked->redrive >= letter.redrives && !known.vague;
   if (dead && newest && acked && !known.skipped) {
     report("one end", "acknowledged, and dead", where);
@@ -111,6 +118,11 @@ void GroupModel::list_told(const std::vector<DeadLetterSummary>& letters, const 
 void GroupModel::show_told(const ShowDeadLetterReply& shown, const Asked& asked) {
   Place where = place(shown.summary.id.partition, shown.summary.offset);
   const SimMessage* original = log_.find(where);
+  if (shown.summary.erased) {
+    bool nothing = shown.versions.empty() && shown.attempts.empty();
+    if (!nothing) report("what is erased is shown to nobody", "it is shown", where);
+    return;
+  }
   if (shown.versions.empty() || !shown.versions.front().message.value) {
     return report("a dead letter has its payload", "it has none", where);
   }
@@ -161,6 +173,18 @@ void GroupModel::discard_told(const DeadLetterSummary& letter, const Reply<Disca
   coverage_.count("discarded");
   Message& known = messages_[place(letter.id.partition, letter.offset)];
   letter_of(known, letter).discarded = true;
+  known.changed = ++moment_;
+}
+
+void GroupModel::erase_sent(const DeadLetterSummary& letter) {
+  letter_of(messages_[place(letter.id.partition, letter.offset)], letter).erase_sent = true;
+}
+
+void GroupModel::erase_told(const DeadLetterSummary& letter, const Reply<DiscardReply>& reply) {
+  if (!reply || reply->erased != 1) return;
+  coverage_.count("erased");
+  Message& known = messages_[place(letter.id.partition, letter.offset)];
+  letter_of(known, letter).erased = true;
   known.changed = ++moment_;
 }
 

@@ -109,6 +109,9 @@ class GroupModel {
   void redrive_told(const DeadLetterSummary& letter, const Reply<RedriveReply>& reply);
   void discard_sent(const DeadLetterSummary& letter);
   void discard_told(const DeadLetterSummary& letter, const Reply<DiscardReply>& reply);
+  /// With the discard. It is erased also if it was discarded or redriven before (D18).
+  void erase_sent(const DeadLetterSummary& letter);
+  void erase_told(const DeadLetterSummary& letter, const Reply<DiscardReply>& reply);
   void fix_sent(const DeadLetterSummary& letter, const std::string& value);
   void fix_told(const DeadLetterSummary& letter, const std::string& value,
                 const Reply<EditDeadLetterReply>& reply);
@@ -175,6 +178,8 @@ class GroupModel {
     bool discarded = false;
     std::set<std::string> open_fixes;     ///< may or may not have happened
     std::optional<std::string> last_fix;  ///< confirmed, the newest
+    bool erase_sent = false;
+    bool erased = false;  ///< confirmed
   };
   struct Message {
     std::map<DeliveryNumber, Lease> leases;

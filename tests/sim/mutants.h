@@ -56,6 +56,7 @@ inline constexpr Mutant kMutants[] = {
     {"compact_above_floor", "compaction takes what a group is not done with", 200},
     {"compact_the_latest", "compaction keeps the first of a key, not the latest", 200},
     {"unlink_before_checkpoint", "what compaction replaced goes before a checkpoint says so", 200},
+    {"forget_to_erase", "a restart forgets what is still to be erased", 500},
     {"no_fence", "an old epoch of a durable producer may publish", 200},
 };
 

@@ -270,10 +270,13 @@ void SimOperator::discard(std::size_t group, const DeadLetterSummary& letter) {
   DiscardRequest request;
   request.selection.group = groups_[group]->name();
   request.selection.ids = {letter.id};
+  request.erase = letter.id.number % 2 == 0;
+  if (request.erase) groups_[group]->erase_sent(letter);
   world_.trace.note("discard", groups_[group]->place(letter.id.partition, letter.offset), 1);
   world_.send<DiscardReply>(*connection_, request,
                             [this, group, letter](const Reply<DiscardReply>& reply) {
                               groups_[group]->discard_told(letter, reply);
+                              groups_[group]->erase_told(letter, reply);
                             });
 }
 

@@ -328,6 +328,24 @@ void SimWorld::heal() {
   if (mail_) mail_->refuse = 0;
 }
 
+std::uint64_t SimWorld::not_erased(GroupId group) const {
+  std::uint64_t left = 0;
+  for (const auto& shard : shards_) {
+    const ConsumerGroup* here = shard->delivery().find(group);
+    if (here == nullptr) continue;
+    for (const auto& partition : here->partitions) {
+      const Stream& stream = partition->dead_stream;
+      auto records = static_cast<std::uint64_t>(stream.end() - stream.flushed_end());
+      for (const StreamSegment& segment : stream.segments()) {
+        records += segment.contents.record_count;
+      }
+      const auto all = static_cast<std::uint64_t>(stream.end() - stream.start());
+      left += records + partition->dead_letters.erased_records().count() - all;
+    }
+  }
+  return left;
+}
+
 std::uint64_t SimWorld::bytes_on_disk() const {
   std::uint64_t bytes = 0;
   for (const auto& shard : shards_) bytes += shard->metrics().journal_bytes;

@@ -94,6 +94,8 @@ class SimWorld {
   void set_capacity(std::uint64_t bytes);
   /// No more faults: the next start succeeds, requests find room.
   void heal();
+  /// Records of the group's erased dead letters that are still in segments.
+  [[nodiscard]] std::uint64_t not_erased(GroupId group) const;
   /// Bytes of all files, about; what a full disk is full of.
   [[nodiscard]] std::uint64_t bytes_on_disk() const;
   [[nodiscard]] std::uint16_t shard_count() const { return plan_.shards; }

@@ -70,6 +70,7 @@ class Simulation {
   SimConsumer& any_consumer();
   void heal();
   void settle_down();
+  void check_erased();
   void release_held(GroupModel& group);
   bool add_topics();
   bool add_group(const GroupPlan& plan);
@@ -455,6 +456,17 @@ void Simulation::check_everything() {
   }
 }
 
+/// Whoever stopped while it was under way.
+void Simulation::check_erased() {
+  for (const auto& group : groups_) {
+    auto status = inspector_.ask<DescribeGroupReply>(DescribeGroupRequest{group->name()});
+    const std::uint64_t left = status ? world_.not_erased(status->group.id) : 0;
+    if (left == 0) continue;
+    return findings_.report("what is erased leaves the files",
+                            std::to_string(left) + " records are still there");
+  }
+}
+
 SimResult Simulation::run() {
   if (set_up()) {
     trouble();
@@ -465,6 +477,7 @@ SimResult Simulation::run() {
       world_.stop(StopKind::kPower, seconds(1));
       world_.run_until(world_.now() + seconds(60));
       check_everything();
+      check_erased();
     }
   }
   SimResult result;
