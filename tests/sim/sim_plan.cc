@@ -157,6 +157,13 @@ OperatorPlan draw_operations(Draw& draw) {
   return operations;
 }
 
+/// What is kept free, where the disk runs full now and then.
+void draw_space(Draw& draw, SimPlan& plan) {
+  if (!plan.faults.full_disk) return;
+  plan.world.min_free = draw.one_of<std::uint64_t>({0, 100'000, 1'000'000});
+  plan.world.reserve = draw.one_of<std::uint64_t>({0, 300'000, 1'000'000});
+}
+
 /// Some topics keep the latest of each key only; in tiny segments, looked at all the time.
 void draw_compaction(Draw& draw, SimPlan& plan) {
   bool any = false;
@@ -208,6 +215,7 @@ SimPlan draw_plan(std::uint64_t seed) {
   plan.operations = draw_operations(draw);
   // Drawn last: everything before stays as it was in seeds of old.
   draw_compaction(draw, plan);
+  draw_space(draw, plan);
   return plan;
 }
 

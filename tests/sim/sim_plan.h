@@ -25,6 +25,8 @@ struct WorldPlan {
   FlusherOptions flush = {.segment_size = 32 * 1024, .step = 4096, .max_open = 2};
   Duration retention_interval = std::chrono::seconds(10);
   std::size_t compaction_memory = 1024 * 1024;
+  std::uint64_t min_free = 0;
+  std::uint64_t reserve = 0;
   SimOrder order = SimOrder::kFifo;
   Duration disk_latency = std::chrono::microseconds(100);   ///< of one operation, at most
   Duration network_delay = std::chrono::microseconds(200);  ///< of one message, at most

@@ -145,8 +145,28 @@ bool SimWorld::step(MonotonicTime until) {
 /// Called when no shard has anything to do.
 void SimWorld::note_rest() {
   bool full_disk = disk_options_.capacity != std::numeric_limits<std::uint64_t>::max();
+  full_disk = full_disk || std::ranges::find(low_, true) != low_.end();
   if (!up() || disk_->pending() > 0 || full_disk) return;
   rest_ = {now(), clock_.wall()};
+}
+
+void SimWorld::note_space(std::uint16_t shard, const DiskSpaceChange& change) {
+  switch (change.kind) {
+    case DiskSpaceChange::Kind::kLow:
+      coverage.count("less free than the watermark");
+      low_[shard] = true;
+      return;
+    case DiskSpaceChange::Kind::kGiven:
+      coverage.count("reserve given");
+      low_[shard] = true;
+      return;
+    case DiskSpaceChange::Kind::kPlenty:
+      coverage.count("room again");
+      low_[shard] = false;
+      return;
+    case DiskSpaceChange::Kind::kNoReserve:
+      return;
+  }
 }
 
 std::optional<MonotonicTime> SimWorld::shard_deadline() const {
@@ -237,6 +257,7 @@ Result<void> SimWorld::open() {
   mail_ =
       std::make_unique<Mail>(plan_.shards, healed_ ? 0 : plan_.refuse_percent, random_, coverage);
   touched_.assign(plan_.shards, true);
+  low_.assign(plan_.shards, false);
   ready_ = false;
   for (std::uint16_t i = 0; i < plan_.shards; ++i) {
     ShardOptions options;
@@ -251,6 +272,8 @@ Result<void> SimWorld::open() {
     options.flush = plan_.flush;
     options.retention_interval = plan_.retention_interval;
     options.compaction_memory = plan_.compaction_memory;
+    options.min_free = plan_.min_free;
+    options.reserve = plan_.reserve;
     RecoveryReport report;
     std::string explanation;
     Result<std::unique_ptr<Shard>> shard =
@@ -265,6 +288,7 @@ Result<void> SimWorld::open() {
                              {"entries", static_cast<std::int64_t>(report.entries)},
                              {"torn", static_cast<std::int64_t>(report.torn_frames)}});
     (*shard)->on_touched([this, i] { touched_[i] = true; });
+    (*shard)->on_space_changed([this, i](const DiskSpaceChange& change) { note_space(i, change); });
     shards_.push_back(std::move(*shard));
   }
   for (auto& shard : shards_) gateways_.push_back(std::make_unique<Gateway>(*shard, *mail_));
@@ -346,10 +370,12 @@ std::uint64_t SimWorld::not_erased(GroupId group) const {
   return left;
 }
 
-std::uint64_t SimWorld::bytes_on_disk() const {
-  std::uint64_t bytes = 0;
-  for (const auto& shard : shards_) bytes += shard->metrics().journal_bytes;
-  return bytes;
+std::uint64_t SimWorld::bytes_on_disk() {
+  const std::uint64_t capacity = disk_options_.capacity;
+  set_capacity(std::numeric_limits<std::uint64_t>::max());
+  const Result<std::uint64_t> free = disk_->free_space();
+  set_capacity(capacity);
+  return free ? std::numeric_limits<std::uint64_t>::max() - *free : 0;
 }
 
 // --- the network ---

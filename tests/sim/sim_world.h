@@ -96,8 +96,8 @@ class SimWorld {
   void heal();
   /// Records of the group's erased dead letters that are still in segments.
   [[nodiscard]] std::uint64_t not_erased(GroupId group) const;
-  /// Bytes of all files, about; what a full disk is full of.
-  [[nodiscard]] std::uint64_t bytes_on_disk() const;
+  /// Bytes of all files: what a full disk is full of.
+  [[nodiscard]] std::uint64_t bytes_on_disk();
   [[nodiscard]] std::uint16_t shard_count() const { return plan_.shards; }
   /// Why the broker can not go on: it refused to start, or never rests.
   std::function<void(std::string)> on_broken;
@@ -140,6 +140,7 @@ class SimWorld {
   void start();
   Result<void> open();
   void note_rest();
+  void note_space(std::uint16_t shard, const DiskSpaceChange& change);
   void heard();
   void stop_keeping(StopKind kind, Duration down, unsigned percent);
   void drop_all();
@@ -166,6 +167,7 @@ class SimWorld {
   std::vector<std::unique_ptr<Shard>> shards_;
   std::vector<std::unique_ptr<Gateway>> gateways_;
   std::vector<bool> touched_;
+  std::vector<bool> low_;  ///< shards that wait for room on the disk
   bool ready_ = false;
   std::uint64_t generation_ = 0;
   std::uint64_t stops_ = 0;

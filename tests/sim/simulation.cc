@@ -274,7 +274,8 @@ void Simulation::short_write() {
 
 void Simulation::full_disk() {
   world_.coverage.count("full disk");
-  world_.set_capacity(world_.bytes_on_disk() + random_.below(300'000));
+  const std::uint64_t free = random_.below(300'000);
+  world_.set_capacity(world_.bytes_on_disk() + (chance(50) ? 0 : free));
   world_.after(some(seconds(20)),
                [this] { world_.set_capacity(std::numeric_limits<std::uint64_t>::max()); });
 }
