@@ -62,6 +62,9 @@ struct Tally {
   std::uint64_t buried = 0;
   std::uint64_t deleted = 0;  ///< topics
   std::uint64_t compactions = 0;
+  // Lives, cut or not, on a disk that others fill.
+  std::uint64_t given = 0;  ///< at the end, flush and checkpoint had the reserve
+  std::uint64_t whole = 0;  ///< at the end, it stood
 
   void operator+=(const Tally& other) {
     points += other.points;
@@ -73,6 +76,8 @@ struct Tally {
     buried += other.buried;
     deleted += other.deleted;
     compactions += other.compactions;
+    given += other.given;
+    whole += other.whole;
   }
 };
 
@@ -85,6 +90,7 @@ class Enumeration {
     for (std::uint64_t cut = first;; cut += stride) {
       Told told;
       told.compacts = compacts_;
+      told.fills = rig_.options.reserve > 0;
       ASSERT_TRUE(live(SimDiskImage{}, told, seed, steps, cut));
       const std::uint64_t compactions = compactions_;
       std::unique_ptr<SimDisk> crashed =
@@ -117,6 +123,7 @@ class Enumeration {
   /// One life over the image, whose power fails at call `cut`. False: it did not start, and not
   /// because of that.
   bool live(SimDiskImage image, Told& told, std::uint64_t seed, int steps, std::uint64_t cut) {
+    make_room();
     Result<void> opened = power_on(rig_, std::move(image), cut);
     if (!opened && !rig_.disk->crashed()) {
       ADD_FAILURE() << rig_.explanation;
@@ -124,12 +131,19 @@ class Enumeration {
     }
     if (opened && rig_.ready) ShardLife(rig_, told, seed).work(steps);
     compactions_ = 0;
-    for (const auto& shard : rig_.shards) compactions_ += shard->metrics().compactions;
+    for (const auto& shard : rig_.shards) {
+      compactions_ += shard->metrics().compactions;
+      ++(shard->metrics().reserve_bytes > 0 ? tally_.whole : tally_.given);
+    }
     return true;
   }
 
+  /// A start may need a journal file: somebody sees to it that there is room for one.
+  void make_room() { rig_.options.disk.capacity = UINT64_MAX; }
+
   /// Recovers for good and holds it against what was told.
   void recover(const SimDiskImage& image, Told& told) {
+    make_room();
     Result<void> opened = power_on(rig_, image);
     ASSERT_TRUE(opened.ok()) << to_string(opened.error()) << ": " << rig_.explanation;
     ASSERT_TRUE(rig_.ready);
@@ -188,6 +202,13 @@ class Enumeration {
   std::uint64_t compactions_ = 0;  ///< of the last life
 };
 
+/// Others fill the disk now and then, to its last byte too, and make room again.
+RigOptions on_a_full_disk(RigOptions options) {
+  options.min_free = 150'000;
+  options.reserve = 200'000;
+  return options;
+}
+
 /// At every `stride`-th call of `seeds` lives, each beginning with another call. `compacts`: with a
 /// topic that is compacted, which makes them long.
 void enumerate(RigOptions options, std::uint64_t first_seed, std::uint64_t seeds, int steps,
@@ -208,6 +229,10 @@ void enumerate(RigOptions options, std::uint64_t first_seed, std::uint64_t seeds
   EXPECT_GT(all.buried, 1u);
   EXPECT_GT(all.deleted, 0u);
   EXPECT_EQ(all.compactions > 0, compacts);
+  if (options.reserve > 0) {
+    EXPECT_GT(all.given, all.points / 50) << "flush and checkpoint had the reserve";
+    EXPECT_GT(all.whole, all.points / 50);
+  }
 }
 
 TEST(ShardCrash, NothingConfirmedIsLostWhereverThePowerFailsS9) {
@@ -216,6 +241,10 @@ TEST(ShardCrash, NothingConfirmedIsLostWhereverThePowerFailsS9) {
 
 TEST(ShardCrash, NothingConfirmedIsLostWhenTheDiskFinishesInAnyOrderS9) {
   enumerate(tiny(1, SimOrder::kRandom), 101, 2, 100, 61, true);
+}
+
+TEST(ShardCrash, NothingConfirmedIsLostOnADiskThatRunsFullS21) {
+  enumerate(on_a_full_disk(tiny(1, SimOrder::kRandom)), 301, 2, 100, 31, false);
 }
 
 TEST(ShardCrash, NothingConfirmedIsLostOverTwoShardsS13) {

@@ -64,6 +64,7 @@ struct Told {
   bool may_trim = false;  ///< a limit was asked for, so old messages may go
   std::uint64_t next_value = 0;
   std::uint64_t next_instance = 1;
+  bool fills = false;     ///< in its lives others fill the disk, and make room again
 };
 
 class ShardLife {
@@ -113,6 +114,7 @@ class ShardLife {
     if (told_.compacts && random_.below(12) == 0) return compact();
     switch (random_.below(10)) {
       case 0:
+    if (told_.fills && random_.below(6) == 0) return rig_.leave_free(random_.below(3) * 400'000);
         rig_.advance(milliseconds(random_.below(3000)));
         return;
       case 1:
