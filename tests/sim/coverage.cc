@@ -86,6 +86,7 @@ constexpr std::string_view kStates[] = {
     "brake had to trip",
     "group reset",
     "group reset with its dead letters",
+    "group reset while paused",
     "reset tried dry",
     "skipped by a reset",
     "several topics",

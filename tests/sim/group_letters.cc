@@ -16,10 +16,12 @@ Asked GroupModel::ask() const {
 void GroupModel::check_letter(const DeadLetterSummary& letter, Message& known, const Asked& asked) {
   Place where = place(letter.id.partition, letter.offset);
   Letter& told = letter_of(known, letter);
-  if (known.letters.size() > 1 && resets_ == 0) {
+  // One more for each time it began anew.
+  if (known.letters.size() > 1 + resets_sent_) {
     report("one dead letter",
-           "it has the numbers " + std::to_string(known.letters.begin()->first) + " and " +
-               std::to_string(known.letters.rbegin()->first),
+           "it has the numbers " + std::to_string(known.letters.begin()->first) + " to " +
+               std::to_string(known.letters.rbegin()->first) + " and began anew at most " +
+               std::to_string(resets_sent_) + " times",
            where);
   }
   if (letter.erased && !told.erase_sent) {
@@ -30,7 +32,8 @@ void GroupModel::check_letter(const DeadLetterSummary& letter, Message& known, c
     report("what is erased stays so", "it is " + std::string(waybill::name(letter.state)), where);
   }
   bool newest = letter.id.number == known.letters.rbegin()->first;
-  if (letter.state == DeadLetterState::kDiscarded && !told.discard_sent && resets_ == 0) {
+  if (letter.state == DeadLetterState::kDiscarded && !told.discard_sent &&
+      !discarded_by_reset(letter)) {
     report("a discard is somebody's", "nobody asked for it", where);
   }
   if (letter.redrives > known.redrives_sent) {
@@ -39,7 +42,7 @@ void GroupModel::check_letter(const DeadLetterSummary& letter, Message& known, c
                std::to_string(known.redrives_sent),
            where);
   }
-  if (dead && !known.vague) check_reason(letter, known);
+  if (dead) check_reason(letter, known);
   if (known.changed > asked.moment) return;  // the list may be of before that
   if (letter.redrives < told.redrives_done) {
     report("redrives are counted exactly",
@@ -52,63 +55,67 @@ void GroupModel::check_letter(const DeadLetterSummary& letter, Message& known, c
   }
   if (told.erased && !letter.erased) report("what is erased stays so", "it is there again", where);
   bool acked = known.acked && known.acked->redrive >= letter.redrives && !known.vague;
-  if (dead && newest && acked && !known.skipped) {
-    report("one end", "acknowledged, and dead", where);
-  }
+  if (dead && newest && acked) report("one end", "acknowledged, and dead", where);
 }
 
-void GroupModel::check_reason(const DeadLetterSummary& letter, const Message& known) {
+/// A reset that takes dead letters with it leaves them discarded (D15).
+bool GroupModel::discarded_by_reset(const DeadLetterSummary& letter) const {
+  return dead_taken_from_ && letter.offset.value >= *dead_taken_from_;
+}
+
+/// Something that happened to it since it began may have made it dead for that reason.
+bool GroupModel::may_have_reason(Place place, const Message& known, DeadLetterReason reason) const {
   auto asked = [&](auto test) {
     return std::ranges::any_of(known.leases, [&](const auto& l) { return test(l.second); });
   };
-  bool fits = true;
-  switch (letter.reason) {
+  switch (reason) {
     case DeadLetterReason::kMaxFailures:
-      fits = may_have_died(known.leases);
-      coverage_.count("dead: max_failures");
-      break;
+      return may_have_died(known.leases);
     case DeadLetterReason::kInvalid:
-      fits = asked([](const Lease& l) { return l.failure == FailureClass::kInvalid; });
-      coverage_.count("dead: invalid");
-      break;
+      return asked([](const Lease& l) { return l.failure == FailureClass::kInvalid; });
     case DeadLetterReason::kRequested:
-      fits = asked([](const Lease& l) { return l.asked_dead; });
-      coverage_.count("dead: requested");
-      break;
+      return asked([](const Lease& l) { return l.asked_dead; });
     case DeadLetterReason::kDeliveryLimit:
-      fits = letter.deliveries >= max_deliveries_;
-      coverage_.count("dead: delivery_limit");
-      break;
+      return may_be_worn_out(known.leases);
     case DeadLetterReason::kExpired:
-      fits =
-          may_have_expired(place(letter.id.partition, letter.offset)) &&
-          policy_.ever([](const GroupPolicy& p) { return p.on_expiry == OnExpiry::kDeadLetter; });
-      coverage_.count("dead: expired");
-      break;
+      return may_have_expired(place) && policy_.ever([](const GroupPolicy& p) {
+        return p.on_expiry == OnExpiry::kDeadLetter;
+      });
     case DeadLetterReason::kCrashLoop:
-      fits = known.leases.size() >= 20;
-      break;
+      return known.leases.size() >= 20;
   }
-  // A reset forgets the deliveries that an old dead letter is of.
-  if (!fits && resets_ == 0) {
-    report("a death has its reason", "nothing made it " + std::string(waybill::name(letter.reason)),
-           place(letter.id.partition, letter.offset));
-  }
+  return false;
+}
+
+void GroupModel::check_reason(const DeadLetterSummary& letter, const Message& known) {
+  Place where = place(letter.id.partition, letter.offset);
+  bool limit = letter.reason == DeadLetterReason::kDeliveryLimit;
+  bool fits =
+      limit ? letter.deliveries >= max_deliveries_
+            : known.reasons.contains(letter.reason) || may_have_reason(where, known, letter.reason);
+  std::string reason(waybill::name(letter.reason));
+  if (letter.reason != DeadLetterReason::kCrashLoop) coverage_.count("dead: " + reason);
+  if (!fits) report("a death has its reason", "nothing made it " + reason, where);
 }
 
 void GroupModel::list_told(const std::vector<DeadLetterSummary>& letters, const Asked& asked) {
-  // What a reset is doing to them nobody can say.
-  if (resetting_ || asked.moment < forgotten_) return;
+  // What a reset is doing to them nobody can say: each shard begins anew at a moment of its own.
+  if (is_void(asked)) return;
   std::set<Place> listed;
+  std::set<Place> open;
   for (const DeadLetterSummary& letter : letters) {
     Place where = place(letter.id.partition, letter.offset);
-    Message& known = messages_[where];
-    if (!listed.insert(where).second && resets_ == 0) {
-      report("one dead letter", "it is listed twice", where);
+    listed.insert(where);
+    bool is_open =
+        letter.state == DeadLetterState::kDead || letter.state == DeadLetterState::kRedriving;
+    if (is_open && !open.insert(where).second) {
+      report("one dead letter", "two of them are open", where);
     }
-    check_letter(letter, known, asked);
+    check_letter(letter, messages_[where], asked);
   }
-  for (const auto& [where, known] : messages_) {
+  for (auto& [where, known] : messages_) {
+    // What a reset did not leave dead goes again in its turn.
+    if (known.changed <= asked.moment && !open.contains(where)) known.skipped = false;
     if (!known.died || known.changed > asked.moment) continue;
     if (known.died_in != life_) coverage_.count("dead letter over a restart");
     if (!listed.contains(where)) report("a dead letter stays", "it died and is gone", where);
@@ -161,10 +168,11 @@ void GroupModel::redrive_told(const DeadLetterSummary& letter, const Reply<Redri
 }
 
 void GroupModel::discard_sent(const DeadLetterSummary& letter) {
+  resolve_full();
+  if (letter.state == DeadLetterState::kDiscarded) return;  // for good: by a person or a reset
   Letter& told = letter_of(messages_[place(letter.id.partition, letter.offset)], letter);
   if (!told.discard_sent && !resetting_) told.sent_after = resets_;
   told.discard_sent = true;
-  resolve_full();
 }
 
 void GroupModel::discard_told(const DeadLetterSummary& letter, const Reply<DiscardReply>& reply) {

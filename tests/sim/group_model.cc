@@ -53,7 +53,8 @@ void GroupModel::report(const char* property, std::string what, Place place) {
 }
 
 bool GroupModel::Message::discard_sent() const {
-  return std::ranges::any_of(letters, [](const auto& l) { return l.second.discard_sent; });
+  return std::ranges::any_of(letters,
+                             [](const auto& l) { return l.second.discard_sent && !l.second.past; });
 }
 
 GroupModel::Lease* GroupModel::find(const HandedOut& message) {
@@ -96,6 +97,8 @@ void GroupModel::pushed(InstanceId holder, const DeliverPush& push,
       report("a token is given once", "its token was given before", message.place);
     }
     if (!resetting_) {
+      if (known.vague && message.number == DeliveryNumber{0, 1}) is_sure(known, nullptr);
+      known.skipped = false;
       check_order(holder, message);
       check_times(message, known);
       if (!known.vague) check_pushed(message, known);
@@ -322,7 +325,6 @@ void GroupModel::settle_sent(const HandedOut& message, SentSettlement& settlemen
   settlement.stale = is_stale(message);
   Message& known = messages_[message.place];
   if (settlement.verb == SettleVerb::kAck) {
-    known.ack_sent = true;
     streak_.clear();
     streak_broken_ = now();
   }
@@ -334,6 +336,7 @@ void GroupModel::settle_sent(const HandedOut& message, SentSettlement& settlemen
   bool voided = lease == nullptr && resets_ > 0 && !resetting_ &&
                 policy_.always([](const GroupPolicy& p) { return p.attempts == Attempts::kExact; });
   if (voided) settlement.stale = true;  // by a reset
+  if (settlement.verb == SettleVerb::kAck && !voided) known.ack_sent = true;
   if (lease == nullptr || settlement.verb == SettleVerb::kAck) return;
   if (!lease->ending) lease->ending = now();
   event(message.place);
@@ -375,6 +378,11 @@ void GroupModel::settle_told(const HandedOut& message, const SentSettlement& set
   if (*outcome != SettleOutcome::kDone) event(message.place);
   Message& known = messages_[message.place];
   known.changed = ++moment_;
+  // It took effect, so its lease is of the epoch that was known to have begun.
+  bool sure = !known.vague || settlement.at > reset_at_;
+  if (known.vague && sure && !resetting_ && message.number == DeliveryNumber{0, 1}) {
+    is_sure(known, lease);
+  }
   bool second_end =
       known.acked && (*known.acked < message.number ||
                       (*outcome == SettleOutcome::kDone && *known.acked != message.number));
@@ -388,6 +396,7 @@ void GroupModel::settle_told(const HandedOut& message, const SentSettlement& set
     case SettleOutcome::kDone:
       coverage_.count("acked");
       if (message.number.redrive > 0) coverage_.count("redriven and acked");
+      if (!sure) return;  // it may have been before the reset
       if (!known.acked) ++acked_[message.place.partition];
       known.acked = message.number;
       return;

@@ -51,6 +51,16 @@ struct SentSettlement {
   bool stale = false;  ///< a newer delivery had left the broker before it was sent
 };
 
+/// What a partition's last reset said; zeros before the first: groups begin at the first message.
+struct PartitionEpoch {
+  std::int64_t to = 0;                    ///< where the group began
+  std::int64_t floor = 0;                 ///< the first message that was not done then
+  std::int64_t passed_to = 0;             ///< as `to`, the highest of the resets before
+  std::uint64_t skipped = 0;              ///< messages
+  std::set<std::int64_t> done;            ///< before `to`, and acknowledged for certain
+  std::optional<std::int64_t> accounted;  ///< where its accounting begins, once that was told
+};
+
 /// What was known when a question was asked.
 struct Asked {
   std::uint64_t moment = 0;
@@ -130,11 +140,16 @@ class GroupModel {
   void pause_told(std::uint64_t request, bool ok);
   std::uint64_t brake_sent(BrakeMode mode);
   void brake_told(std::uint64_t request, bool ok) { mode_.answered(request, ok, now()); }
-  /// From now on any message may begin anew; until reset_told() nobody can say which has.
-  void reset_sent() { resetting_ = resetting_.value_or(now()); }
+  /// From now on any message may begin anew; until reset_told() nobody can say which has. Sent
+  /// again, it may happen again.
+  void reset_sent(const ResetGroupRequest& request);
   /// Requires that no reset is under way any more.
-  void reset_told(const std::vector<ResetPartition>& partitions, bool include_dead);
+  void reset_told(const std::vector<ResetPartition>& partitions);
   [[nodiscard]] bool resetting() const { return resetting_.has_value(); }
+  /// An answer may be of before a reset.
+  [[nodiscard]] bool is_void(const Asked& asked) const {
+    return resetting_ || asked.moment < forgotten_;
+  }
   void dry_run_told(const ResetGroupRequest& request, const ResetGroupReply& reply,
                     const std::vector<std::int64_t>& known_ends);
 
@@ -176,6 +191,7 @@ class GroupModel {
     bool discard_sent = false;
     std::optional<std::uint32_t> sent_after;  ///< so many resets, if none was under way
     bool discarded = false;
+    bool past = false;                    ///< discarded, and its message began anew since
     std::set<std::string> open_fixes;     ///< may or may not have happened
     std::optional<std::string> last_fix;  ///< confirmed, the newest
     bool erase_sent = false;
@@ -191,7 +207,7 @@ class GroupModel {
     MonotonicTime last_event;                 ///< see events_
     std::uint64_t changed = 0;                ///< the moment something of it was told last
     std::uint64_t died_in = 0;                ///< life of the broker
-    std::uint32_t resets = 0;                 ///< that may have begun it anew
+    std::set<DeadLetterReason> reasons;       ///< for which it may have died before a reset
     bool vague = false;    ///< delivered while a reset was under way: its numbers mean nothing
     bool skipped = false;  ///< a reset may have passed over it, or left it dead
 
@@ -251,10 +267,22 @@ class GroupModel {
   // Dead letters, accounting.
   void check_letter(const DeadLetterSummary& letter, Message& known, const Asked& asked);
   void check_reason(const DeadLetterSummary& letter, const Message& known);
+  [[nodiscard]] bool may_have_reason(Place place, const Message& known,
+                                     DeadLetterReason reason) const;
+  [[nodiscard]] bool discarded_by_reset(const DeadLetterSummary& letter) const;
   void resolve_full();
   void check_brake(const Brake& brake, const Asked& asked);
   void check_accounting(const GroupPartitionStatus& status, const Asked& asked);
-  void begin_anew(Place place, Message& message, std::int64_t to, bool include_dead);
+  void check_epoch(const GroupPartitionStatus& status);
+  void check_done(const GroupPartitionStatus& status, const Asked& asked);
+  void check_held(const GroupPartitionStatus& status, const Asked& asked);
+  void check_end_of(Place where, const DeadLetterSummary* letter);
+  void check_discarded(const GroupPartitionStatus& status,
+                       const std::vector<DeadLetterSummary>& letters);
+  void check_start(const GroupStart& start, const ResetPartition& plan, std::int64_t known_end);
+  void begin_anew(Place place, Message& message, std::int64_t to);
+  void begin_letters_anew(Message& message, bool again);
+  void is_sure(Message& message, const Lease* first);
 
   std::string name_;
   std::uint32_t first_partition_;
@@ -270,10 +298,20 @@ class GroupModel {
   Setting<bool> paused_{false};
   Setting<BrakeMode> mode_{BrakeMode::kAutomatic};
   GroupPolicy last_policy_;
-  std::optional<MonotonicTime> resetting_;
-  std::uint32_t resets_ = 0;
+  struct Resetting {
+    MonotonicTime since;
+    GroupStart start;
+    bool include_dead = false;
+    std::vector<std::int64_t> known_ends;
+  };
+  std::optional<Resetting> resetting_;
+  std::uint32_t resets_ = 0;       ///< told
+  std::uint32_t resets_sent_ = 0;  ///< each may have happened
+  MonotonicTime reset_at_;         ///< when the last was told
   std::uint64_t forgotten_ = 0;  ///< the moment of the last reset: questions of before it are void
-  std::map<std::uint32_t, std::int64_t> skipped_to_;  ///< by partition: where a reset began
+  std::map<std::uint32_t, PartitionEpoch> epochs_;  ///< by partition
+  /// From where on a reset may have taken dead letters with it.
+  std::optional<std::int64_t> dead_taken_from_;
 
   std::map<Place, Message> messages_;
   std::set<std::pair<std::uint32_t, std::pair<LeaseToken, std::int64_t>>> given_;

@@ -16,8 +16,8 @@ bool GroupModel::may_have_expired(Place place) const {
 
 /// What clients and people did may have ended it for good.
 bool GroupModel::may_be_over(Place place) const {
-  auto skipped = skipped_to_.find(place.partition);
-  if (skipped != skipped_to_.end() && place.offset < skipped->second) return true;
+  auto epoch = epochs_.find(place.partition);
+  if (epoch != epochs_.end() && place.offset < epoch->second.to) return true;
   if (may_have_expired(place)) return true;
   if (log_.may_be_compacted(place) && (resets_ > 0 || resetting_)) return true;
   auto found = messages_.find(place);
@@ -225,8 +225,8 @@ void GroupModel::check_hold(const Lane& lane, const HandedOut& message) {
   for (std::int64_t head : dead_[lane]) {
     if (head >= message.place.offset) return;
     const Message& dead = messages_[{lane.first, head}];
-    bool resolved = dead.discard_sent() || dead.vague || dead.resets > 0 || !dead.died ||
-                    dead.redrives_sent > dead.died->redrive;
+    bool resolved =
+        dead.discard_sent() || dead.vague || !dead.died || dead.redrives_sent > dead.died->redrive;
     if (resolved) continue;
     report("a dead letter holds what is behind it",
            "offset " + std::to_string(head) + " is dead and waits for a person", message.place);

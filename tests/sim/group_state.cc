@@ -1,5 +1,5 @@
-// GroupModel, continued: what people set - policy, pause, brake, a new start - and where every
-// message is (D12, D13, D15, D19).
+// GroupModel, continued: what people set - policy, pause, brake - and where every message is (D12,
+// D13, D19).
 #include <algorithm>
 
 #include "tests/sim/group_model.h"
@@ -78,74 +78,6 @@ void GroupModel::check_brake(const Brake& brake, const Asked& asked) {
   }
 }
 
-// --- reset ---
-
-/// One message after a reset to `to`, as far as anybody can say.
-void GroupModel::begin_anew(Place place, Message& message, std::int64_t to, bool include_dead) {
-  ++message.resets;
-  message.changed = ++moment_;
-  bool may_be_dead = message.died || !message.letters.empty() || may_have_expired(place) ||
-                     may_have_died(message.leases) || may_be_worn_out(message.leases);
-  std::erase_if(message.leases, [&](const auto& l) { return l.second.pushed < *resetting_; });
-  message.vague = !message.leases.empty();  // before or after, who knows
-  for (auto& [number, letter] : message.letters) {
-    if (letter.redrives_done > 0) --letter.redrives_done;  // it may not have come to it
-  }
-  if (place.offset < to) {
-    message.skipped = true;
-    return;
-  }
-  message.skipped = may_be_dead && !include_dead;  // it stays where it is then
-  message.acked.reset();
-  if (!message.vague) message.ack_sent = false;
-  bool stays_dead = message.died && !include_dead && !message.discard_sent() &&
-                    message.redrives_sent == message.died->redrive;
-  if (!stays_dead) message.died.reset();
-}
-
-void GroupModel::reset_told(const std::vector<ResetPartition>& partitions, bool include_dead) {
-  coverage_.count("group reset");
-  if (include_dead) coverage_.count("group reset with its dead letters");
-  for (const ResetPartition& reset : partitions) {
-    Place first = place(reset.partition, {0});
-    for (auto it = messages_.lower_bound(first);
-         it != messages_.end() && it->first.partition == first.partition; ++it) {
-      begin_anew(it->first, it->second, reset.to.value, include_dead);
-    }
-    skipped_to_[first.partition] = std::max(skipped_to_[first.partition], reset.to.value);
-  }
-  held_by_.clear();
-  highest_.clear();
-  open_from_.clear();
-  dead_.clear();
-  resolve_full();
-  failures_told_.clear();
-  acked_.clear();
-  streak_.clear();
-  streak_broken_ = now();
-  resetting_.reset();
-  ++resets_;
-  forgotten_ = ++moment_;
-}
-
-void GroupModel::dry_run_told(const ResetGroupRequest& request, const ResetGroupReply& reply,
-                              const std::vector<std::int64_t>& known_ends) {
-  coverage_.count("reset tried dry");
-  for (const ResetPartition& plan : reply.partitions) {
-    Place where = place(plan.partition, plan.to);
-    std::int64_t known = known_ends[where.partition];
-    bool fits = true;
-    if (request.start.kind == StartKind::kEarliest) fits = plan.to.value == 0;
-    if (request.start.kind == StartKind::kLatest) fits = plan.to.value >= known;
-    if (request.start.kind == StartKind::kOffset) {
-      fits = plan.to.value == request.start.offset.value ||
-             (plan.to < request.start.offset && plan.to.value >= known);
-    }
-    if (plan.skipped > static_cast<std::uint64_t>(plan.to.value)) fits = false;
-    if (!fits) report("a dry run says what a reset would do", "another start", where);
-  }
-}
-
 // --- accounting ---
 
 void GroupModel::check_accounting(const GroupPartitionStatus& status, const Asked& asked) {
@@ -155,7 +87,7 @@ void GroupModel::check_accounting(const GroupPartitionStatus& status, const Aske
   if (a.scheduled > 0) coverage_.count("scheduled");
   if (a.skipped > 0) coverage_.count("skipped by a reset");
   if (a.compacted > 0) coverage_.count("counted as compacted");
-  if (a.compacted > 0 && resets_ == 0 && !resetting_) {
+  if (a.compacted > 0 && !(log_.may_be_compacted(begin) && resets_sent_ > 0)) {
     report("compaction waits for every group",
            std::to_string(a.compacted) + " were compacted before they were delivered", begin);
   }
@@ -165,26 +97,55 @@ void GroupModel::check_accounting(const GroupPartitionStatus& status, const Aske
                std::to_string(a.sum()) + " of " + std::to_string(a.end - a.start),
            begin);
   }
-  std::uint64_t may_be_done = 0;
-  for (auto it = messages_.lower_bound({begin.partition, 0});
-       it != messages_.end() && it->first.partition == begin.partition; ++it) {
-    may_be_done += it->second.ack_sent ? 1 : 0;
+  // While a group is reset, and in an answer of before that, either epoch may be told.
+  if (!is_void(asked)) {
+    check_epoch(status);
+    check_done(status, asked);
   }
-  auto acked = asked.acked.find(begin.partition);
-  std::uint64_t must_be_done = acked == asked.acked.end() ? 0 : acked->second;
-  bool fits = must_be_done <= a.done && a.done <= may_be_done;
-  if (!fits && resets_ == 0 && !resetting_) {
-    report("accounting is true",
-           std::to_string(a.done) + " done in partition " + std::to_string(begin.partition) +
-               "; acknowledged are " + std::to_string(must_be_done) + " to " +
-               std::to_string(may_be_done),
-           begin);
-  }
+  check_held(status, asked);
   if (policy_.always([&](const GroupPolicy& p) { return a.leased > p.window; })) {
     report("the window bounds leases", std::to_string(a.leased) + " are leased", begin);
   }
   if (status.waiting == Waiting::kIndexFull) coverage_.count("index full");
   if (status.waiting == Waiting::kWindowFull) coverage_.count("window full");
+}
+
+/// What was done: acknowledgements that were confirmed are the least, those that were sent the
+/// most. A reset begins both anew; what lies before its start and was over counts as done, however
+/// it had ended.
+void GroupModel::check_done(const GroupPartitionStatus& status, const Asked& asked) {
+  const Accounting& a = status.accounting;
+  Place begin = place(status.partition, a.start);
+  const PartitionEpoch& epoch = epochs_[begin.partition];
+  auto acked = asked.acked.find(begin.partition);
+  std::uint64_t must_be_done = acked == asked.acked.end() ? 0 : acked->second;
+  must_be_done += static_cast<std::uint64_t>(
+      std::distance(epoch.done.lower_bound(a.start.value), epoch.done.end()));
+  std::uint64_t may_be_done = 0;
+  for (auto it = messages_.lower_bound(begin);
+       it != messages_.end() && it->first.partition == begin.partition; ++it) {
+    may_be_done += it->second.ack_sent ? 1 : 0;
+  }
+  for (std::int64_t offset = a.start.value; offset < epoch.to; ++offset) {
+    Place before{begin.partition, offset};
+    auto known = messages_.find(before);
+    if (known != messages_.end() && known->second.ack_sent) continue;  // counted above
+    bool over =
+        offset < epoch.passed_to || may_have_expired(before) || log_.may_be_compacted(before);
+    may_be_done += over ? 1 : 0;
+  }
+  if (must_be_done <= a.done && a.done <= may_be_done) return;
+  report("accounting is true",
+         std::to_string(a.done) + " done in partition " + std::to_string(begin.partition) +
+             "; acknowledged are " + std::to_string(must_be_done) + " to " +
+             std::to_string(may_be_done),
+         begin);
+}
+
+/// A policy that bounds what is held does (D12).
+void GroupModel::check_held(const GroupPartitionStatus& status, const Asked& asked) {
+  const Accounting& a = status.accounting;
+  Place begin = place(status.partition, a.start);
   // A policy that does not hold any more is in force once all leases have ended (D12).
   bool stays = policy_.always([](const GroupPolicy& p) {
     return p.on_dead_letter == OnDeadLetter::kHold && p.ordering != Ordering::kNone;
@@ -234,38 +195,72 @@ void GroupModel::check_told(const CheckGroupReply& reply) {
   }
 }
 
+/// One message, when nothing moves any more; `letter`: its newest, if it has one.
+void GroupModel::check_end_of(Place where, const DeadLetterSummary* letter) {
+  Message& known = messages_[where];
+  bool given_up = letter != nullptr && letter->state != DeadLetterState::kRedriven;
+  // What was discarded before a reset, or by it, began anew.
+  bool past = false;
+  bool this_epoch = false;
+  if (given_up && letter->state == DeadLetterState::kDiscarded) {
+    const Letter& told = letter_of(known, *letter);
+    past = told.past || !told.discard_sent;
+    this_epoch = told.sent_after == resets_;
+  }
+  bool passed = where.offset < epochs_[where.partition].to || log_.is_gone(where);
+  bool ended = (given_up && !past) || known.ack_sent || passed || may_have_expired(where);
+  if (!ended) report("no loss", "nobody acknowledged it, and it is no dead letter", where);
+  if (letter == nullptr && known.died) {
+    report("a dead letter stays", "it died and is gone", where);
+  }
+  bool both = given_up && known.acked && known.acked->redrive >= known.redrives_sent;
+  // A discard that was sent before a reset and not confirmed may have been before or after it.
+  bool discarded = given_up && letter->state == DeadLetterState::kDiscarded;
+  if (both && !(discarded && !this_epoch)) report("one end", "acknowledged, and dead", where);
+}
+
+/// Discarded ones count until their message begins anew.
+void GroupModel::check_discarded(const GroupPartitionStatus& status,
+                                 const std::vector<DeadLetterSummary>& letters) {
+  const Accounting& a = status.accounting;
+  std::uint64_t must = 0;
+  std::uint64_t may = 0;
+  for (const DeadLetterSummary& letter : letters) {
+    bool counts = letter.id.partition == status.partition && letter.offset >= a.start &&
+                  letter.state == DeadLetterState::kDiscarded;
+    if (!counts) continue;
+    Place where = place(letter.id.partition, letter.offset);
+    const Letter& told = letter_of(messages_[where], letter);
+    if (told.past || !told.discard_sent) continue;
+    must += told.sent_after == resets_ ? 1 : 0;
+    ++may;
+  }
+  if (must <= a.discarded && a.discarded <= may) return;
+  report("accounting is true",
+         std::to_string(a.discarded) + " discarded; they are " + std::to_string(must) + " to " +
+             std::to_string(may),
+         place(status.partition, a.start));
+}
+
 void GroupModel::check_end(const std::vector<DeadLetterSummary>& letters,
                            const DescribeGroupReply& status,
                            const std::vector<std::int64_t>& ends) {
   list_told(letters, ask());
-  std::map<Place, DeadLetterState> states;
+  std::map<Place, const DeadLetterSummary*> newest;
   for (const DeadLetterSummary& letter : letters) {
-    states[place(letter.id.partition, letter.offset)] = letter.state;
+    newest[place(letter.id.partition, letter.offset)] = &letter;
   }
   for (const GroupPartitionStatus& partition : status.partitions) {
     Place begin = place(partition.partition, {0});
     std::uint64_t done = 0;
     for (std::int64_t offset = 0; offset < ends[begin.partition]; ++offset) {
       Place where{begin.partition, offset};
-      const Message& known = messages_[where];
-      auto state = states.find(where);
-      bool given_up = state != states.end() && state->second != DeadLetterState::kRedriven;
-      bool passed = offset < skipped_to_[begin.partition];
-      // What it was done with goes; then it began before that again.
-      passed = passed || (log_.may_be_compacted(where) && resets_ > 0);
-      if (!given_up && !known.ack_sent && !passed && !may_have_expired(where)) {
-        report("no loss", "nobody acknowledged it, and it is no dead letter", where);
-      }
-      if (state == states.end() && known.died) {
-        report("a dead letter stays", "it died and is gone", where);
-      }
-      bool both = given_up && known.acked && known.acked->redrive >= known.redrives_sent;
-      // What a reset discarded may have been acknowledged since.
-      bool again = known.resets > 0 && state != states.end() &&
-                   (known.skipped || state->second == DeadLetterState::kDiscarded);
-      if (both && !again) report("one end", "acknowledged, and dead", where);
-      done += given_up ? 0 : 1;
+      auto letter = newest.find(where);
+      const DeadLetterSummary* its = letter == newest.end() ? nullptr : letter->second;
+      check_end_of(where, its);
+      done += its != nullptr && its->state != DeadLetterState::kRedriven ? 0 : 1;
     }
+    check_discarded(partition, letters);
     auto dead = static_cast<std::uint64_t>(std::ranges::count_if(letters, [&](const auto& letter) {
       return letter.id.partition == partition.partition && letter.state == DeadLetterState::kDead;
     }));
@@ -276,6 +271,7 @@ void GroupModel::check_end(const std::vector<DeadLetterSummary>& letters,
     }
     std::uint64_t told = partition.accounting.done + partition.accounting.expired;
     if (partition.accounting.expired > 0) coverage_.count("expired");
+    // After a reset these are the rest: every other state was looked at, and they add up.
     if (told == done || resets_ > 0) continue;
     report("accounting is true",
            std::to_string(told) + " done or expired, counted " + std::to_string(done), begin);

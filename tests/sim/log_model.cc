@@ -120,6 +120,7 @@ void LogModel::read_told(std::uint32_t partition, std::int64_t known,
 void LogModel::check_all(std::uint32_t partition, const std::map<std::int64_t, std::string>& values,
                          std::int64_t end) {
   std::map<std::uint64_t, std::size_t> present;  // batch -> messages
+  present_[partition].clear();
   for (const auto& [offset, value] : values) {
     Place place{partition, offset};
     auto origin = origins_.find(value);
@@ -129,6 +130,7 @@ void LogModel::check_all(std::uint32_t partition, const std::map<std::int64_t, s
     place_batch(batches_[origin->second.batch],
                 place.offset - static_cast<std::int64_t>(origin->second.index));
     ++present[origin->second.batch];
+    present_[partition].insert(offset);
   }
   for (const auto& [id, count] : present) {
     if (count != batches_[id].messages.size() && !compacted_.contains(partition)) {

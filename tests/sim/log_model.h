@@ -42,7 +42,7 @@ struct SentBatch {
 class LogModel {
  public:
   LogModel(std::uint32_t partitions, Findings& findings)
-      : findings_(findings), seen_(partitions), ends_(partitions) {}
+      : findings_(findings), seen_(partitions), present_(partitions), ends_(partitions) {}
 
   /// The batch is about to be sent for the first time; gives it its id and its values.
   SentBatch& sending(std::uint32_t partition, std::vector<SimMessage> messages);
@@ -60,6 +60,10 @@ class LogModel {
   void expect_compaction(std::uint32_t partition) { compacted_.insert(partition); }
   [[nodiscard]] bool may_be_compacted(Place place) const {
     return compacted_.contains(place.partition);
+  }
+  /// Whether compaction took it, when check_all() has looked.
+  [[nodiscard]] bool is_gone(Place place) const {
+    return may_be_compacted(place) && !present_[place.partition].contains(place.offset);
   }
   /// Everything in the log up to `end`, by offset, when nothing moves any more.
   void check_all(std::uint32_t partition, const std::map<std::int64_t, std::string>& values,
@@ -91,6 +95,7 @@ class LogModel {
   std::vector<std::map<std::int64_t, Origin>> seen_;  ///< by partition and offset
   std::map<std::pair<std::uint32_t, std::optional<std::string>>, std::set<std::int64_t>> by_key_;
   std::set<std::uint32_t> compacted_;
+  std::vector<std::set<std::int64_t>> present_;  ///< by partition, as check_all() found it
   std::vector<std::int64_t> ends_;
   std::uint64_t message_count_ = 0;
 };

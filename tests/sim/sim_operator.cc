@@ -75,7 +75,7 @@ void SimOperator::change(std::size_t group) {
       if (plan.policy) alter(group);
       return;
     case 1:
-      if (plan.pause_groups) pause(group);
+      if (plan.pause_groups) pause(group, random_.below(3) == 0);
       return;
     case 2:
       if (plan.brake) brake(group);
@@ -130,13 +130,15 @@ void SimOperator::alter(std::size_t group) {
       });
 }
 
-void SimOperator::pause(std::size_t group) {
-  bool paused = random_.below(3) == 0;
+void SimOperator::pause(std::size_t group, bool paused,
+                        std::move_only_function<void(bool ok)> then) {
   std::uint64_t id = groups_[group]->pause_sent(paused);
-  world_.send<PauseGroupReply>(*connection_, PauseGroupRequest{groups_[group]->name(), paused},
-                               [this, group, id](const Reply<PauseGroupReply>& reply) {
-                                 groups_[group]->pause_told(id, reply.ok());
-                               });
+  world_.send<PauseGroupReply>(
+      *connection_, PauseGroupRequest{groups_[group]->name(), paused},
+      [this, group, id, then = std::move(then)](const Reply<PauseGroupReply>& reply) mutable {
+        groups_[group]->pause_told(id, reply.ok());
+        if (then) then(reply.ok());
+      });
 }
 
 void SimOperator::brake(std::size_t group) {
@@ -174,8 +176,8 @@ void SimOperator::reset(std::size_t group) {
   if (resets_.contains(group)) return;
   ResetGroupRequest request{groups_[group]->name(), draw_start(group), random_.below(2) == 0,
                             random_.below(2) == 0};
+  if (!request.dry_run && random_.below(2) == 0) return reset_paused(group, request);
   if (!request.dry_run) {
-    groups_[group]->reset_sent();
     resets_[group].request = request;
     return send_reset(group);
   }
@@ -186,8 +188,19 @@ void SimOperator::reset(std::size_t group) {
       });
 }
 
+/// While nothing is delivered: then it is known of every message what the reset did to it.
+void SimOperator::reset_paused(std::size_t group, const ResetGroupRequest& request) {
+  pause(group, true, [this, group, request](bool ok) {
+    if (!ok || calm_ || !connection_ || resets_.contains(group)) return;
+    world_.coverage.count("group reset while paused");
+    resets_[group] = {.request = request, .sent = {}, .answered = false, .paused = true};
+    send_reset(group);
+  });
+}
+
 void SimOperator::send_reset(std::size_t group) {
   OpenReset& open = resets_.at(group);
+  groups_[group]->reset_sent(open.request);
   open.sent = world_.now();
   open.answered = false;
   world_.trace.note("reset", {{"group", static_cast<std::int64_t>(group)},
@@ -203,8 +216,10 @@ void SimOperator::send_reset(std::size_t group) {
                           {{"group", static_cast<std::int64_t>(group)},
                            {"epoch", reply->group.epoch},
                            {"partitions", static_cast<std::int64_t>(reply->partitions.size())}});
-        groups_[group]->reset_told(reply->partitions, found->second.request.include_dead);
+        groups_[group]->reset_told(reply->partitions);
+        bool paused = found->second.paused;
         resets_.erase(found);
+        if (paused && connection_) pause(group, false);
       });
 }
 
@@ -231,7 +246,7 @@ void SimOperator::list(std::size_t group) {
         if (!reply) return;
         if (!reply->more) groups_[group]->list_told(reply->dead_letters, asked);
         // What a reset does to them it can not know.
-        bool looks = calm_ || reply->dead_letters.empty() || groups_[group]->resetting();
+        bool looks = calm_ || reply->dead_letters.empty() || groups_[group]->is_void(asked);
         if (looks) return;
         work_on(group, reply->dead_letters[random_.below(reply->dead_letters.size())]);
       });

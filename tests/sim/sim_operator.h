@@ -28,6 +28,7 @@ class SimOperator final : public ClientEnd {
     ResetGroupRequest request;
     MonotonicTime sent;
     bool answered = false;  ///< with an error: it is to be repeated
+    bool paused = false;    ///< the group was paused for it, and is resumed after it
   };
 
   void connect();
@@ -44,9 +45,10 @@ class SimOperator final : public ClientEnd {
   void describe(std::size_t group);
   void check(std::size_t group);
   void alter(std::size_t group);
-  void pause(std::size_t group);
+  void pause(std::size_t group, bool paused, std::move_only_function<void(bool ok)> then = {});
   void brake(std::size_t group);
   void reset(std::size_t group);
+  void reset_paused(std::size_t group, const ResetGroupRequest& request);
   void send_reset(std::size_t group);
   void repeat_resets();
   [[nodiscard]] GroupStart draw_start(std::size_t group);

@@ -164,6 +164,9 @@ TEST(DeadLetters, OfManyAttemptsTheNewestAreKept) {
     std::vector<Delivered> got = s.client->take();
     ASSERT_EQ(got.size(), 1u) << i;
     ASSERT_TRUE(s.client->retry(got[0], FailureClass::kFailed, std::to_string(i)).ok());
+    if (i < kAttempts) {
+      EXPECT_EQ(s.tracked(0)->attempts.size(), std::min(i, limits::kMaxAttemptHistory));
+    }
     if (i == kAttempts / 2) cut(s);
     s.rig.advance(seconds(1));
   }
