@@ -370,7 +370,7 @@ TEST(Erasing, AGroupThatIsDeletedMeanwhileLeavesNothing) {
 
 TEST(Erasing, WheneverThePowerFailsItIsTakenUpAgainAndNothingElseGoesD18) {
   bool over = false;
-  for (std::uint64_t cut = 0; !over; cut += 3) {
+  for (std::uint64_t cut = 0; !over; ++cut) {
     SCOPED_TRACE("cut at call " + std::to_string(cut));
     Letters letters;
     letters.s.client->subscribe("billing");

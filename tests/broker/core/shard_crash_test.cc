@@ -62,6 +62,7 @@ struct Tally {
   std::uint64_t buried = 0;
   std::uint64_t deleted = 0;  ///< topics
   std::uint64_t compactions = 0;
+  std::uint64_t erased = 0;  ///< dead letters
   // Lives, cut or not, on a disk that others fill.
   std::uint64_t given = 0;  ///< at the end, flush and checkpoint had the reserve
   std::uint64_t whole = 0;  ///< at the end, it stood
@@ -76,6 +77,7 @@ struct Tally {
     buried += other.buried;
     deleted += other.deleted;
     compactions += other.compactions;
+    erased += other.erased;
     given += other.given;
     whole += other.whole;
   }
@@ -113,6 +115,7 @@ class Enumeration {
       tally_.buried += told.buried.size();
       tally_.deleted += told.deleted.size();
       tally_.compactions += compactions;
+      tally_.erased += told.erased.size();
       return;
     }
   }
@@ -163,6 +166,8 @@ class Enumeration {
     rig_.restart();
     ++tally_.recoveries;
     EXPECT_TRUE(objects_of(rig_) == before) << "recovering again gives another state";
+    if (tally_.points % 16 != 0) return;
+    ShardCheck(rig_, told).check_erased();
   }
 
   /// The recovery fails as well, at several of its calls.
@@ -232,6 +237,9 @@ void enumerate(RigOptions options, std::uint64_t first_seed, std::uint64_t seeds
   if (options.reserve > 0) {
     EXPECT_GT(all.given, all.points / 50) << "flush and checkpoint had the reserve";
     EXPECT_GT(all.whole, all.points / 50);
+  }
+  if (seeds > 1) {
+    EXPECT_GT(all.erased, 0u);
   }
 }
 

@@ -53,8 +53,10 @@ struct Told {
   std::map<std::uint32_t, std::set<std::string>> sent;  ///< by partition: what may be there
   std::map<Place, std::string> confirmed;
   std::set<Place> acked;
-  std::set<Place> buried;        ///< dead letters, the last thing that was confirmed of them
-  std::set<Place> given_back;    ///< perhaps: a redrive or discard was asked for
+  std::set<Place> buried;      ///< dead letters, the last thing that was confirmed of them
+  std::set<Place> given_back;  ///< perhaps: a redrive or discard was asked for
+  bool may_erase = false;      ///< erasing of dead letters was asked for
+  std::set<std::pair<std::uint32_t, std::uint64_t>> erased;  ///< partition and number: confirmed
   std::set<std::string> topics;  ///< confirmed, and nobody asked to delete them
   std::set<std::string> deleted;
   TopicId state;                     ///< keeps the latest message of each key; 0: nobody was told
@@ -62,9 +64,9 @@ struct Told {
   std::map<std::int64_t, std::string> state_told;  ///< confirmed, by offset; begins with its key
   bool compacts = false;                           ///< there is such a topic in its lives
   bool may_trim = false;  ///< a limit was asked for, so old messages may go
+  bool fills = false;     ///< in its lives others fill the disk, and make room again
   std::uint64_t next_value = 0;
   std::uint64_t next_instance = 1;
-  bool fills = false;     ///< in its lives others fill the disk, and make room again
 };
 
 class ShardLife {
@@ -112,9 +114,9 @@ class ShardLife {
 
   void step() {
     if (told_.compacts && random_.below(12) == 0) return compact();
+    if (told_.fills && random_.below(6) == 0) return rig_.leave_free(random_.below(3) * 400'000);
     switch (random_.below(10)) {
       case 0:
-    if (told_.fills && random_.below(6) == 0) return rig_.leave_free(random_.below(3) * 400'000);
         rig_.advance(milliseconds(random_.below(3000)));
         return;
       case 1:
@@ -143,7 +145,8 @@ class ShardLife {
     std::vector<Sent> all;
     for (std::uint64_t i = 0; i < count; ++i) {
       const auto partition = static_cast<std::uint32_t>(random_.below(kPartitions));
-      std::string value = std::to_string(told_.next_value++) + " ";
+      // Its beginning is in no other value.
+      std::string value = "#" + std::to_string(told_.next_value++) + "# ";
       value.append(random_.below(4) == 0 ? 6000 : 200 + random_.below(2000), 'x');
       told_.sent[partition].insert(value);
       PublishRequest request;
@@ -192,16 +195,29 @@ class ShardLife {
 
   void give_back() {
     told_.given_back.insert(told_.buried.begin(), told_.buried.end());
-    if (random_.below(2) == 0) {
+    const std::uint64_t fate = random_.below(3);
+    if (fate == 0) {
       RedriveRequest request;
       request.selection = selection();
       ask<RedriveReply>(request);
-    } else {
-      DiscardRequest request;
-      request.selection = selection();
-      request.reason = "test";
-      ask<DiscardReply>(request);
+      return;
     }
+    DiscardRequest request;
+    request.selection = selection();
+    request.reason = "test";
+    request.erase = fate == 2;
+    told_.may_erase |= request.erase;
+    if (!ask<DiscardReply>(request) || !request.erase) return;
+    ListDeadLettersRequest list;
+    list.selection = selection();
+    list.limit = 1000;
+    auto letters = ask<ListDeadLettersReply>(list);
+    if (!letters) return;
+    for (const DeadLetterSummary& letter : letters->dead_letters) {
+      EXPECT_EQ(letter.erased, letter.state != DeadLetterState::kRedriving) << "erased, it said";
+      if (letter.erased) told_.erased.emplace(letter.id.partition.value, letter.id.number);
+    }
+    if (on()) rig_.advance(seconds(3));  // it begins within one
   }
 
   void fix() {
@@ -282,6 +298,35 @@ class ShardLife {
 class ShardCheck {
  public:
   ShardCheck(CoreRig& rig, Told& told) : rig_(rig), told_(told) {}
+
+  /// What is erased has left the files, given time; nothing else has (D18).
+  void check_erased() {
+    client_ = &rig_.connect(++told_.next_instance);
+    ListDeadLettersRequest list;
+    list.selection = selection();
+    list.limit = 1000;
+    Reply<ListDeadLettersReply> listed = client_->call<ListDeadLettersReply>(list);
+    if (!listed) return;
+    std::vector<std::string> gone;
+    for (const DeadLetterSummary& letter : listed->dead_letters) {
+      auto known = told_.confirmed.find({letter.id.partition.value, letter.offset.value});
+      if (!letter.erased || known == told_.confirmed.end()) continue;
+      gone.push_back(known->second.substr(0, known->second.find(' ') + 1));
+    }
+    if (gone.empty()) return;
+    rig_.advance(minutes(2));
+    for (const auto& [path, file] : rig_.disk->crash(keep_all()).files) {
+      // Those that groups number lie above all others.
+      const std::size_t name = path.find("/streams/");
+      const bool letters = name != std::string::npos && path[name + 13] == '8';
+      if (!letters && !path.contains("checkpoint")) continue;
+      const ByteVector bytes = file.bytes();
+      for (const std::string& value : gone) {
+        EXPECT_FALSE(as_text(bytes).contains(value)) << value << "is in " << path;
+      }
+    }
+    run();
+  }
 
   /// Afterwards, what is not there must never appear: it is struck from what may be.
   void run() {
@@ -374,6 +419,7 @@ class ShardCheck {
     }
     rig_.accounting(*client_, "billing");  // adds up
     std::map<Told::Place, DeadLetterId> letters;
+    auto erased_left = static_cast<std::int64_t>(told_.erased.size());
     ListDeadLettersRequest list;
     list.selection = selection();
     list.limit = 1000;
@@ -386,7 +432,9 @@ class ShardCheck {
       }
       letters[place] = letter.id;
       check_letter(letter);
+      if (letter.erased) --erased_left;
     }
+    EXPECT_LE(erased_left, 0) << "something erased is there again (D18)";
     for (const Told::Place& place : told_.acked) {
       const OffsetRange one{Offset{place.second}, Offset{place.second}};
       GroupPartition& partition = rig_.partition_of(group->group.id, place.first);
@@ -402,6 +450,12 @@ class ShardCheck {
     Reply<ShowDeadLetterReply> shown =
         client_->call<ShowDeadLetterReply>(ShowDeadLetterRequest{"billing", letter.id});
     ASSERT_TRUE(shown.ok()) << to_string(shown.error());
+    if (letter.erased) {
+      EXPECT_TRUE(told_.may_erase) << "erased, and nobody asked for it";
+      EXPECT_TRUE(shown->versions.empty() && shown->attempts.empty());
+      return;
+    }
+    EXPECT_FALSE(told_.erased.contains({letter.id.partition.value, letter.id.number}));
     auto known = told_.confirmed.find({letter.id.partition.value, letter.offset.value});
     if (known == told_.confirmed.end()) return;
     ASSERT_FALSE(shown->versions.empty());
