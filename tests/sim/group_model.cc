@@ -255,8 +255,10 @@ bool GroupModel::is_stale(const HandedOut& message) const {
 bool GroupModel::may_be_blamed(const Leases& leases, Leases::const_iterator at) const {
   const auto& [number, lease] = *at;
   if (!lease.crashed || lease.in_company) return false;
+  // That it goes alone was found out some time before it went, and stays so if the policy changes.
+  MonotonicTime since = at == leases.begin() ? lease.pushed : std::prev(at)->second.pushed;
   bool last = policy_.ever(
-      [&](const GroupPolicy& p) { return lease.failures + 1 >= p.max_failures; }, lease.pushed);
+      [&](const GroupPolicy& p) { return lease.failures + 1 >= p.max_failures; }, since);
   if (last && number.delivery > 1) return true;
   return std::count_if(leases.begin(), at, [&](const auto& l) {
            return l.first.redrive == number.redrive && l.second.crashed;
