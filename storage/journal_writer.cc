@@ -8,9 +8,8 @@
 namespace waybill {
 namespace {
 
-constexpr Duration kUtilisationWindow = std::chrono::milliseconds(50);
-constexpr double kIdleDisk = 0.2;
-constexpr double kBusyDisk = 0.6;
+/// A frame of this part of the target gains little by growing: it is written beside others.
+constexpr std::size_t kPartWorthAWrite = 16;
 constexpr Duration kSpareRetry = std::chrono::seconds(1);
 /// Released files kept as spares, beside the one that is prepared ahead: with the two that are
 /// behind a checkpoint, all that a journal grows to while checkpoints wait for the disk. When it is
@@ -156,26 +155,13 @@ bool JournalWriter::idle() const {
   return !building_ && closed_.empty() && in_flight_.empty();
 }
 
-void JournalWriter::measure(MonotonicTime now) {
-  const Duration passed = now - measured_at_;
-  measured_at_ = now;
-  const double weight = std::min(
-      1.0, static_cast<double>(passed.count()) / static_cast<double>(kUtilisationWindow.count()));
-  utilisation_ += weight * ((in_flight_.empty() ? 0.0 : 1.0) - utilisation_);
-}
-
-std::size_t JournalWriter::depth() const {
-  const std::size_t all = options_.max_frames_in_flight;
-  if (closing_ || utilisation_ >= kBusyDisk) return all;
-  return std::min<std::size_t>(all, utilisation_ >= kIdleDisk ? 2 : 1);
-}
-
 /// The frame that may be written now, if any.
 const JournalWriter::Pending* JournalWriter::next_frame() const {
   if (in_flight_.size() >= options_.max_frames_in_flight) return nullptr;
   if (!closed_.empty()) return &closed_.front();
-  if (building_ && in_flight_.size() < depth()) return &*building_;
-  return nullptr;
+  if (!building_) return nullptr;
+  const bool large = building_->frame->size() >= options_.frame_target / kPartWorthAWrite;
+  return in_flight_.empty() || large ? &*building_ : nullptr;
 }
 
 bool JournalWriter::room_for(std::size_t frame_size) const {
@@ -186,7 +172,6 @@ bool JournalWriter::room_for(std::size_t frame_size) const {
 void JournalWriter::pump() {
   if (poisoned()) return;
   const MonotonicTime now = clock_.monotonic();
-  measure(now);
   issue_frames();
   if (!poisoned()) prepare_spare(now);
   if (!poisoned()) issue_mark(now);
@@ -248,7 +233,6 @@ void JournalWriter::queue_write(InFlight& frame) {
 void JournalWriter::on_written(std::uint64_t frame_seq, Result<std::size_t> result) {
   --writes_pending_;
   if (poisoned()) return;
-  measure(clock_.monotonic());
   if (!result && mutant("ignore_write_errors")) result = std::size_t{limits::kMaxJournalFrame};
   if (!result) return fail(result.error());
   InFlight& frame = in_flight_[frame_seq - in_flight_.front().frame_seq];
@@ -346,7 +330,7 @@ Result<void> JournalWriter::write_start() {
   if (!written) return written;
   durable_frame_ = header.frame_seq;
   position_ += frame.bytes().size();
-  quiet_since_ = measured_at_ = clock_.monotonic();
+  quiet_since_ = clock_.monotonic();
   pump();  // begins the next spare
   if (poisoned()) return poison();
   return {};

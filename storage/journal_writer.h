@@ -6,10 +6,10 @@
 //   building_ ─full─► closed_ ──┐
 //       └───────────────────────┴─issue()─► in_flight_ ──done, in order──► durable()
 //
-// How many in flight: a full frame gains nothing by waiting, so it goes as soon as one of
-// max_frames_in_flight slots is free. A frame that is not full would only spread the same changes
-// over more padding, so it goes beside others only if the disk has been busy lately: 1 below 20 %
-// of the last 50 ms, 2 below 60 %, else all. Nothing ever waits for a timer.
+// How many in flight: a large frame (a sixteenth of the target) gains little by waiting, so it goes
+// as soon as one of max_frames_in_flight slots is free. A smaller one goes when nothing else is on
+// its way, and until then gathers what is published meanwhile: many publishers of one small message
+// share a write. Nothing ever waits for a timer.
 //
 // Every error poisons: after a failed write nobody knows what is on the disk, and a second try may
 // succeed although the first one's bytes are gone (fsyncgate). The two exceptions lose nothing: a
@@ -85,7 +85,6 @@ class JournalWriter final : public Journal {
 
   void close_building();
   [[nodiscard]] bool idle() const;
-  [[nodiscard]] std::size_t depth() const;
   [[nodiscard]] const Pending* next_frame() const;
   [[nodiscard]] bool room_for(std::size_t frame_size) const;
   [[nodiscard]] std::size_t room_after(std::size_t need) const;
@@ -102,7 +101,6 @@ class JournalWriter final : public Journal {
   void prepare_spare(MonotonicTime now);
   void fail(const Error& error);
   void progress();
-  void measure(MonotonicTime now);
   void submit();
   Result<void> drain();
   [[nodiscard]] std::size_t own_pending() const;
@@ -147,8 +145,6 @@ class JournalWriter final : public Journal {
   bool marked_ = false;  ///< the last frame is an idle mark
   bool closing_ = false;
   MonotonicTime quiet_since_;
-  MonotonicTime measured_at_;
-  double utilisation_ = 0;
 };
 
 }  // namespace waybill

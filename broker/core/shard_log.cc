@@ -48,6 +48,8 @@ Result<void> ShardLog::open(const JournalBase& base, Journal::Replay replay, Rec
   options.directory = shard_directory(options_.shard) + "/journal";
   options.shard = options_.shard;
   options.file_size = options_.journal_file_size;
+  // A frame does not span two files: what is left of one when the next is begun is a part of it.
+  options.frame_target = std::min(limits::kFrameTarget, options_.journal_file_size / 16);
   options.reserve = options_.journal_file_size / 4;
   options.max_staged_bytes = options_.max_staged_bytes;
   options.base = base;

@@ -28,8 +28,9 @@ class Look {
   Look(CoreRig& rig, const Sound& sound) : rig_(rig), sound_(sound), client_(&rig.connect(99)) {}
 
   std::set<Told::Place> unread_messages;
-  bool any_file = false;  ///< errors may name any
-  bool may_end = false;   ///< the log may end before what was there once
+  std::set<Told::Place> beyond_the_end;  ///< of these
+  bool any_file = false;                 ///< errors may name any
+  bool may_end = false;                  ///< the log may end before what was there once
 
   /// Messages and dead letters that are not served; each was named, with that file.
   std::size_t unread(const std::string& path) {
@@ -57,6 +58,7 @@ class Look {
       if (read->batches.empty()) {
         EXPECT_TRUE(may_end) << "acknowledged messages are gone without a word";
         unread_messages.insert(at->first);
+        beyond_the_end.insert(at->first);
       }
       for (const auto& [offset, value] : records_of(read->batches)) {
         auto known = sound_.messages.find({partition, offset.value});
