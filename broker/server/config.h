@@ -34,6 +34,9 @@ enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError, kOff };
 /// 1 GiB.
 std::uint64_t default_memory();
 
+/// Beyond, whoever waits waits for something slow, and a sleep costs nothing.
+inline constexpr std::chrono::microseconds kLongestBusyPoll{10'000};
+
 struct Config {
   std::filesystem::path data_directory;
   ListenAddress listen{"127.0.0.1", 7450};
@@ -46,6 +49,8 @@ struct Config {
   std::optional<std::uint64_t> min_free;
   /// What caches and messages on their way may take, over all shards.
   std::uint64_t memory = default_memory();
+  /// How long a thread polls after its last work before it sleeps; at most kLongestBusyPoll.
+  std::chrono::microseconds busy_poll{300};
   std::shared_ptr<const Users> users;  ///< null: everybody may do everything
   bool allow_unauthenticated = false;
   bool allow_cleartext = false;

@@ -163,7 +163,8 @@ void Server::Running::recover(std::uint16_t thread_count) {
                                  .journal_file_size = config_.journal_file_size,
                                  .memory = config_.memory,
                                  .min_free = config_.min_free.value_or(default_min_free(
-                                     config_, directory_->superblock().shard_count))};
+                                     config_, directory_->superblock().shard_count)),
+                                 .busy_poll = config_.busy_poll};
     workers_.push_back({std::make_unique<ShardThread>(options, *mailbox_, on_failure_), nullptr});
   }
   std::vector<std::future<void>> recoveries;

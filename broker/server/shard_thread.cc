@@ -1,5 +1,6 @@
 #include "broker/server/shard_thread.h"
 
+#include <sched.h>
 #include <unistd.h>
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -139,6 +140,7 @@ class ShardThread::DiskBridge {
                              // What finished may be no progress of anybody's and yet let the next
                              // write in: an idle mark before a frame, a part of a spare file.
                              thread_.arm_all();
+                             thread_.worked_at_ = std::chrono::steady_clock::now();
                              wait();
                            });
   }
@@ -181,7 +183,7 @@ void ShardThread::run(std::promise<void> started) {
   } catch (...) {
     started.set_exception(std::current_exception());
   }
-  if (opened) context_.run();
+  if (opened) serve();
   bridge_.reset();
   gateway_.reset();
   slots_.clear();
@@ -278,6 +280,23 @@ std::vector<std::pair<ShardIndex, ShardMetrics>> ShardThread::metrics() const {
 
 // --- the loop ---
 
+void ShardThread::serve() {
+  while (!context_.stopped()) {
+    if (context_.poll() > 0) continue;
+    if (polls()) {
+      ::sched_yield();
+    } else {
+      context_.run_one();
+    }
+  }
+}
+
+/// With more than a write of each shard on its way the waits are long, and the cores are wanted.
+bool ShardThread::polls() const {
+  return disk_->pending() <= slots_.size() &&
+         std::chrono::steady_clock::now() - worked_at_ < options_.busy_poll;
+}
+
 void ShardThread::run_mail() {
   for (ThreadMailbox::Envelope& envelope : mailbox_.drain(options_.thread)) {
     Slot& slot = *slots_[envelope.to.value / mailbox_.thread_count()];
@@ -304,6 +323,7 @@ void ShardThread::turn(Slot& slot) {
   }
   disk_->submit();
   arm(slot);
+  worked_at_ = std::chrono::steady_clock::now();
 }
 
 void ShardThread::arm(Slot& slot) {

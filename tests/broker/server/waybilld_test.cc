@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <chrono>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -99,7 +100,7 @@ TEST_F(WaybilldTest, WrongArgumentsAreUsageErrors) {
   for (const char* wrong :
        {"--nonsense", "--disk=tape", "--journal-file-size=1", "--journal-file-size=8MiB",
         "--memory=1MiB", "--memory=much", "--shards=0", "--shards=1000", "--log-level=loud",
-        "--listen=nowhere"}) {
+        "--listen=nowhere", "--busy-poll=soon", "--busy-poll=-1", "--busy-poll=10001"}) {
     BrokerProcess broker(options(temp_.path(), {wrong}));
     EXPECT_EQ(broker.start_and_fail(), 2) << wrong << broker.log();
   }
@@ -127,7 +128,7 @@ TEST_F(WaybilldTest, AnUnusableDataDirectoryIsExplained) {
 
 TEST_F(WaybilldTest, BothEnginesServeTheSameDirectoryInTurn) {
   auto pool = kSmall;
-  pool.insert(pool.end(), {"--disk", "pool"});
+  pool.insert(pool.end(), {"--disk", "pool", "--busy-poll", "0"});
   BrokerProcess on_pool(options(temp_.path(), pool));
   ASSERT_TRUE(on_pool.start());
   TopicId topic = publish_one(on_pool.port());
@@ -135,6 +136,37 @@ TEST_F(WaybilldTest, BothEnginesServeTheSameDirectoryInTurn) {
   BrokerProcess on_auto(options(temp_.path()));
   ASSERT_TRUE(on_auto.start());
   EXPECT_EQ(published_end(on_auto.port(), topic), 1);
+}
+
+/// The state of each of its threads that have shards, as ps shows it.
+std::string shard_thread_states(pid_t pid) {
+  std::string states;
+  const std::filesystem::path tasks = "/proc/" + std::to_string(pid) + "/task";
+  for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+    std::ifstream file(task.path() / "stat");
+    std::string line;
+    std::getline(file, line);
+    const std::size_t name_end = line.rfind(") ");
+    if (line.find("(shards-") == std::string::npos || name_end == std::string::npos) continue;
+    states += line.at(name_end + 2);
+  }
+  return states;
+}
+
+TEST_F(WaybilldTest, AThreadThatPollsForMoreWorkSleepsWhenThereIsNone) {
+  auto arguments = kSmall;
+  arguments.insert(arguments.end(), {"--busy-poll", "10000"});
+  BrokerProcess broker(options(temp_.path(), arguments));
+  ASSERT_TRUE(broker.start());
+  publish_one(broker.port());
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  std::string states;
+  auto asleep = [&] { return states.find_first_not_of('S') == std::string::npos; };
+  do {
+    states = shard_thread_states(broker.pid());
+    ASSERT_FALSE(states.empty());
+  } while (!asleep() && std::chrono::steady_clock::now() < limit);
+  EXPECT_TRUE(asleep()) << states;
 }
 
 TEST_F(WaybilldTest, AStartSaysWhatItStandsOnALineEach) {
