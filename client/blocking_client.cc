@@ -12,10 +12,11 @@ namespace waybill {
 /// deliveries may outlive the facade.
 struct BlockingClient::Runtime {
   explicit Runtime(ClientOptions options)
-      : context(std::make_shared<asio::io_context>(1)),
-        work(asio::make_work_guard(*context)),
-        client(std::in_place, context->get_executor(), std::move(options), context),
-        thread([running = context] { running->run(); }) {}
+      : context(std::make_shared<asio::io_context>(1)), work(asio::make_work_guard(*context)) {
+    options.single_threaded = true;
+    client.emplace(context->get_executor(), std::move(options), context);
+    thread = std::thread([running = context] { running->run(); });
+  }
   ~Runtime() {
     client.reset();
     work.reset();

@@ -19,7 +19,7 @@ ClientCore::ClientCore(const asio::any_io_executor& executor, ClientOptions opti
                        std::shared_ptr<void> keep_alive)
     : keep_alive_(std::move(keep_alive)),
       executor_(executor),
-      strand_(asio::make_strand(executor)),
+      strand_(options.single_threaded ? executor : asio::make_strand(executor)),
       options_(std::move(options)),
       random_(system_seed()),
       pause_(strand_),

@@ -45,6 +45,11 @@ struct ClientOptions {
   /// (for services that start before their broker).
   bool wait_for_broker = false;
 
+  /// True: only one thread runs the executor's context, so that what runs there is in turn anyway
+  /// and the client makes no strand of its own, which takes CPU with each message. With more
+  /// threads that is a data race. BlockingClient, which has a thread of its own, sets it.
+  bool single_threaded = false;
+
   /// Messages accepted by publish() and not confirmed yet. More wait for their turn: that delay is
   /// the back-pressure.
   std::size_t max_buffered_bytes = 64 * 1024 * 1024;

@@ -542,6 +542,7 @@ BenchResult run_load(const Bench& bench, ClientOptions reach, const std::string&
   reach.client_name = "waybill-bench";
   reach.publish_timeout = std::chrono::seconds(30);
   reach.compression = bench.compression;
+  reach.single_threaded = true;  // a LoadThread's
   return LoadRun(bench, reach, topic, group, progress).run();
 }
 
