@@ -26,7 +26,8 @@ using Time = Clock::time_point;
 constexpr std::chrono::milliseconds kLook{100};
 /// Once publishing has ended, consumers that get nothing for so long are not waited for.
 constexpr std::chrono::seconds kPatience{20};
-constexpr std::chrono::milliseconds kTick{1};
+/// With a rate: what is due within so long leaves together.
+constexpr std::chrono::microseconds kTick{200};
 constexpr std::uint32_t kConsumerCredit = 20'000;
 constexpr std::uint64_t kConsumerCreditBytes = 32 * 1024 * 1024;
 /// Deliveries settled together, if so many are there.
@@ -109,9 +110,10 @@ class PublishLoad {
     Time now = Clock::now();
     double rate = bench_.rate / bench_.publishers;
     std::vector<Time> dues;
+    Time due;
     for (;;) {
-      Time due = begin_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(
-                              static_cast<double>(sent_ + dues.size()) / rate));
+      due = begin_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(
+                         static_cast<double>(sent_ + dues.size()) / rate));
       if (due > now || over(due) || dues.size() == left_) break;
       dues.push_back(due);
       if (dues.size() == bench_.batch) publish(std::exchange(dues, {}));
@@ -120,7 +122,7 @@ class PublishLoad {
     ticking_ = !over(now);
     done_ = open_ == 0 && !ticking_;
     if (!ticking_) return;
-    timer_.expires_after(kTick);
+    timer_.expires_at(std::clamp(due, now + kTick, now + kLook));
     timer_.async_wait([this](boost::system::error_code) { tick(); });
   }
 

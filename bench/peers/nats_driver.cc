@@ -5,8 +5,10 @@
 // message carries an answer subject of its own, which is what js_PublishAsync does underneath.
 // Calls come on the client's delivery threads.
 #include <nats/nats.h>
+#include <poll.h>
 
 #include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -20,7 +22,8 @@ namespace waybill::peers {
 namespace {
 
 constexpr std::chrono::seconds kPatience{20};
-constexpr std::chrono::milliseconds kTick{1};
+constexpr timespec kTick{0, 200'000};
+constexpr std::int64_t kLookMs = 10;
 constexpr int kDeliveryThreads = 2;
 constexpr std::int64_t kMostUnacked = 20'000;
 /// With a rate, so many may be open per publisher.
@@ -246,7 +249,7 @@ class Run {
         if (due > now) break;
         publishers_[sent % publishers_.size()]->publish_due(due);
       }
-      nats_Sleep(kTick.count());
+      ::ppoll(nullptr, 0, &kTick, nullptr);
     }
   }
 
@@ -261,7 +264,7 @@ class Run {
       std::uint64_t seen = tally_.all_confirmed() + tally_.all_consumed();
       if (seen != std::exchange(before, seen)) last = now;
       if (now - last > kPatience) return tally_.fail("publishes or deliveries are missing");
-      nats_Sleep(10 * kTick.count());
+      nats_Sleep(kLookMs);
     }
   }
 

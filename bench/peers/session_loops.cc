@@ -15,7 +15,8 @@ namespace {
 constexpr std::chrono::seconds kPatience{20};
 constexpr int kLookMs = 100;
 /// With a rate, what is due is looked for so often; `waybill bench` does the same.
-constexpr int kTickMs = 1;
+constexpr timespec kTick{0, 200'000};
+constexpr timespec kLook{0, kLookMs * 1'000'000};
 
 class PublishLoop {
  public:
@@ -64,7 +65,8 @@ class PublishLoop {
   }
 
   void receive() {
-    if (::poll(polled_.data(), polled_.size(), load_.rate > 0 ? kTickMs : kLookMs) <= 0) return;
+    const timespec& wait = load_.rate > 0 ? kTick : kLook;
+    if (::ppoll(polled_.data(), polled_.size(), &wait, nullptr) <= 0) return;
     for (std::size_t i = 0; i < sessions_.size(); ++i) {
       if ((polled_[i].revents & ~POLLOUT) != 0) sessions_[i]->receive();
     }
