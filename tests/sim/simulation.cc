@@ -269,7 +269,10 @@ void Simulation::write_error() {
 
 void Simulation::short_write() {
   world_.coverage.count("short write");
-  world_.disk().short_write_after(random_.below(60), 512 * random_.below(16));
+  // Several: most calls are no writes of the journal.
+  for (int i = 0; i < 4; ++i) {
+    world_.disk().short_write_after(random_.below(60), 512 * random_.below(16));
+  }
 }
 
 void Simulation::full_disk() {
