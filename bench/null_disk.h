@@ -26,6 +26,9 @@ class NullDisk final : public Disk {
   void sync(FileHandle, Completion completion) override {
     finished_.emplace_back(0, std::move(completion));
   }
+  void sync_directory(std::string_view, Completion completion) override {
+    finished_.emplace_back(0, std::move(completion));
+  }
   void submit() override {}
   std::size_t reap() override {
     std::size_t count = finished_.size();

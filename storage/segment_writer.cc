@@ -223,13 +223,17 @@ void SegmentWriter::on_written(WritePointer write, const Result<std::size_t>& do
 }
 
 void SegmentWriter::on_synced(const Mark& covered, const Result<std::size_t>& done) {
+  if (done && !name_durable_) {
+    // Behind the file's own sync: most file systems have made the name durable with it.
+    return disk_.sync_directory(directory_, [this, covered](const Result<std::size_t>& named) {
+      name_durable_ = named.ok();
+      on_synced(covered, named);
+    });
+  }
   syncing_ = false;
-  Result<void> named;
-  if (done && !name_durable_) named = disk_.sync_directory(directory_);
-  if (!done || !named) {
-    broken_ = done ? named.error() : done.error();
+  if (!done) {
+    broken_ = done.error();
   } else {
-    name_durable_ = true;
     durable_ = covered;
     add_footer();
     go_on();

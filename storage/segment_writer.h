@@ -15,8 +15,8 @@
 //    durable_end(), and writes the rest into another one.
 //
 // Completions queue further operations: whoever reaps must submit. Belongs to the shard's thread.
-// The owner keeps it alive until pending() is 0. create() and the first sync block shortly, to make
-// the directory's entry durable.
+// The owner keeps it alive until pending() is 0. create() blocks shortly, and until the directory
+// is durable if it makes it.
 #pragma once
 
 #include <functional>

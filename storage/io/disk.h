@@ -60,6 +60,8 @@ class Disk {
                     Completion completion) = 0;
   /// Makes every completed buffered write of the file durable (fdatasync).
   virtual void sync(FileHandle file, Completion completion) = 0;
+  /// Makes durable what files were created in the directory, renamed into it and removed from it.
+  virtual void sync_directory(std::string_view path, Completion completion) = 0;
   /// Hands everything queued to the engine: once per loop turn.
   virtual void submit() = 0;
   /// Runs the completions of what has finished and says how many. Never blocks.

@@ -18,7 +18,7 @@
 namespace waybill {
 
 struct PoolDisk::Operation {
-  enum class Kind : std::uint8_t { kWrite, kRead, kSync };
+  enum class Kind : std::uint8_t { kWrite, kRead, kSync, kSyncDirectory };
   Kind kind{};
   std::shared_ptr<OpenFile> file;
   std::uint64_t position = 0;
@@ -68,6 +68,10 @@ void PoolDisk::Operation::run() {
       return;
     case Kind::kSync:
       if (::fdatasync(file->descriptor.get()) != 0) result = os_error(errno, "disk sync");
+      return;
+    case Kind::kSyncDirectory:
+      if (!result) return;  // it could not be opened
+      if (::fsync(file->descriptor.get()) != 0) result = os_error(errno, "disk sync_directory");
       return;
   }
 }
@@ -180,9 +184,9 @@ PoolDisk::PoolDisk(Root root, std::unique_ptr<Pool> pool)
 
 PoolDisk::~PoolDisk() = default;
 
-void PoolDisk::enqueue(std::unique_ptr<Operation> operation, FileHandle handle,
+void PoolDisk::enqueue(std::unique_ptr<Operation> operation, std::shared_ptr<OpenFile> opened,
                        Completion completion) {
-  operation->file = file(handle);
+  operation->file = std::move(opened);
   operation->completion = std::move(completion);
   queued_.push_back(std::move(operation));
   ++pending_;
@@ -195,7 +199,7 @@ void PoolDisk::write(FileHandle handle, std::uint64_t position, Bytes data, Dura
   operation->position = position;
   operation->data = data;
   operation->durable = durability == Durability::kDurable;
-  enqueue(std::move(operation), handle, std::move(completion));
+  enqueue(std::move(operation), file(handle), std::move(completion));
 }
 
 void PoolDisk::read(FileHandle handle, std::uint64_t position, MutableBytes buffer,
@@ -204,13 +208,26 @@ void PoolDisk::read(FileHandle handle, std::uint64_t position, MutableBytes buff
   operation->kind = Operation::Kind::kRead;
   operation->position = position;
   operation->buffer = buffer;
-  enqueue(std::move(operation), handle, std::move(completion));
+  enqueue(std::move(operation), file(handle), std::move(completion));
 }
 
 void PoolDisk::sync(FileHandle handle, Completion completion) {
   auto operation = std::make_unique<Operation>();
   operation->kind = Operation::Kind::kSync;
-  enqueue(std::move(operation), handle, std::move(completion));
+  enqueue(std::move(operation), file(handle), std::move(completion));
+}
+
+void PoolDisk::sync_directory(std::string_view path, Completion completion) {
+  auto operation = std::make_unique<Operation>();
+  operation->kind = Operation::Kind::kSyncDirectory;
+  auto directory = std::make_shared<OpenFile>();
+  Result<Descriptor> opened = open_directory(path, "disk sync_directory");
+  if (opened) {
+    directory->descriptor = std::move(*opened);
+  } else {
+    operation->result = opened.error();
+  }
+  enqueue(std::move(operation), std::move(directory), std::move(completion));
 }
 
 void PoolDisk::submit() {

@@ -65,6 +65,7 @@ class PosixDisk : public Disk {
   Result<void> allocate(FileHandle file, std::uint64_t size) override;
   Result<std::uint64_t> free_space() override;
   Result<void> sync_now(FileHandle file) override;
+  using Disk::sync_directory;
   Result<void> sync_directory(std::string_view path) override;
   Result<void> rename(std::string_view from, std::string_view to) override;
   Result<void> remove(std::string_view path) override;
@@ -98,9 +99,9 @@ class PosixDisk : public Disk {
   /// Requires the file to be open. Operations keep the pointer until they are done.
   [[nodiscard]] const std::shared_ptr<OpenFile>& file(FileHandle handle) const;
 
- private:
   Result<Descriptor> open_directory(std::string_view path, const char* where);
 
+ private:
   Descriptor root_;
   bool direct_;
   std::map<std::int32_t, std::shared_ptr<OpenFile>> files_;

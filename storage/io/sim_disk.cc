@@ -46,11 +46,13 @@ struct SimDisk::DirectoryChange {
   FilePointer file;
   std::string path;  ///< the name created, removed, or given
   std::string from;  ///< kRename: the name taken away
+  std::uint64_t made = 0;
 };
 
 struct SimDisk::Operation {
   SimOperation::Kind kind{};
-  FilePointer file;
+  FilePointer file;  ///< kSyncDirectory: none
+  std::string path;  ///< of the directory
   std::uint64_t position = 0;
   Bytes data;
   MutableBytes buffer;
@@ -396,6 +398,15 @@ void SimDisk::sync(FileHandle file, Completion completion) {
   enqueue(std::move(operation), file, std::move(completion));
 }
 
+void SimDisk::sync_directory(std::string_view path, Completion completion) {
+  Operation operation;
+  operation.kind = SimOperation::Kind::kSyncDirectory;
+  operation.path = std::string(path);
+  operation.completion = std::move(completion);
+  operation.failure = begin().failure;
+  queued_.push_back(std::move(operation));
+}
+
 void SimDisk::submit() {
   while (!queued_.empty()) {
     Operation operation = std::move(queued_.front());
@@ -413,7 +424,7 @@ std::vector<SimOperation> SimDisk::in_flight() const {
   for (const auto& [id, operation] : in_flight_) {
     all.push_back({.id = id,
                    .kind = operation.kind,
-                   .path = operation.file->path,
+                   .path = operation.file ? operation.file->path : operation.path,
                    .position = operation.position,
                    .size = std::max(operation.data.size(), operation.buffer.size())});
   }
@@ -456,6 +467,11 @@ Result<std::size_t> SimDisk::apply(Operation& operation) {
     case SimOperation::Kind::kSync:
       settle_sync(*operation.file, operation.id, !operation.failure);
       if (operation.failure) return *operation.failure;
+      return std::size_t{0};
+    case SimOperation::Kind::kSyncDirectory:
+      if (operation.failure) return *operation.failure;
+      if (Result<void> done = settle_directory(operation.path, operation.id); !done)
+        return done.error();
       return std::size_t{0};
   }
   return closed();
@@ -610,15 +626,19 @@ Result<void> SimDisk::change_names(DirectoryChange change, const Turn& turn) {
     WB_ASSERT(apply_change(names_, change), "the change was checked before");
     change.file->path = change.path;
   }
+  change.made = next_id_++;
   changes_.push_back(std::move(change));
   if (turn.cut) return *turn.failure;
   return {};
 }
 
 Result<void> SimDisk::sync_directory(std::string_view path) {
+  if (Turn turn = begin(); turn.failure) return *turn.failure;
+  return settle_directory(path, next_id_++);
+}
+
+Result<void> SimDisk::settle_directory(std::string_view path, std::uint64_t submitted) {
   if (Result<void> ok = check_disk_path(path, true); !ok) return ok.error();
-  Turn turn = begin();
-  if (turn.failure) return *turn.failure;
   if (!directory_exists(path)) return {Errc::kNotFound, "disk sync_directory"};
   const std::string_view directory = path == "." ? std::string_view() : path;
   std::vector<DirectoryChange> rest;
@@ -626,7 +646,8 @@ Result<void> SimDisk::sync_directory(std::string_view path) {
   for (std::size_t i = 0; i < changes_.size(); ++i) {
     const bool covered =
         std::any_of(changes_.begin() + i, changes_.end(), [&](const DirectoryChange& later) {
-          return later.file == changes_[i].file && parent_of(later.path) == directory;
+          return later.file == changes_[i].file && parent_of(later.path) == directory &&
+                 later.made < submitted;
         });
     if (!covered || !apply_change(durable_names_, changes_[i])) rest.push_back(changes_[i]);
   }

@@ -9,8 +9,9 @@
 //  - A failed write, the rest of a short write, and what a failed sync covered: any subset, for
 //    ever; a later sync does not repair it (the kernel drops the dirty mark, "fsyncgate"). Only
 //    writing the sectors again does.
-//  - Creating, renaming, removing a file: from sync_directory of the (new) parent on. Until then
-//    each is kept or lost by itself, atomically; one that builds on a lost one is lost too.
+//  - Creating, renaming, removing a file: from a sync_directory of the (new) parent on that was
+//    submitted after it. Until then each is kept or lost by itself, atomically; one that builds on
+//    a lost one is lost too.
 //  - make_directory, allocate: at once.
 // crash() picks among all that by a CrashPlan and returns the image a restart would find. It does
 // not disturb the disk, so one run yields thousands of crash images.
@@ -91,7 +92,7 @@ struct SimDiskOptions {
 
 /// An asynchronous operation in flight, for SimOrder::kByHand.
 struct SimOperation {
-  enum class Kind : std::uint8_t { kWrite, kRead, kSync };
+  enum class Kind : std::uint8_t { kWrite, kRead, kSync, kSyncDirectory };
   std::uint64_t id;
   Kind kind;
   std::string path;
@@ -145,6 +146,7 @@ class SimDisk final : public Disk {
   void read(FileHandle file, std::uint64_t position, MutableBytes buffer,
             Completion completion) override;
   void sync(FileHandle file, Completion completion) override;
+  void sync_directory(std::string_view path, Completion completion) override;
   void submit() override;
   std::size_t reap() override;
   [[nodiscard]] std::size_t pending() const override;
@@ -197,6 +199,7 @@ class SimDisk final : public Disk {
   [[nodiscard]] std::uint64_t used() const;
   [[nodiscard]] bool directory_exists(std::string_view path) const;
   Result<void> change_names(DirectoryChange change, const Turn& turn);
+  Result<void> settle_directory(std::string_view path, std::uint64_t submitted);
   static bool apply_change(Names& names, const DirectoryChange& change);
   void each_unsynced_sector(
       const std::function<void(const File&, const UnsyncedWrite&, UnsyncedPart&)>& visit) const;

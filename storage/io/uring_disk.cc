@@ -11,12 +11,13 @@
 #include <array>
 #include <cerrno>
 #include <deque>
+#include <optional>
 #include <utility>
 
 namespace waybill {
 
 struct UringDisk::Operation {
-  enum class Kind : std::uint8_t { kWrite, kRead, kSync };
+  enum class Kind : std::uint8_t { kWrite, kRead, kSync, kSyncDirectory, kFailed };
   Kind kind{};
   std::shared_ptr<OpenFile> file;
   std::uint64_t position = 0;
@@ -24,7 +25,8 @@ struct UringDisk::Operation {
   MutableBytes buffer;
   bool durable = false;
   Completion completion;
-  int result = 0;  ///< bytes, or -errno
+  int result = 0;                ///< bytes, or -errno
+  std::optional<Error> failure;  ///< of kFailed, which was never begun
   unsigned retries = 0;
 
   void prepare(io_uring_sqe* entry);
@@ -70,15 +72,23 @@ void UringDisk::Operation::prepare(io_uring_sqe* entry) {
     case Kind::kSync:
       io_uring_prep_fsync(entry, fd, IORING_FSYNC_DATASYNC);
       break;
+    case Kind::kSyncDirectory:
+      io_uring_prep_fsync(entry, fd, 0);
+      break;
+    case Kind::kFailed:
+      io_uring_prep_nop(entry);
+      break;
   }
   io_uring_sqe_set_data(entry, this);
 }
 
 Result<std::size_t> UringDisk::Operation::outcome() const {
+  if (failure) return *failure;
   if (result >= 0) return static_cast<std::size_t>(result);
   return os_error(-result, kind == Kind::kWrite  ? "disk write"
                            : kind == Kind::kRead ? "disk read"
-                                                 : "disk sync");
+                           : kind == Kind::kSync ? "disk sync"
+                                                 : "disk sync_directory");
 }
 
 /// The kernel's two queues, and what waits for room in them.
@@ -256,9 +266,9 @@ UringDisk::UringDisk(Root root, std::unique_ptr<Ring> ring)
 
 UringDisk::~UringDisk() = default;
 
-void UringDisk::enqueue(std::unique_ptr<Operation> operation, FileHandle handle,
+void UringDisk::enqueue(std::unique_ptr<Operation> operation, std::shared_ptr<OpenFile> opened,
                         Completion completion) {
-  operation->file = file(handle);
+  operation->file = std::move(opened);
   operation->completion = std::move(completion);
   queued_.push_back(std::move(operation));
   ++pending_;
@@ -271,7 +281,7 @@ void UringDisk::write(FileHandle handle, std::uint64_t position, Bytes data, Dur
   operation->position = position;
   operation->data = data;
   operation->durable = durability == Durability::kDurable;
-  enqueue(std::move(operation), handle, std::move(completion));
+  enqueue(std::move(operation), file(handle), std::move(completion));
 }
 
 void UringDisk::read(FileHandle handle, std::uint64_t position, MutableBytes buffer,
@@ -280,13 +290,27 @@ void UringDisk::read(FileHandle handle, std::uint64_t position, MutableBytes buf
   operation->kind = Operation::Kind::kRead;
   operation->position = position;
   operation->buffer = buffer;
-  enqueue(std::move(operation), handle, std::move(completion));
+  enqueue(std::move(operation), file(handle), std::move(completion));
 }
 
 void UringDisk::sync(FileHandle handle, Completion completion) {
   auto operation = std::make_unique<Operation>();
   operation->kind = Operation::Kind::kSync;
-  enqueue(std::move(operation), handle, std::move(completion));
+  enqueue(std::move(operation), file(handle), std::move(completion));
+}
+
+void UringDisk::sync_directory(std::string_view path, Completion completion) {
+  auto operation = std::make_unique<Operation>();
+  operation->kind = Operation::Kind::kSyncDirectory;
+  auto directory = std::make_shared<OpenFile>();
+  Result<Descriptor> opened = open_directory(path, "disk sync_directory");
+  if (opened) {
+    directory->descriptor = std::move(*opened);
+  } else {
+    operation->kind = Operation::Kind::kFailed;
+    operation->failure = opened.error();
+  }
+  enqueue(std::move(operation), std::move(directory), std::move(completion));
 }
 
 void UringDisk::submit() {

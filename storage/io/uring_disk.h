@@ -33,6 +33,8 @@ class UringDisk final : public PosixDisk {
   void read(FileHandle file, std::uint64_t position, MutableBytes buffer,
             Completion completion) override;
   void sync(FileHandle file, Completion completion) override;
+  using PosixDisk::sync_directory;
+  void sync_directory(std::string_view path, Completion completion) override;
   void submit() override;
   std::size_t reap() override;
   [[nodiscard]] std::size_t pending() const override;
@@ -46,7 +48,8 @@ class UringDisk final : public PosixDisk {
   struct Operation;
 
   UringDisk(Root root, std::unique_ptr<Ring> ring);
-  void enqueue(std::unique_ptr<Operation> operation, FileHandle file, Completion completion);
+  void enqueue(std::unique_ptr<Operation> operation, std::shared_ptr<OpenFile> opened,
+               Completion completion);
   std::size_t finish(std::vector<std::unique_ptr<Operation>> done);
 
   std::vector<std::unique_ptr<Operation>> queued_;

@@ -40,10 +40,15 @@ TEST(SegmentWriter, ASyncDoesNotWaitForWhatWasFlushedAfterIt) {
   disk.wait();  // the first write; then sync and second write go together
   disk.submit();
   ASSERT_EQ(disk.in_flight().size(), 2U);
-  for (const SimOperation& operation : disk.in_flight()) {
-    if (operation.kind == SimOperation::Kind::kSync) disk.complete(operation.id);
+  using Kind = SimOperation::Kind;
+  for (Kind next : {Kind::kSync, Kind::kSyncDirectory}) {
+    EXPECT_EQ(rig.writer->durable_end(), kSegment.base) << "the file has no durable name yet";
+    for (const SimOperation& operation : disk.in_flight()) {
+      if (operation.kind == next) disk.complete(operation.id);
+    }
+    disk.reap();
+    disk.submit();
   }
-  disk.reap();
   EXPECT_EQ(rig.writer->durable_end(), Offset{101});
   drain(disk);
   EXPECT_EQ(rig.writer->durable_end(), Offset{101});

@@ -232,6 +232,22 @@ TEST_P(DiskContract, DirectoriesListRenameAndRemove) {
   EXPECT_EQ(as_text(contents(file)), "kept") << "an open file outlives its name";
 }
 
+TEST_P(DiskContract, ADirectoryIsSyncedBesideOtherOperations) {
+  ASSERT_TRUE(disk_->make_directory("one"));
+  std::map<std::string, Result<std::size_t>> done;
+  for (const char* path : {"one", "", "nothing", "../one"}) {
+    disk_->sync_directory(
+        path, [&done, path](Result<std::size_t> result) { done.emplace(path, std::move(result)); });
+  }
+  EXPECT_TRUE(done.empty());
+  while (disk_->pending() > 0) disk_->wait();
+  ASSERT_EQ(done.size(), 4u);
+  EXPECT_TRUE(done.at("one").ok());
+  EXPECT_TRUE(done.at("").ok());
+  EXPECT_EQ(done.at("nothing").error(), Errc::kNotFound);
+  EXPECT_EQ(done.at("../one").error(), Errc::kInvalidName);
+}
+
 TEST_P(DiskContract, RenameReplacesTheTarget) {
   FileHandle old_file = create("target");
   FileHandle new_file = create("source");

@@ -251,6 +251,16 @@ TEST_F(SimDiskTest, SyncingADirectoryLeavesTheOthersAtRisk) {
   EXPECT_EQ(names_in(disk_.crash(keep_none())), "one/file;");
 }
 
+TEST_F(SimDiskTest, ADirectorySyncCoversWhatCameBeforeItWasSubmitted) {
+  disk_.close(*disk_.open("before", OpenMode::kCreate));
+  disk_.sync_directory("", [](Result<std::size_t> done) { EXPECT_TRUE(done.ok()); });
+  disk_.submit();
+  disk_.close(*disk_.open("after", OpenMode::kCreate));
+  EXPECT_EQ(names_in(disk_.crash(keep_none())), "");
+  disk_.wait();
+  EXPECT_EQ(names_in(disk_.crash(keep_none())), "before;");
+}
+
 /// A history of every kind of call; returns false once the disk has failed.
 bool small_history(SimDisk& disk, Bytes block) {
   Result<FileHandle> file = disk.open("spare", OpenMode::kCreate);
