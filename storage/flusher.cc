@@ -38,6 +38,7 @@ void Flusher::forget(const Stream& stream) {
   auto open = open_.find(stream.id());
   if (open != open_.end()) {
     leaving_.push_back(std::move(open->second.writer));
+    large_.remove(stream.id());
     open_.erase(open);
   }
   files_.forget(stream.id());
@@ -144,10 +145,15 @@ Result<Flusher::Open*> Flusher::segment_of(Stream& stream) {
   auto known = open_.find(stream.id());
   if (known != open_.end()) return &known->second;
   make_room();
+  const std::string directory = files_.directory_of(stream.id());
+  const bool parent_durable = !directories_.empty();
+  if (parent_durable && !directories_.contains(stream.id())) {
+    if (Result<void> made = disk_.make_directory(directory); !made) return made.error();
+  }
   SegmentId id{.stream = stream.id(), .base = stream.flushed_end(), .generation = 1};
   for (;; ++id.generation) {
-    Result<std::unique_ptr<SegmentWriter>> writer = SegmentWriter::create(
-        disk_, files_.directory_of(stream.id()), id, directories_.contains(stream.id()));
+    Result<std::unique_ptr<SegmentWriter>> writer =
+        SegmentWriter::create(disk_, directory, id, parent_durable);
     if (!writer && writer.error().os_errno == EEXIST && id.generation < kMaxGeneration) continue;
     if (!writer) return writer.error();
     directories_.insert(stream.id());
@@ -183,11 +189,16 @@ Flusher::StepPointer Flusher::check_written(StepPointer step) {
                     .sealed = false,
                     .stored = clock_.wall()});
     over.again ? enqueue(stream) : appended(stream);
-    if (writer.durable_position() >= options_.segment_size) seal(open);
+    if (writer.durable_position() >= options_.segment_size) {
+      seal(open);
+    } else if (writer.durable_position() >= options_.step) {
+      used_large(stream);
+    }
   } else {
     // What it says to be durable is; the rest goes into another segment.
     stall(*writer.broken());
     leaving_.push_back(std::move(open->second.writer));
+    large_.remove(stream.id());
     open_.erase(open);
     enqueue(stream);
   }
@@ -202,15 +213,28 @@ void Flusher::stall(const Error& error) {
 
 // --- the ends of segments ---
 
-/// Seals the one that was used least recently, of those that are not just written to.
+/// Before one more file. Seals the one that was used least recently, of those that are not just
+/// written to.
 void Flusher::make_room() {
-  if (open_.size() < std::max(options_.max_open, options_.max_steps)) return;
+  if (open_.size() < std::max(options_.max_files, options_.max_steps)) return;
   seal(std::ranges::min_element(open_, {}, [this](const auto& open) {
     return std::pair(written_to(open.second), open.second.used);
   }));
 }
 
+/// The same of the large ones, once there are too many.
+void Flusher::used_large(const Stream& stream) {
+  large_.remove(stream.id());
+  large_.push_back(stream.id());
+  if (large_.size() <= options_.max_open) return;
+  for (const StreamId& least : large_) {
+    auto open = open_.find(least);
+    if (!written_to(open->second)) return seal(open);
+  }
+}
+
 void Flusher::seal(std::map<StreamId, Open>::iterator open) {
+  large_.remove(open->first);
   open->second.writer->seal();
   sealing_.emplace_back(open->second.stream, std::move(open->second.writer));
   open_.erase(open);

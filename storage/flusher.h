@@ -4,12 +4,13 @@
 // one run and syncs them; then, and only then, their location is the segment. A crash in between
 // costs nothing: only a checkpoint makes a segment count, as far as it says. A few steps are under
 // way, of different streams, so that the device need not wait for us, nor a sync for the next copy;
-// the further a stream is behind, the more one step takes.
+// the further a stream is behind, the more one step takes. More at a time would end sooner, and
+// make publishers wait longer for the device meanwhile.
 //
-// A stream's segment stays open to grow until it has its size, or too many others are open; then it
-// is sealed, in the background. Streams with little data get small segments: they are flushed only
-// for a checkpoint, so there is one block for each checkpoint interval at most (S18 would carry
-// them forward in the journal up to four times: less files, and one more way for a batch to move).
+// A stream's segment stays open to grow until it has its size, or too many others are open that are
+// worth a file; then it is sealed, in the background. Thousands of streams with little data have
+// one file each that way, which has a block more for each checkpoint (S18 would carry them forward
+// in the journal up to four times: less blocks, and one more way for a batch to move).
 //
 // A full disk stalls it (S21): nothing is lost, the journal only cannot forget. It asks its owner
 // for room, and without tries again every second. A segment
@@ -45,7 +46,9 @@ struct FlusherOptions {
   /// Copied and synced at once if it has gathered more: a sync costs about as much as this.
   std::uint64_t max_step = 4 * 1024 * 1024;
   std::size_t max_steps = 2;  ///< under way at once; each has a copy of its bytes
-  std::size_t max_open = 64;  ///< segments that may grow; each costs a descriptor
+  /// Segments of `step` and more that may grow: their index is in memory and in each checkpoint.
+  std::size_t max_open = 64;
+  std::size_t max_files = 4096;  ///< segments that may grow; each costs a descriptor
 };
 
 /// Why something is not moved into segments.
@@ -143,6 +146,7 @@ class Flusher {
   [[nodiscard]] StepPointer step_of(const Stream& stream);
   [[nodiscard]] bool written_to(const Open& open) const;
   void make_room();
+  void used_large(const Stream& stream);
   void seal(std::map<StreamId, Open>::iterator open);
   void check_sealed();
   void remove_one();
@@ -160,6 +164,7 @@ class Flusher {
   std::deque<Stream*> queue_;
   std::map<StreamId, Stream*> queued_;  ///< those in queue_
   std::map<StreamId, Open> open_;
+  std::list<StreamId> large_;       ///< of them those of `step` and more, the last used at the end
   std::set<StreamId> directories_;  ///< of streams, made durable by this run
 
   std::list<Step> steps_;  ///< of different streams

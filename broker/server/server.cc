@@ -156,15 +156,17 @@ void Server::Running::start_http() {
 void Server::Running::recover(std::uint16_t thread_count) {
   mailbox_ = std::make_unique<ThreadMailbox>(directory_->superblock().shard_count, thread_count);
   for (std::uint16_t i = 0; i < thread_count; ++i) {
-    ShardThread::Options options{.thread = i,
-                                 .data_directory = config_.data_directory.string(),
-                                 .engine = to_engine(config_.disk),
-                                 .lock_fd = directory_->lock_fd(),
-                                 .journal_file_size = config_.journal_file_size,
-                                 .memory = config_.memory,
-                                 .min_free = config_.min_free.value_or(default_min_free(
-                                     config_, directory_->superblock().shard_count)),
-                                 .busy_poll = config_.busy_poll};
+    ShardThread::Options options{
+        .thread = i,
+        .data_directory = config_.data_directory.string(),
+        .engine = to_engine(config_.disk),
+        .lock_fd = directory_->lock_fd(),
+        .journal_file_size = config_.journal_file_size,
+        .memory = config_.memory,
+        .min_free = config_.min_free.value_or(
+            default_min_free(config_, directory_->superblock().shard_count)),
+        .segment_files = segment_files(limits_now(config_.max_connections)),
+        .busy_poll = config_.busy_poll};
     workers_.push_back({std::make_unique<ShardThread>(options, *mailbox_, on_failure_), nullptr});
   }
   std::vector<std::future<void>> recoveries;

@@ -224,6 +224,7 @@ void ShardThread::open_shard_slot(ShardIndex shard) {
                        .min_free = options_.min_free};
   keep_reserve(options);
   divide_memory(options_.memory / mailbox_.shard_count(), options);
+  options.flush.max_files = options_.segment_files / mailbox_.shard_count();
   RecoveryReport report;
   std::string explanation;
   Result<std::unique_ptr<Shard>> opened =

@@ -41,8 +41,9 @@ class ShardThread {
     DiskEngine engine = DiskEngine::kAuto;
     int lock_fd = -1;
     std::size_t journal_file_size = limits::kJournalFile;
-    std::uint64_t memory = 0;    ///< the broker's whole budget
-    std::uint64_t min_free = 0;  ///< of the file system, below which publishers are pushed back
+    std::uint64_t memory = 0;       ///< the broker's whole budget
+    std::uint64_t min_free = 0;     ///< of the file system, below which publishers are pushed back
+    std::size_t segment_files = 0;  ///< of all shards, that may grow at once
     std::chrono::microseconds busy_poll{0};  ///< after a turn, before it sleeps
   };
   using FailureHandler = std::function<void(const std::string& message)>;

@@ -9,6 +9,8 @@ namespace {
 
 /// Beside connections: journals, segments, rings, and what a thread needs.
 constexpr std::uint64_t kFilesOfOurOwn = 1024;
+constexpr std::uint64_t kLeastSegmentFiles = 256;
+constexpr std::uint64_t kMostSegmentFiles = 100'000;
 
 std::optional<std::uint64_t> limit_of(int resource) {
   rlimit limit{};
@@ -77,13 +79,21 @@ std::vector<StartLine> report_limits(const LimitFacts& facts) {
                   .warning = few,
                   .value = text_of(facts.open_files),
                   .cost = "each connection takes one; enough for " +
-                          std::to_string(facts.max_connections) + " of them",
+                          std::to_string(facts.max_connections) + " of them, and for " +
+                          std::to_string(segment_files(facts)) + " partitions written to at a time",
                   .change = "ulimit -Hn, or LimitNOFILE= of a service"};
   if (few) {
     files.cost = "each connection takes one; " + std::to_string(wanted) + " would let in all " +
                  std::to_string(facts.max_connections) + " that a broker serves";
   }
   return {memory, files};
+}
+
+std::size_t segment_files(const LimitFacts& facts) {
+  const std::uint64_t others = facts.max_connections + kFilesOfOurOwn;
+  const std::uint64_t left =
+      std::max(facts.open_files.value_or(kMostSegmentFiles), others) - others;
+  return std::clamp(left, kLeastSegmentFiles, kMostSegmentFiles);
 }
 
 StartLine report_access(const AccessFacts& facts) {

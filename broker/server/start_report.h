@@ -38,6 +38,9 @@ struct LimitFacts {
 /// Of this process, now.
 LimitFacts limits_now(std::size_t max_connections);
 std::vector<StartLine> report_limits(const LimitFacts& facts);
+/// What connections and the rest leave for segments that grow, one for each partition that is
+/// written to; with fewer, segments are sealed while they are small.
+std::size_t segment_files(const LimitFacts& facts);
 
 struct AccessFacts {
   std::optional<std::size_t> users;  ///< nothing: there is no users file

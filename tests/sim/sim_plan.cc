@@ -175,7 +175,7 @@ void draw_compaction(Draw& draw, SimPlan& plan) {
   for (PublisherPlan& publisher : plan.publishers) {
     if (plan.compacted[publisher.topic]) publisher.keys = std::max(publisher.keys, 1U);
   }
-  plan.world.flush = {.segment_size = 4096, .step = 512, .max_open = 2};
+  plan.world.flush = {.segment_size = 4096, .step = 512, .max_open = 2, .max_files = 4};
   plan.world.retention_interval = draw.one_of<Duration>({milliseconds(100), seconds(1)});
   plan.world.compaction_memory = draw.one_of<std::size_t>({24 * 16, 1024 * 1024});
 }

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <deque>
 #include <map>
 #include <string>
 #include <vector>
@@ -45,11 +46,11 @@ class FlusherTest : public testing::Test {
     }
   }
   enum class Kept : std::uint8_t { kInMemory, kInJournal };
-  /// Durable batches of one record of kValue bytes.
-  void append(Stream& stream, int count, Kept kept = Kept::kInMemory) {
+  /// Durable batches of one record of `size` bytes.
+  void append(Stream& stream, int count, Kept kept = Kept::kInMemory, std::size_t size = kValue) {
     for (int i = 0; i < count; ++i) {
       const Offset base = stream.end();
-      const ByteVector batch = make_batch(base, 1, kValue);
+      const ByteVector batch = make_batch(base, 1, size);
       const std::string body = append_body(stream.id(), base, 1, batch);
       const StagedEntry entry = rig_.stage(body);
       StoredBatch stored;
@@ -91,7 +92,10 @@ class FlusherTest : public testing::Test {
   SegmentFiles files_{disk_, "shard-0/streams", 1024 * 1024};
   TailCache nothing_{0};
   Flusher flusher_{
-      disk_, rig_.clock, files_, {.step = 16 * 1024, .max_step = 64 * 1024, .max_steps = 2}};
+      disk_,
+      rig_.clock,
+      files_,
+      {.step = 16 * 1024, .max_step = 64 * 1024, .max_steps = 2, .max_open = 2, .max_files = 6}};
   std::vector<FlushTrouble> troubles_;
   Stream first_{StreamId{5}};
   Stream second_{StreamId{6}};
@@ -113,6 +117,47 @@ TEST_F(FlusherTest, AFewStreamsAreWrittenAtOnceAndNoStreamTwice) {
     EXPECT_EQ(stream->flushed_end(), stream->end()) << stream->id().value;
   }
   EXPECT_EQ(flusher_.pending(), 0u);
+}
+
+TEST_F(FlusherTest, AStreamWithLittleDataHasOneSegmentHoweverManyOthersGrow) {
+  std::deque<Stream> streams;
+  for (std::uint64_t id = 10; id < 16; ++id) streams.emplace_back(StreamId{id});
+  for (int checkpoint = 0; checkpoint < 3; ++checkpoint) {
+    for (Stream& stream : streams) {
+      append(stream, 1, Kept::kInMemory, 1000);
+      flusher_.enqueue(stream);
+    }
+    run();
+  }
+  for (const Stream& stream : streams) {
+    EXPECT_EQ(stream.flushed_end(), stream.end());
+    ASSERT_EQ(stream.segments().size(), 1u);
+    EXPECT_TRUE(flusher_.grows(stream.segments().front().id));
+  }
+  append(first_, 1);
+  flusher_.enqueue(first_);
+  run();
+  EXPECT_FALSE(flusher_.grows(streams.front().segments().front().id))
+      << "there are not more descriptors than six: what was used least recently is sealed";
+  EXPECT_TRUE(streams.front().segments().front().sealed);
+  EXPECT_TRUE(flusher_.grows(streams.back().segments().front().id));
+}
+
+TEST_F(FlusherTest, OfManySegmentsWorthAFileTheOneUsedLeastRecentlyIsSealed) {
+  Stream small(StreamId{9});
+  append(small, 1);
+  flusher_.enqueue(small);
+  run();
+  for (Stream* stream : {&first_, &second_, &first_, &third_}) {
+    append(*stream, 5);
+    flusher_.appended(*stream);
+    run();
+  }
+  EXPECT_TRUE(flusher_.grows(small.segments().front().id));
+  EXPECT_TRUE(flusher_.grows(first_.segments().front().id));
+  EXPECT_FALSE(flusher_.grows(second_.segments().front().id));
+  EXPECT_TRUE(second_.segments().front().sealed);
+  EXPECT_TRUE(flusher_.grows(third_.segments().front().id));
 }
 
 TEST_F(FlusherTest, WhatIsFurtherBehindIsWrittenInLargerSteps) {

@@ -65,7 +65,7 @@ struct RigOptions {
   std::uint64_t checkpoint_files = 1;
   std::size_t checkpoint_slice = 200;
   std::size_t compaction_memory = 1024 * 1024;
-  FlusherOptions flush = {.segment_size = 16 * 1024, .step = 4096, .max_open = 2};
+  FlusherOptions flush = {.segment_size = 16 * 1024, .step = 4096, .max_open = 2, .max_files = 4};
   SimDiskOptions disk = {};
   std::uint64_t min_free = 0;
   std::uint64_t reserve = 0;

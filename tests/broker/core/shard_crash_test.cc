@@ -19,7 +19,7 @@ RigOptions tiny(std::uint16_t shards, SimOrder order) {
   return {.shards = shards,
           .journal_file = 96 * 1024,
           .tail_cache = 8 * 1024,
-          .flush = {.segment_size = 8 * 1024, .step = 2048, .max_open = 2},
+          .flush = {.segment_size = 8 * 1024, .step = 2048, .max_open = 2, .max_files = 4},
           .disk = {.order = order}};
 }
 

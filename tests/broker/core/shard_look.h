@@ -103,7 +103,7 @@ class Look {
 inline RigOptions tiny() {
   return {.journal_file = 96 * 1024,
           .tail_cache = 4 * 1024,
-          .flush = {.segment_size = 8 * 1024, .step = 2048, .max_open = 2}};
+          .flush = {.segment_size = 8 * 1024, .step = 2048, .max_open = 2, .max_files = 4}};
 }
 
 inline void keep_messages(CoreRig& rig, Sound& sound) {

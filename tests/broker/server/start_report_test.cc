@@ -75,5 +75,12 @@ TEST(StartReport, TooFewFilesForAllConnectionsAreAWarning) {
   EXPECT_EQ(report_limits({}).at(1).value, "unlimited");
 }
 
+TEST(StartReport, WhatConnectionsLeaveIsForSegments) {
+  EXPECT_EQ(segment_files({8192, 20'000, 10'000}), 20'000U - 10'000 - 1024);
+  EXPECT_EQ(segment_files({8192, 1024, 10'000}), 256U) << "some are needed whatever the limit";
+  EXPECT_EQ(segment_files({8192, 1'000'000, 10'000}), 100'000U);
+  EXPECT_TRUE(report_limits({8192, 20'000, 10'000}).at(1).cost.contains("8976 partitions"));
+}
+
 }  // namespace
 }  // namespace waybill
