@@ -140,6 +140,15 @@ class FullDirectory : public testing::Test {
     return refused;
   }
 
+  /// The journal of the stopped broker has no file put by, and there is no room for another.
+  void fill_up_beside_the_journal(const std::string& name) {
+    for (const auto& file :
+         std::filesystem::directory_iterator(disk_.path() / "data" / "shard-0" / "journal")) {
+      if (file.path().filename().string().starts_with("spare-")) std::filesystem::remove(file);
+    }
+    fill_up(disk_.path() / name);
+  }
+
   /// A pause of the broker's own: a read that waits for what does not come.
   void let_time_pass() {
     ReadRequest read = read_from(topic_, std::chrono::milliseconds(50));
@@ -267,15 +276,16 @@ TEST_F(FullDirectory, ABrokerKilledOnAFullDiskAsksForRoomAndThenHasEverything) {
   client_.reset();
   raw_.reset();
   broker_.kill();
-  // The journal has used up the file that it had put by, and there is no room for another.
-  for (const auto& file :
-       std::filesystem::directory_iterator(disk_.path() / "data" / "shard-0" / "journal")) {
-    if (file.path().filename().string().starts_with("spare-")) std::filesystem::remove(file);
+  // A start may find room in what the last checkpoint had made worthless; the next does not.
+  int code = -1;
+  int starts = 0;
+  while (code < 0 && starts < 4) {
+    fill_up_beside_the_journal(std::to_string(starts++));
+    code = broker_.start_and_fail();
   }
-  fill_up(disk_.path() / "neighbour");
-  EXPECT_EQ(broker_.start_and_fail(), 3);
+  EXPECT_EQ(code, 3) << broker_.log();
   EXPECT_TRUE(broker_.log().contains("free some space")) << broker_.log();
-  std::filesystem::remove(disk_.path() / "neighbour");
+  while (starts > 0) std::filesystem::remove(disk_.path() / std::to_string(--starts));
   std::filesystem::remove(disk_.path() / "filler");
   ASSERT_TRUE(broker_.start());
   BlockingClient again(client_of(broker_));

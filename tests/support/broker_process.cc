@@ -134,9 +134,9 @@ bool BrokerProcess::start() {
 
 int BrokerProcess::start_and_fail() {
   if (!spawn()) return -1;
-  int code = wait();
-  if (code < 0) kill();
-  return code;
+  if (int code = wait_until_ready() ? -1 : wait(); code >= 0) return code;
+  kill();
+  return -1;
 }
 
 int BrokerProcess::stop() {
