@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <exception>
 
-#include "protocol/base/heap.h"
 #include "tools/broker_session.h"
 #include "tools/command_line.h"
 #include "tools/stop_signal.h"
@@ -49,7 +48,6 @@ int run_main(std::vector<std::string> words) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  waybill::keep_freed_memory();
   waybill::cli::StopSignal::ignore_broken_pipes();
   try {
     return run_main({argv + 1, argv + argc});

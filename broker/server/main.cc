@@ -17,7 +17,6 @@
 #include "broker/server/log.h"
 #include "broker/server/server.h"
 #include "broker/server/users.h"
-#include "protocol/base/heap.h"
 
 namespace waybill {
 namespace {
@@ -251,7 +250,11 @@ int main_program(int argc, char** argv) {
 }  // namespace
 }  // namespace waybill
 
+/// Read by jemalloc when it starts: freed memory goes back to the system also while nothing
+/// happens.
+extern "C" const char* malloc_conf;  // NOLINT(readability-identifier-naming): its name
+const char* malloc_conf = "background_thread:true";
+
 int main(int argc, char** argv) {
-  waybill::keep_freed_memory();
   return waybill::main_program(argc, argv);
 }
