@@ -57,7 +57,7 @@ bool Flusher::written_to(const Open& open) const {
 void Flusher::step(Journal& journal) {
   std::erase_if(leaving_, [](const auto& writer) { return writer->pending() == 0; });
   check_sealed();
-  remove_one();
+  remove_next();
   if (stalled_ && *stalled_ == Errc::kNoSpace && no_room_ && no_room_()) retry_at_ = {};
   if (stalled_ && clock_.monotonic() < retry_at_) return;
   for (const Step& step : steps_) {
@@ -271,33 +271,52 @@ void Flusher::check_sealed() {
   });
 }
 
-void Flusher::remove_one() {
-  if (removals_.empty()) return;
-  if (const auto& segment = removals_.front().segment) {
-    ignore_error(disk_.remove(files_.path_of(*segment)), "the next start tries again");
-    return removals_.pop_front();
+/// One file at a time, beside everything else, and never one that is still being read.
+void Flusher::remove_next() {
+  removals_wait_ = false;
+  for (std::size_t left = removals_.size(); left > 0 && !removing_; --left) {
+    const Removal next = removals_.front();
+    removals_.pop_front();
+    if (next.segment ? files_.reads(*next.segment) : files_.reads(next.stream)) {
+      removals_.push_back(next);
+      removals_wait_ = true;
+    } else if (std::optional<std::string> path = file_of(next)) {
+      remove_file(next, *path);
+    }
   }
-  const std::string directory = files_.directory_of(removals_.front().stream);
+}
+
+/// Nothing: there was no file any more, and the stream's directory is gone too.
+std::optional<std::string> Flusher::file_of(const Removal& removal) {
+  if (removal.segment) return files_.path_of(*removal.segment);
+  const std::string directory = files_.directory_of(removal.stream);
   Result<std::vector<std::string>> names = disk_.list(directory);
-  if (names && !names->empty()) {
-    Result<void> removed = disk_.remove(directory + "/" + names->back());
-    if (removed && names->size() > 1) return;
-    ignore_error(removed, "the next start moves it aside");
-  }
+  if (names && !names->empty()) return directory + "/" + names->back();
   if (names) ignore_error(disk_.remove(directory), "an empty directory is in nobody's way");
-  removals_.pop_front();
+  return std::nullopt;
+}
+
+void Flusher::remove_file(const Removal& removal, const std::string& path) {
+  removing_ = removal;
+  disk_.remove(path, [this](const Result<std::size_t>& removed) {
+    // What cannot be removed is removed or moved aside by the next start.
+    if (removed && !removing_->segment) removals_.push_front(*removing_);  // for its next file
+    removing_.reset();
+    if (progress_) progress_();
+  });
 }
 
 // --- the loop ---
 
 std::optional<MonotonicTime> Flusher::deadline() const {
-  if (!removals_.empty()) return clock_.monotonic();
+  if (!removals_.empty() && !removing_)
+    return clock_.monotonic() + (removals_wait_ ? kRetry : Duration{});
   if (stalled_) return retry_at_;
   return std::nullopt;
 }
 
 std::size_t Flusher::pending() const {
-  std::size_t all = 0;
+  std::size_t all = removing_ ? 1 : 0;
   for (const auto& [id, open] : open_) all += open.writer->pending();
   for (const auto& [stream, writer] : sealing_) all += writer->pending();
   for (const auto& writer : leaving_) all += writer->pending();

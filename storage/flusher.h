@@ -79,13 +79,13 @@ class Flusher {
   void enqueue(Stream& stream);
   /// The stream is about to go; its files stay.
   void forget(const Stream& stream);
-  /// Nobody needs the files of this stream any more, and that is durable: removes them, one with
-  /// each step.
+  /// Nobody needs the files of this stream any more, and that is durable: removes them, one after
+  /// the other.
   void remove(StreamId stream) { removals_.push_back({stream, std::nullopt}); }
   /// The same of one segment.
   void remove(const SegmentId& segment) { removals_.push_back({segment.stream, segment}); }
   /// Whether some of that is still to be done.
-  [[nodiscard]] bool removing() const { return !removals_.empty(); }
+  [[nodiscard]] bool removing() const { return removing_ || !removals_.empty(); }
 
   /// Whether the segment may still be written to.
   [[nodiscard]] bool grows(const SegmentId& segment) const;
@@ -95,7 +95,7 @@ class Flusher {
   /// being written.
   bool roll(Stream& stream);
 
-  /// Does what can be done now. Once per turn. Blocks only to create or remove a file.
+  /// Does what can be done now. Once per turn. Blocks only to create a file.
   void step(Journal& journal);
   /// When step() wants to be called without progress, if at all.
   [[nodiscard]] std::optional<MonotonicTime> deadline() const;
@@ -149,7 +149,9 @@ class Flusher {
   void used_large(const Stream& stream);
   void seal(std::map<StreamId, Open>::iterator open);
   void check_sealed();
-  void remove_one();
+  void remove_next();
+  std::optional<std::string> file_of(const Removal& removal);
+  void remove_file(const Removal& removal, const std::string& path);
   void stall(const Error& error);
   void give_up(Step& step, const Error& error);
 
@@ -174,6 +176,8 @@ class Flusher {
   std::vector<std::pair<Stream*, std::unique_ptr<SegmentWriter>>> sealing_;
   std::vector<std::unique_ptr<SegmentWriter>> leaving_;  ///< until nothing of them is in flight
   std::deque<Removal> removals_;
+  std::optional<Removal> removing_;  ///< the disk has a file of it
+  bool removals_wait_ = false;       ///< for readers
   std::optional<Error> stalled_;
   bool told_ = false;  ///< that it stalls; until something is flushed
   MonotonicTime retry_at_;

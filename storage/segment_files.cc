@@ -59,7 +59,10 @@ Result<OpenFilePointer> SegmentFiles::open(const SegmentId& id) {
   Result<FileHandle> handle =
       disk_.open(directory_of(id.stream) + "/" + segment_name(id), OpenMode::kRead);
   if (!handle) return handle.error();
-  if (files_.size() == kMaxOpenFiles) files_.erase(files_.begin());
+  if (files_.size() == kMaxOpenFiles) {
+    let_go(files_.front());
+    files_.erase(files_.begin());
+  }
   files_.push_back({.id = id, .file = std::make_shared<OpenFile>(disk_, *handle)});
   return files_.back().file;
 }
@@ -165,9 +168,31 @@ void SegmentFiles::trim_cache() {
   }
 }
 
+void SegmentFiles::let_go(const Entry& entry) {
+  std::erase_if(leaving_, [](const auto& left) { return left.second.expired(); });
+  if (entry.file.use_count() > 1) leaving_.emplace_back(entry.id, entry.file);
+}
+
+template <class Matches>
+bool SegmentFiles::reads_any(Matches matches) const {
+  return std::ranges::any_of(
+      leaving_, [&](const auto& left) { return matches(left.first) && !left.second.expired(); });
+}
+
+bool SegmentFiles::reads(const SegmentId& segment) const {
+  return reads_any([&](const SegmentId& id) { return id == segment; });
+}
+
+bool SegmentFiles::reads(StreamId stream) const {
+  return reads_any([&](const SegmentId& id) { return id.stream == stream; });
+}
+
 template <class Gone>
 void SegmentFiles::forget_if(Gone gone) {
-  std::erase_if(files_, [&](const Entry& entry) { return gone(entry.id); });
+  std::erase_if(files_, [&](const Entry& entry) {
+    if (gone(entry.id)) let_go(entry);
+    return gone(entry.id);
+  });
   std::erase_if(cache_, [&](const Cached& cached) {
     if (!gone(cached.id)) return false;
     cached_bytes_ -= cached.place.size;

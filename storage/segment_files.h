@@ -55,6 +55,9 @@ class SegmentFiles {
   void found_damage(const std::string& path, std::uint64_t position, OffsetRange offsets);
   /// Lets go of the files of a stream that is no more.
   void forget(StreamId stream);
+  /// Whether somebody still reads what was forgotten: the segment, or one of the stream.
+  [[nodiscard]] bool reads(const SegmentId& segment) const;
+  [[nodiscard]] bool reads(StreamId stream) const;
   /// "shard-0/streams/0001000000000011"
   [[nodiscard]] std::string directory_of(StreamId stream) const;
   [[nodiscard]] std::string path_of(const SegmentId& segment) const {
@@ -91,14 +94,19 @@ class SegmentFiles {
   void start_read(Wanted wanted);
   void keep(Cached cached);
   void trim_cache();
+  void let_go(const Entry& entry);
   template <class Gone>
   void forget_if(Gone gone);
+  template <class Matches>
+  bool reads_any(Matches matches) const;
 
   Disk& disk_;
   std::string directory_;
   std::size_t budget_;
   std::vector<Entry> files_;  ///< the most recently used last
-  std::list<Cached> cache_;   ///< the most recently read first
+  /// Those let go of while somebody read them.
+  std::vector<std::pair<SegmentId, std::weak_ptr<OpenFile>>> leaving_;
+  std::list<Cached> cache_;  ///< the most recently read first
   std::size_t cached_bytes_ = 0;
   ReadQueue queue_;
   std::string damage_;

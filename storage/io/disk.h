@@ -62,6 +62,9 @@ class Disk {
   virtual void sync(FileHandle file, Completion completion) = 0;
   /// Makes durable what files were created in the directory, renamed into it and removed from it.
   virtual void sync_directory(std::string_view path, Completion completion) = 0;
+  /// Removes a file, never a directory. Its name goes first; of a large file the room follows
+  /// piece by piece, so that others are served in between. Whoever has it open finds holes in it.
+  virtual void remove(std::string_view path, Completion completion) = 0;
   /// Hands everything queued to the engine: once per loop turn.
   virtual void submit() = 0;
   /// Runs the completions of what has finished and says how many. Never blocks.
@@ -94,7 +97,7 @@ class Disk {
   virtual Result<void> sync_now(FileHandle file) = 0;
   virtual Result<void> sync_directory(std::string_view path) = 0;
   virtual Result<void> rename(std::string_view from, std::string_view to) = 0;
-  /// A file, or an empty directory.
+  /// A file, or an empty directory. Whoever has the file open may go on with it.
   virtual Result<void> remove(std::string_view path) = 0;
   /// Succeeds if the directory exists already. Its entry in the parent is durable afterwards.
   virtual Result<void> make_directory(std::string_view path) = 0;

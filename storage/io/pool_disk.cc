@@ -12,15 +12,17 @@
 #include <deque>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 
 namespace waybill {
 
 struct PoolDisk::Operation {
-  enum class Kind : std::uint8_t { kWrite, kRead, kSync, kSyncDirectory };
+  enum class Kind : std::uint8_t { kWrite, kRead, kSync, kSyncDirectory, kRemove };
   Kind kind{};
-  std::shared_ptr<OpenFile> file;
+  std::shared_ptr<OpenFile> file;  ///< of kRemove: none
+  Removal removal;
   std::uint64_t position = 0;
   Bytes data;
   MutableBytes buffer;
@@ -33,6 +35,7 @@ struct PoolDisk::Operation {
  private:
   Result<std::size_t> write_data();
   Result<std::size_t> read_data();
+  void remove_file();
 };
 
 Result<std::size_t> PoolDisk::Operation::write_data() {
@@ -58,6 +61,20 @@ Result<std::size_t> PoolDisk::Operation::read_data() {
   return static_cast<std::size_t>(done);
 }
 
+void PoolDisk::Operation::remove_file() {
+  if (::unlinkat(removal.root, removal.path.c_str(), 0) != 0) {
+    result = os_error(errno, "disk remove");
+    return;
+  }
+  while (removal.next()) {
+    // A file system without holes takes it back with the descriptor.
+    if (::fallocate(removal.file.get(), Removal::kGiveBack, static_cast<off_t>(removal.left),
+                    static_cast<off_t>(Removal::kPiece)) != 0)
+      break;
+  }
+  removal.file = {};
+}
+
 void PoolDisk::Operation::run() {
   switch (kind) {
     case Kind::kWrite:
@@ -72,6 +89,9 @@ void PoolDisk::Operation::run() {
     case Kind::kSyncDirectory:
       if (!result) return;  // it could not be opened
       if (::fsync(file->descriptor.get()) != 0) result = os_error(errno, "disk sync_directory");
+      return;
+    case Kind::kRemove:
+      if (result) remove_file();
       return;
   }
 }
@@ -228,6 +248,18 @@ void PoolDisk::sync_directory(std::string_view path, Completion completion) {
     operation->result = opened.error();
   }
   enqueue(std::move(operation), std::move(directory), std::move(completion));
+}
+
+void PoolDisk::remove(std::string_view path, Completion completion) {
+  auto operation = std::make_unique<Operation>();
+  operation->kind = Operation::Kind::kRemove;
+  Result<Removal> removal = begin_removal(path);
+  if (removal) {
+    operation->removal = std::move(*removal);
+  } else {
+    operation->result = removal.error();
+  }
+  enqueue(std::move(operation), nullptr, std::move(completion));
 }
 
 void PoolDisk::submit() {

@@ -28,6 +28,8 @@ class PoolDisk final : public PosixDisk {
   void sync(FileHandle file, Completion completion) override;
   using PosixDisk::sync_directory;
   void sync_directory(std::string_view path, Completion completion) override;
+  using PosixDisk::remove;
+  void remove(std::string_view path, Completion completion) override;
   void submit() override;
   std::size_t reap() override;
   [[nodiscard]] std::size_t pending() const override;

@@ -285,6 +285,18 @@ Result<void> PosixDisk::remove(std::string_view path) {
   return os_error(errno, "disk remove");
 }
 
+Result<PosixDisk::Removal> PosixDisk::begin_removal(std::string_view path) const {
+  if (Result<void> ok = check_disk_path(path); !ok) return ok.error();
+  Removal removal{.root = root_.get(), .path = std::string(path), .file = {}, .left = 0};
+  const int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
+  removal.file = Descriptor(::openat(root_.get(), removal.path.c_str(), flags));
+  if (!removal.file.valid()) return os_error(errno, "disk remove");
+  Result<std::uint64_t> size = size_of(removal.file.get());
+  if (!size) return size.error();
+  removal.left = *size;
+  return removal;
+}
+
 Result<void> PosixDisk::make_directory(std::string_view path) {
   if (Result<void> ok = check_disk_path(path); !ok) return ok;
   const std::string name(path);

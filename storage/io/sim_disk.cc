@@ -51,8 +51,8 @@ struct SimDisk::DirectoryChange {
 
 struct SimDisk::Operation {
   SimOperation::Kind kind{};
-  FilePointer file;  ///< kSyncDirectory: none
-  std::string path;  ///< of the directory
+  FilePointer file;  ///< kSyncDirectory, kRemove: none
+  std::string path;  ///< of those
   std::uint64_t position = 0;
   Bytes data;
   MutableBytes buffer;
@@ -407,16 +407,42 @@ void SimDisk::sync_directory(std::string_view path, Completion completion) {
   queued_.push_back(std::move(operation));
 }
 
+void SimDisk::remove(std::string_view path, Completion completion) {
+  Operation operation;
+  operation.kind = SimOperation::Kind::kRemove;
+  operation.path = std::string(path);
+  operation.completion = std::move(completion);
+  Turn turn = begin();
+  operation.failure = turn.failure;
+  if (turn.cut) ignore_error(remove_file(path, turn), "it may have been done");
+  queued_.push_back(std::move(operation));
+}
+
 void SimDisk::submit() {
   while (!queued_.empty()) {
     Operation operation = std::move(queued_.front());
     queued_.pop_front();
+    if (operation.kind == SimOperation::Kind::kRemove && !operation.failure && !crashed_)
+      begin_removal(operation);
     const bool reaches_medium = operation.kind == SimOperation::Kind::kWrite && !crashed_;
     operation.id = reaches_medium
                        ? put_in_flight(*operation.file, operation.position, operation.data)
                        : next_id_++;
     in_flight_.emplace(operation.id, std::move(operation));
   }
+}
+
+/// The name goes, and whoever has the file open finds holes in it.
+void SimDisk::begin_removal(Operation& operation) {
+  auto found = names_.find(operation.path);
+  const FilePointer file = found == names_.end() ? nullptr : found->second;
+  if (Result<void> done = remove_file(operation.path, {}); !done) {
+    operation.failure = done.error();
+    return;
+  }
+  const std::uint64_t size = std::exchange(file->current, {}).size();
+  constexpr std::byte kZero{0};
+  if (size > 0) file->current.write(size - 1, {&kZero, 1});
 }
 
 std::vector<SimOperation> SimDisk::in_flight() const {
@@ -472,6 +498,9 @@ Result<std::size_t> SimDisk::apply(Operation& operation) {
       if (operation.failure) return *operation.failure;
       if (Result<void> done = settle_directory(operation.path, operation.id); !done)
         return done.error();
+      return std::size_t{0};
+    case SimOperation::Kind::kRemove:
+      if (operation.failure) return *operation.failure;
       return std::size_t{0};
   }
   return closed();
@@ -673,10 +702,10 @@ Result<void> SimDisk::rename(std::string_view from, std::string_view to) {
                       turn);
 }
 
-Result<void> SimDisk::remove(std::string_view path) {
+Result<void> SimDisk::remove_file(std::string_view path, const Turn& turn) {
   if (Result<void> ok = check_disk_path(path); !ok) return ok.error();
-  Turn turn = begin();
-  if (auto found = names_.find(path); found != names_.end()) {
+  auto found = names_.find(path);
+  if (found != names_.end()) {
     return change_names({.kind = UnsyncedPart::Kind::kRemove,
                          .file = found->second,
                          .path = std::string(path),
@@ -684,7 +713,14 @@ Result<void> SimDisk::remove(std::string_view path) {
                         turn);
   }
   if (turn.failure) return *turn.failure;
-  if (!directories_.contains(path)) return {Errc::kNotFound, "disk remove"};
+  if (directories_.contains(path)) return Error{Errc::kIo, EISDIR, "disk remove"};
+  return {Errc::kNotFound, "disk remove"};
+}
+
+Result<void> SimDisk::remove(std::string_view path) {
+  Turn turn = begin();
+  Result<void> removed = remove_file(path, turn);
+  if (removed || removed.error().os_errno != EISDIR) return removed;
   const std::string below = std::string(path) + "/";
   auto inside = [&below](const auto& names, auto name) {
     auto first = names.lower_bound(below);

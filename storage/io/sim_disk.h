@@ -12,6 +12,7 @@
 //  - Creating, renaming, removing a file: from a sync_directory of the (new) parent on that was
 //    submitted after it. Until then each is kept or lost by itself, atomically; one that builds on
 //    a lost one is lost too.
+//    An asynchronous removal has done so once it is submitted.
 //  - make_directory, allocate: at once.
 // crash() picks among all that by a CrashPlan and returns the image a restart would find. It does
 // not disturb the disk, so one run yields thousands of crash images.
@@ -92,7 +93,7 @@ struct SimDiskOptions {
 
 /// An asynchronous operation in flight, for SimOrder::kByHand.
 struct SimOperation {
-  enum class Kind : std::uint8_t { kWrite, kRead, kSync, kSyncDirectory };
+  enum class Kind : std::uint8_t { kWrite, kRead, kSync, kSyncDirectory, kRemove };
   std::uint64_t id;
   Kind kind;
   std::string path;
@@ -147,6 +148,7 @@ class SimDisk final : public Disk {
             Completion completion) override;
   void sync(FileHandle file, Completion completion) override;
   void sync_directory(std::string_view path, Completion completion) override;
+  void remove(std::string_view path, Completion completion) override;
   void submit() override;
   std::size_t reap() override;
   [[nodiscard]] std::size_t pending() const override;
@@ -199,6 +201,8 @@ class SimDisk final : public Disk {
   [[nodiscard]] std::uint64_t used() const;
   [[nodiscard]] bool directory_exists(std::string_view path) const;
   Result<void> change_names(DirectoryChange change, const Turn& turn);
+  Result<void> remove_file(std::string_view path, const Turn& turn);
+  void begin_removal(Operation& operation);
   Result<void> settle_directory(std::string_view path, std::uint64_t submitted);
   static bool apply_change(Names& names, const DirectoryChange& change);
   void each_unsynced_sector(

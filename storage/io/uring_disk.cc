@@ -17,9 +17,11 @@
 namespace waybill {
 
 struct UringDisk::Operation {
-  enum class Kind : std::uint8_t { kWrite, kRead, kSync, kSyncDirectory, kFailed };
+  enum class Kind : std::uint8_t { kWrite, kRead, kSync, kSyncDirectory, kRemove, kFailed };
   Kind kind{};
-  std::shared_ptr<OpenFile> file;
+  std::shared_ptr<OpenFile> file;  ///< of kRemove: none
+  Removal removal;
+  bool unlinked = false;
   std::uint64_t position = 0;
   Bytes data;
   MutableBytes buffer;
@@ -30,6 +32,8 @@ struct UringDisk::Operation {
   unsigned retries = 0;
 
   void prepare(io_uring_sqe* entry);
+  /// After a part of it: whether the kernel is to be asked for another.
+  bool goes_on();
   [[nodiscard]] Result<std::size_t> outcome() const;
 };
 
@@ -60,7 +64,7 @@ constexpr std::array<RingMode, 3> kModes = {{
 }  // namespace
 
 void UringDisk::Operation::prepare(io_uring_sqe* entry) {
-  const int fd = file->descriptor.get();
+  const int fd = file ? file->descriptor.get() : -1;
   switch (kind) {
     case Kind::kWrite:
       io_uring_prep_write(entry, fd, data.data(), call_size(data.size()), position);
@@ -75,6 +79,15 @@ void UringDisk::Operation::prepare(io_uring_sqe* entry) {
     case Kind::kSyncDirectory:
       io_uring_prep_fsync(entry, fd, 0);
       break;
+    case Kind::kRemove:
+      if (!unlinked) {
+        io_uring_prep_unlinkat(entry, removal.root, removal.path.c_str(), 0);
+      } else {
+        io_uring_prep_fallocate(entry, removal.file.get(), Removal::kGiveBack,
+                                static_cast<off_t>(removal.left),
+                                static_cast<off_t>(Removal::kPiece));
+      }
+      break;
     case Kind::kFailed:
       io_uring_prep_nop(entry);
       break;
@@ -82,13 +95,25 @@ void UringDisk::Operation::prepare(io_uring_sqe* entry) {
   io_uring_sqe_set_data(entry, this);
 }
 
+bool UringDisk::Operation::goes_on() {
+  if (kind != Kind::kRemove) return false;
+  // Once the name is gone the file is. A file system without holes takes it back with the
+  // descriptor.
+  if (result < 0 && !unlinked) return false;
+  const bool in_pieces = result >= 0;
+  unlinked = true;
+  result = 0;
+  return in_pieces && removal.next();
+}
+
 Result<std::size_t> UringDisk::Operation::outcome() const {
   if (failure) return *failure;
   if (result >= 0) return static_cast<std::size_t>(result);
-  return os_error(-result, kind == Kind::kWrite  ? "disk write"
-                           : kind == Kind::kRead ? "disk read"
-                           : kind == Kind::kSync ? "disk sync"
-                                                 : "disk sync_directory");
+  return os_error(-result, kind == Kind::kWrite    ? "disk write"
+                           : kind == Kind::kRead   ? "disk read"
+                           : kind == Kind::kSync   ? "disk sync"
+                           : kind == Kind::kRemove ? "disk remove"
+                                                   : "disk sync_directory");
 }
 
 /// The kernel's two queues, and what waits for room in them.
@@ -101,7 +126,8 @@ class UringDisk::Ring {
     ring->event_ = Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!ring->event_.valid()) return os_error(errno, "eventfd");
     if (int failure = ring->create(); failure != 0) return os_error(failure, "io_uring_setup");
-    if (!ring->supported()) return os_error(ENOSYS, "io_uring lacks read, write or fsync");
+    if (!ring->supported())
+      return os_error(ENOSYS, "io_uring lacks read, write, fsync, unlinkat or fallocate");
     int failure = io_uring_register_eventfd(&ring->ring_, ring->event_.get());
     if (failure != 0) return os_error(-failure, "io_uring_register_eventfd");
     // The kernel lets go of registered files only after the last operation of the ring (S6).
@@ -181,7 +207,9 @@ class UringDisk::Ring {
     if (probe == nullptr) return false;
     const bool all = io_uring_opcode_supported(probe, IORING_OP_READ) != 0 &&
                      io_uring_opcode_supported(probe, IORING_OP_WRITE) != 0 &&
-                     io_uring_opcode_supported(probe, IORING_OP_FSYNC) != 0;
+                     io_uring_opcode_supported(probe, IORING_OP_FSYNC) != 0 &&
+                     io_uring_opcode_supported(probe, IORING_OP_UNLINKAT) != 0 &&
+                     io_uring_opcode_supported(probe, IORING_OP_FALLOCATE) != 0;
     io_uring_free_probe(probe);
     return all;
   }
@@ -233,7 +261,7 @@ class UringDisk::Ring {
       io_uring_cqe_seen(&ring_, entry);
       --with_kernel_;
       const bool again = operation->result == -EAGAIN || operation->result == -EINTR;
-      if (again && ++operation->retries <= kMaxRetries) {
+      if ((again && ++operation->retries <= kMaxRetries) || operation->goes_on()) {
         waiting_.push_back(std::move(operation));
       } else {
         done.push_back(std::move(operation));
@@ -311,6 +339,19 @@ void UringDisk::sync_directory(std::string_view path, Completion completion) {
     operation->failure = opened.error();
   }
   enqueue(std::move(operation), std::move(directory), std::move(completion));
+}
+
+void UringDisk::remove(std::string_view path, Completion completion) {
+  auto operation = std::make_unique<Operation>();
+  operation->kind = Operation::Kind::kRemove;
+  Result<Removal> removal = begin_removal(path);
+  if (removal) {
+    operation->removal = std::move(*removal);
+  } else {
+    operation->kind = Operation::Kind::kFailed;
+    operation->failure = removal.error();
+  }
+  enqueue(std::move(operation), nullptr, std::move(completion));
 }
 
 void UringDisk::submit() {

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <string>
@@ -85,6 +86,12 @@ class FlusherTest : public testing::Test {
         found[operation.path] += operation.size;
     }
     return found;
+  }
+
+  std::size_t removals() {
+    const std::vector<SimOperation> all = disk_.in_flight();
+    return static_cast<std::size_t>(
+        std::ranges::count(all, SimOperation::Kind::kRemove, &SimOperation::kind));
   }
 
   SimDisk disk_;
@@ -245,6 +252,52 @@ TEST_F(FlusherTest, ADamagedBatchIsToldWithItsPlaceAndTheOtherStreamsGoOn) {
   flusher_.enqueue(first_);
   run();
   EXPECT_EQ(troubles_.size(), 1u) << "it is not read again and again";
+}
+
+TEST_F(FlusherTest, FilesAreRemovedOneByOneBesideWhatIsWritten) {
+  for (Stream* stream : {&first_, &second_}) append(*stream, 5);
+  for (Stream* stream : {&first_, &second_}) flusher_.enqueue(*stream);
+  run();
+  append(third_, 5);
+  disk_.set_order(SimOrder::kByHand);
+  flusher_.remove(first_.segments().front().id);
+  flusher_.forget(second_);
+  flusher_.remove(second_.id());
+  flusher_.enqueue(third_);
+  step();
+  EXPECT_EQ(removals(), 1u);
+  EXPECT_EQ(writes().size(), 1u);
+  EXPECT_GT(flusher_.pending(), 0u) << "what it waits for may not go before it";
+  run();
+  EXPECT_FALSE(flusher_.removing());
+  EXPECT_EQ(*disk_.list("shard-0/streams/0000000000000005"), std::vector<std::string>{});
+  EXPECT_EQ(disk_.list("shard-0/streams/0000000000000006").error(), Errc::kNotFound);
+  EXPECT_EQ(third_.flushed_end(), third_.end());
+}
+
+TEST_F(FlusherTest, AFileIsRemovedOnlyWhenNobodyReadsIt) {
+  append(first_, 5);
+  flusher_.enqueue(first_);
+  run();
+  const StreamSegment segment = first_.segments().front();
+  const Offset last = first_.end() - 1;
+  disk_.set_order(SimOrder::kByHand);
+  std::size_t read = 0;
+  files_.read(segment.id, {.position = 0, .size = segment.size, .offsets = {Offset{0}, last}},
+              [&](const Result<std::vector<SharedBytes>>& batches) {
+                ASSERT_TRUE(batches) << to_string(batches.error());
+                read = batches->size();
+              });
+  files_.forget(segment.id);
+  flusher_.remove(segment.id);
+  step();
+  EXPECT_EQ(removals(), 0u);
+  ASSERT_TRUE(flusher_.deadline().has_value());
+  EXPECT_GT(*flusher_.deadline(), rig_.clock.monotonic()) << "it does not ask again at once";
+  run();
+  EXPECT_EQ(read, 5u);
+  EXPECT_FALSE(flusher_.removing());
+  EXPECT_EQ(*disk_.list("shard-0/streams/0000000000000005"), std::vector<std::string>{});
 }
 
 }  // namespace

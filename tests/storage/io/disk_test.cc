@@ -248,6 +248,27 @@ TEST_P(DiskContract, ADirectoryIsSyncedBesideOtherOperations) {
   EXPECT_EQ(done.at("../one").error(), Errc::kInvalidName);
 }
 
+TEST_P(DiskContract, AFileIsRemovedBesideOtherOperationsAndItsRoomGivenBack) {
+  constexpr std::size_t kSize = 5 * 1024 * 1024;  // three pieces
+  FileHandle file = create("large");
+  ASSERT_TRUE(disk_->write_now(file, 0, ByteVector(kSize, std::byte{7})));
+  ASSERT_TRUE(disk_->make_directory("one"));
+  std::map<std::string, Result<std::size_t>> done;
+  for (const char* path : {"large", "nothing", "one", "../one"}) {
+    disk_->remove(
+        path, [&done, path](Result<std::size_t> result) { done.emplace(path, std::move(result)); });
+  }
+  EXPECT_TRUE(done.empty());
+  finish_all();
+  ASSERT_EQ(done.size(), 4u);
+  EXPECT_TRUE(done.at("large").ok());
+  EXPECT_EQ(done.at("nothing").error(), Errc::kNotFound);
+  EXPECT_EQ(done.at("one").error().os_errno, EISDIR);
+  EXPECT_EQ(done.at("../one").error(), Errc::kInvalidName);
+  EXPECT_EQ(*disk_->list(""), std::vector<std::string>{"one"});
+  EXPECT_EQ(contents(file), ByteVector(kSize)) << "nothing of it takes room any more";
+}
+
 TEST_P(DiskContract, RenameReplacesTheTarget) {
   FileHandle old_file = create("target");
   FileHandle new_file = create("source");

@@ -261,6 +261,21 @@ TEST_F(SimDiskTest, ADirectorySyncCoversWhatCameBeforeItWasSubmitted) {
   EXPECT_EQ(names_in(disk_.crash(keep_none())), "before;");
 }
 
+TEST_F(SimDiskTest, ARemovalMayHaveHappenedFromItsSubmissionOn) {
+  disk_.close(*disk_.open("file", OpenMode::kCreate));
+  ASSERT_TRUE(disk_.sync_directory(""));
+  disk_.remove("file", [](Result<std::size_t> done) { EXPECT_TRUE(done.ok()); });
+  EXPECT_EQ(names_in(disk_.crash(keep_all())), "file;");
+  disk_.submit();
+  for (bool over : {false, true}) {
+    EXPECT_EQ(names_in(disk_.crash(keep_all())), "");
+    EXPECT_EQ(names_in(disk_.crash(keep_none())), "file;");
+    if (!over) disk_.wait();
+  }
+  ASSERT_TRUE(disk_.sync_directory(""));
+  EXPECT_EQ(names_in(disk_.crash(keep_none())), "");
+}
+
 /// A history of every kind of call; returns false once the disk has failed.
 bool small_history(SimDisk& disk, Bytes block) {
   Result<FileHandle> file = disk.open("spare", OpenMode::kCreate);
