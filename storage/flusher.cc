@@ -286,6 +286,11 @@ void Flusher::remove_next() {
   }
 }
 
+bool Flusher::removing_streams() const {
+  auto whole = [](const Removal& removal) { return !removal.segment; };
+  return (removing_ && whole(*removing_)) || std::ranges::any_of(removals_, whole);
+}
+
 /// Nothing: there was no file any more, and the stream's directory is gone too.
 std::optional<std::string> Flusher::file_of(const Removal& removal) {
   if (removal.segment) return files_.path_of(*removal.segment);

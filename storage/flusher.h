@@ -84,8 +84,8 @@ class Flusher {
   void remove(StreamId stream) { removals_.push_back({stream, std::nullopt}); }
   /// The same of one segment.
   void remove(const SegmentId& segment) { removals_.push_back({segment.stream, segment}); }
-  /// Whether some of that is still to be done.
-  [[nodiscard]] bool removing() const { return removing_ || !removals_.empty(); }
+  /// Whether a stream still has files. Segments of one that stays are found by the next start.
+  [[nodiscard]] bool removing_streams() const;
 
   /// Whether the segment may still be written to.
   [[nodiscard]] bool grows(const SegmentId& segment) const;

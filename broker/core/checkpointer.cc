@@ -197,8 +197,8 @@ void Checkpointer::finish() {
     if (writer_->pending() == 0) fail(*writer_->failed());
     return;
   }
-  // Once nothing of it is in the journal any more, nobody knows whose files they were.
-  if (!finishing_ && log_.flusher().removing()) return;
+  // Once nothing of a stream is in the journal any more, nobody knows whose files they were.
+  if (!finishing_ && log_.flusher().removing_streams()) return;
   if (!finishing_ && journal.durable() >= writer_->max_applied()) {
     finishing_ = true;
     // What came before this run is not looked for: if all of it is known, replay begins with the

@@ -42,7 +42,7 @@ struct ShardOptions {
   /// Bytes of a checkpoint that are put together in one turn, about: tens of microseconds (S19).
   std::size_t checkpoint_slice = 32 * 1024;
   /// How often it is looked at what is kept no longer.
-  Duration retention_interval = std::chrono::seconds(10);
+  Duration retention_interval = std::chrono::seconds(2);
   /// For the keys that a compaction pass compares; it takes several where they do not fit.
   std::size_t compaction_memory = 16 * 1024 * 1024;
   /// With so many journal files, publishers wait until a checkpoint has released some.
