@@ -398,6 +398,7 @@ class CoreRig {
       shard_options.checkpoint_files = options.checkpoint_files;
       shard_options.checkpoint_slice = options.checkpoint_slice;
       shard_options.flush = options.flush;
+      shard_options.retention_interval = seconds(10);
       shard_options.min_free = options.min_free;
       shard_options.reserve = options.reserve;
       shard_options.compaction_memory = options.compaction_memory;
