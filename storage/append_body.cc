@@ -11,7 +11,7 @@ constexpr std::size_t kProducerSize = 16 + 1 + 4 + 8 + 8;
 }  // namespace
 
 std::optional<AppendBody> read_append_body(const EntryView& entry) {
-  if (entry.type != EntryType::kAppend) return std::nullopt;
+  if (!holds_batch(entry.type)) return std::nullopt;
   ByteReader reader(entry.body);
   AppendBody body;
   body.stream.value = reader.read<std::uint64_t>();

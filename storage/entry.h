@@ -23,10 +23,14 @@ enum class EntryType : std::uint8_t {
   kAdopt = 5,       ///< a shard takes over its part of a catalog change
   kProducer = 6,    ///< a durable producer is opened or removed
   kTrim = 7,        ///< a stream begins later (S22)
+  kCarry = 8,  ///< a batch of a stream once more, so that where it was is needed no longer (S18)
   // Local: about this machine's files only, without entry_seq.
   kStart = 64,  ///< a new run of the broker (S9)
 };
 inline constexpr std::uint8_t kFirstLocalEntryType = 64;
+inline bool holds_batch(EntryType type) {
+  return type == EntryType::kAppend || type == EntryType::kCarry;
+}
 inline bool is_local(EntryType type) {
   return static_cast<std::uint8_t>(type) >= kFirstLocalEntryType;
 }

@@ -9,8 +9,8 @@
 //
 // A stream's segment stays open to grow until it has its size, or too many others are open that are
 // worth a file; then it is sealed, in the background. Thousands of streams with little data have
-// one file each that way, which has a block more for each checkpoint (S18 would carry them forward
-// in the journal up to four times: less blocks, and one more way for a batch to move).
+// one file each that way, which has a block more each fifth checkpoint: the others carry their
+// tails forward in the journal (S18, Checkpointer).
 //
 // A full disk stalls it (S21): nothing is lost, the journal only cannot forget. It asks its owner
 // for room, and without tries again every second. A segment

@@ -165,6 +165,7 @@ bool is_known(EntryType type) {
     case EntryType::kAdopt:
     case EntryType::kProducer:
     case EntryType::kTrim:
+    case EntryType::kCarry:
     case EntryType::kStart:
       return true;
   }

@@ -17,14 +17,15 @@ class StreamEnds {
 
   /// `where` is the entry without its complaint.
   void add(const EntryView& entry, const BadEntry& where) {
-    if (entry.type != EntryType::kAppend) return;
+    if (!holds_batch(entry.type)) return;
     const std::optional<AppendBody> append = read_append_body(entry);
-    if (!append) return complain(where, "it is an append, but holds no batch that fits it");
+    if (!append) return complain(where, "it should hold a batch, but holds none that fits it");
     if (Result<void> good = check_batch_crc(append->batch); !good)
       complain(where, "the checksum of its batch is wrong");
     const bool known = ends_.contains(append->stream);
     Offset& end = ends_[append->stream];
     if (anywhere_ && !known) end = append->base;
+    if (entry.type == EntryType::kCarry && append->base < end) return;
     if (append->base < end) {
       complain(where, "it begins at offset " + std::to_string(append->base.value) +
                           " of its stream, which has records up to " +

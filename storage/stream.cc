@@ -150,12 +150,33 @@ const StoredBatch* Stream::first_unflushed() const {
   return index < batches_.size() ? &batches_[index] : nullptr;
 }
 
+bool Stream::may_carry(EntrySeq durable, std::uint64_t below) const {
+  if (unflushed_bytes_ == 0 || unflushed_bytes_ >= below) return false;
+  if (carries_ >= kMaxCarries || visible_end_ != end_ || batches_.back().seq > durable)
+    return false;
+  // The cache lets go of the oldest first: if that one is in memory, all are.
+  return first_unflushed()->frame != nullptr;
+}
+
+void Stream::carry(StageAgain stage) {
+  ++carries_;
+  for (std::size_t i = unflushed_index(); i < batches_.size(); ++i) {
+    StoredBatch& batch = batches_[i];
+    std::uint32_t offset = 0;
+    StagedEntry entry = stage(batch, &offset);
+    batch.seq = entry.seq;
+    batch.frame = std::move(entry.frame);
+    batch.frame_offset = entry.body_offset + offset;
+  }
+}
+
 void Stream::flushed(StreamSegment segment) {
   const std::uint64_t before =
       !segments_.empty() && segments_.back().id == segment.id ? segments_.back().payload : 0;
   WB_ASSERT(segment.contents.end >= flushed_end() && segment.payload >= before,
             "a segment continues the stream");
   unflushed_bytes_ -= segment.payload - before;
+  carries_ = 0;
   if (!segments_.empty() && segments_.back().id == segment.id) {
     segments_.back() = std::move(segment);
   } else {

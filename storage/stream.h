@@ -123,6 +123,14 @@ class Stream {
                                                           std::uint64_t max_bytes) const;
   /// The entry that appended the first batch that is not in a segment; nothing if all are.
   [[nodiscard]] const StoredBatch* first_unflushed() const;
+  /// Whether what is in no segment may be staged again: it is durable, shown, less than so many
+  /// bytes, in memory, and was not carried kMaxCarries times before (S18).
+  [[nodiscard]] bool may_carry(EntrySeq durable, std::uint64_t below) const;
+  /// Stages each such batch again, in order, and takes it to be there from now on. `stage` sets the
+  /// batch's offset in the entry's body. Requires may_carry().
+  using StageAgain =
+      std::move_only_function<StagedEntry(const StoredBatch&, std::uint32_t* offset)>;
+  void carry(StageAgain stage);
   /// More is durable in the last segment, or in a new one behind it.
   void flushed(StreamSegment segment);
   /// The footer of that segment is durable.
@@ -146,6 +154,8 @@ class Stream {
   friend class TailCache;
   friend class StreamRead;
 
+  static constexpr std::uint8_t kMaxCarries = 4;
+
   [[nodiscard]] std::size_t batch_index(Offset offset) const;
   [[nodiscard]] std::size_t unflushed_index() const;
   [[nodiscard]] StreamSegment& segment_of(Offset offset) const;
@@ -159,6 +169,7 @@ class Stream {
   Offset visible_end_;
   std::uint64_t bytes_ = 0;
   std::uint64_t unflushed_bytes_ = 0;
+  std::uint8_t carries_ = 0;                    ///< since something was flushed
   mutable std::deque<StreamSegment> segments_;  ///< the index of some comes when it is wanted
   SegmentFiles* files_ = nullptr;
   std::deque<StoredBatch> batches_;

@@ -99,7 +99,7 @@ std::string entry_text(const EntryView& entry, bool records) {
   if (entry.type == EntryType::kStart) {
     if (Result<StartBody> start = decode_start_body(entry.body))
       text += fmt::format("    run {} at {}\n", start->start_number, time_text(start->time));
-  } else if (records && entry.type != EntryType::kAppend) {
+  } else if (records && !holds_batch(entry.type)) {
     text += hex_dump(entry.body);
   }
   return text;
@@ -164,7 +164,7 @@ json::object entry_object(const EntryView& entry, bool records) {
       object["start_number"] = start->start_number;
       object["time"] = time_text(start->time);
     }
-  } else if (records && entry.type != EntryType::kAppend) {
+  } else if (records && !holds_batch(entry.type)) {
     object["body_base64"] = to_base64(entry.body);
   }
   return object;
@@ -192,6 +192,8 @@ std::string_view entry_type_name(EntryType type) {
       return "producer";
     case EntryType::kTrim:
       return "trim";
+    case EntryType::kCarry:
+      return "carry";
     case EntryType::kStart:
       return "start";
   }

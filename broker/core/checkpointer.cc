@@ -18,6 +18,10 @@ constexpr std::size_t kObjectCost = 64;
 constexpr std::size_t kMaxUnwritten = 1024 * 1024;
 /// When topics and groups come and go all the time, all is saved at once in the end.
 constexpr int kMaxRestarts = 3;
+/// Of the journal, this part may be taken by what is carried forward (S18).
+constexpr std::uint64_t kCarriedPart = 8;
+/// The head of an entry is smaller than the batch behind it.
+constexpr std::uint64_t kCarryCost = 2;
 
 }  // namespace
 
@@ -102,6 +106,7 @@ void Checkpointer::turn() {
     started_at_ = log_.journal().durable();
   }
   if (state_ == State::kIdle && due()) begin();
+  if (state_ == State::kCarrying) carry();
   if (state_ == State::kFlushing) flush();
   if (state_ == State::kAborting) begin_anew();
   if (state_ == State::kSaving) save();
@@ -109,18 +114,43 @@ void Checkpointer::turn() {
 }
 
 void Checkpointer::begin() {
-  state_ = State::kFlushing;
+  state_ = State::kCarrying;
   restarts_ = 0;
   retry_at_.reset();
   begun_in_ = log_.journal().current_file();
   flush_to_ = log_.journal().durable();
+  const ShardOptions& options = log_.options();
+  carry_left_ = options.max_journal_files * options.journal_file_size / kCarriedPart;
+  small_.clear();
   unflushed_.clear();
   for (const Stream* stream : log_.streams()) {
     if (stream->unflushed_bytes() == 0) continue;
-    unflushed_.push_back(stream->id());
-    log_.flusher().enqueue(*log_.find_stream(stream->id()));
+    const std::uint64_t cost = kCarryCost * stream->unflushed_bytes();
+    if (cost <= carry_left_ && stream->may_carry(flush_to_, options.carry_below)) {
+      carry_left_ -= cost;
+      small_.push_back(stream->id());
+    } else {
+      unflushed_.push_back(stream->id());
+      log_.flusher().enqueue(*log_.find_stream(stream->id()));
+    }
   }
   std::ranges::reverse(unflushed_);  // the back is the next to be flushed
+}
+
+/// One slice of the small tails.
+void Checkpointer::carry() {
+  std::uint64_t carried = 0;
+  for (; !small_.empty(); small_.pop_back()) {
+    if (carried >= log_.options().checkpoint_slice) return;
+    Stream* stream = log_.find_stream(small_.back());
+    const StoredBatch* first = stream == nullptr ? nullptr : stream->first_unflushed();
+    if (first == nullptr || first->seq > flush_to_) continue;
+    carried += kCarryCost * stream->unflushed_bytes();
+    if (log_.carry(*stream)) continue;
+    unflushed_.push_back(stream->id());
+    log_.flusher().enqueue(*stream);
+  }
+  state_ = State::kFlushing;
 }
 
 /// Until the tails are in segments; what came later may wait for the next checkpoint.
@@ -248,6 +278,7 @@ std::optional<MonotonicTime> Checkpointer::deadline() const {
   if (state_ == State::kIdle) return retry_at_;
   // The next slice, unless the disk has to come first: its completion is progress.
   bool goes_on = state_ == State::kSaving && writer_->unwritten() <= kMaxUnwritten;
+  goes_on = goes_on || state_ == State::kCarrying;
   goes_on = goes_on || (state_ == State::kAborting && writer_->pending() == 0);
   return goes_on ? std::optional(log_.clock().monotonic()) : std::nullopt;
 }

@@ -17,6 +17,7 @@
 namespace waybill {
 
 /// kAppend: a batch at the end of a stream. The batch's bytes follow this head in the entry's body.
+/// kCarry: the same without a producer, and the stream has it already.
 struct AppendHead {
   StreamId stream;
   Offset base;

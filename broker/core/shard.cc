@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "protocol/base/mutant.h"
+
 namespace waybill {
 
 namespace {
@@ -44,6 +46,7 @@ Result<std::unique_ptr<Shard>> open_shard(ShardEnvironment environment, ShardOpt
         return opening.replay(entry, staged);
       },
       report, explanation);
+  if (opened) opened = opening.check_carried(explanation);
   if (!opened) {
     // The predecessor is older than what the journal has forgotten.
     if (!report->passed_over.empty()) *explanation = report->passed_over + *explanation;
@@ -60,11 +63,12 @@ Result<void> Shard::replay(const EntryView& entry, const StagedEntry& staged) {
   if (entry.version != kEntryVersion) {
     return {Errc::kUnsupportedFormat, "entry version of a newer broker"};
   }
-  if (!is_local(entry.type) && entry.seq <= loaded_.rest && entry.type != EntryType::kAppend) {
+  if (!is_local(entry.type) && entry.seq <= loaded_.rest && !holds_batch(entry.type)) {
     return {};
   }
   switch (entry.type) {
     case EntryType::kAppend:
+    case EntryType::kCarry:
       return replay_append(entry, staged);
     case EntryType::kDelivery: {
       Result<DeliveryEntry> decoded = decode_delivery(entry.body);
@@ -107,14 +111,37 @@ Result<void> Shard::replay_append(const EntryView& entry, const StagedEntry& sta
   if (!head) return head.error();
   Stream* stream = log_.find_stream(head->stream);
   const bool applied = entry.seq <= loaded_.of(head->stream);
-  // It is in a segment, or its stream went before the checkpoint.
-  if (applied && (stream == nullptr || head->base < stream->end())) return {};
-  if (stream == nullptr || stream->end() != head->base) return misfit("append entry");
+  const bool carried = entry.type == EntryType::kCarry;
+  // Its stream went before the checkpoint.
+  if (applied && stream == nullptr) return {};
+  if (stream == nullptr) return misfit("append entry");
+  // It is in a segment, or carried forward from where it is.
+  if ((applied || carried) && head->base < stream->end()) return {};
+  // Replay began behind what is before it: that was carried forward, and so was this (S18).
+  if (applied && head->base > stream->end()) {
+    Offset& awaited = loaded_.awaited[head->stream];
+    awaited = std::max(awaited, head->base + head->count);
+    return {};
+  }
+  if ((carried && !applied) || stream->end() != head->base) return misfit("append entry");
+  if (carried && mutant("what_is_carried_is_lost")) return {};
   if (applied) head->producer.reset();  // remembered already
   if (Partition* partition = partitions_.find(head->stream)) {
     partitions_.apply(*head, *partition, staged, batch_offset);
   } else {  // a dead-letter stream
     log_.append(*stream, {head->base, head->count, head->max_timestamp, batch_offset}, staged);
+  }
+  return {};
+}
+
+Result<void> Shard::check_carried(std::string* explanation) const {
+  for (const auto& [id, end] : loaded_.awaited) {
+    const Stream* stream = log_.find_stream(id);
+    if (stream == nullptr || stream->end() >= end) continue;
+    *explanation = "What the journal carried forward of stream " + std::to_string(id.value) +
+                   " ends at offset " + std::to_string(stream->end().value) +
+                   ", and should go up to " + std::to_string(end.value) + ".";
+    return misfit("carry entry");
   }
   return {};
 }
@@ -268,6 +295,7 @@ std::optional<MonotonicTime> Shard::deadline() const {
 
 ShardMetrics Shard::metrics() {
   ShardMetrics metrics = metrics_;
+  metrics.carried_bytes = log_.carried_bytes();
   metrics.journal_bytes = log_.journal().bytes_on_disk();
   metrics.entries_staged = log_.journal().staged().value;
   metrics.entries_durable = log_.journal().durable().value;

@@ -107,6 +107,7 @@ class Shard {
 
   Result<void> replay(const EntryView& entry, const StagedEntry& staged);
   Result<void> replay_append(const EntryView& entry, const StagedEntry& staged);
+  Result<void> check_carried(std::string* explanation) const;
   Result<void> apply(const AdoptEntry& entry);
   Result<void> apply(const TrimEntry& entry);
   void empty(const TopicInfo& topic);
@@ -133,6 +134,7 @@ class Shard {
     EntrySeq rest;  ///< everything but the below; not above any of them
     std::unordered_map<StreamId, EntrySeq> streams;
     std::map<std::pair<GroupId, StreamId>, EntrySeq> groups;
+    std::map<StreamId, Offset> awaited;  ///< the end of what was carried forward, at least
 
     [[nodiscard]] EntrySeq of(StreamId stream) const {
       auto found = streams.find(stream);

@@ -1,11 +1,13 @@
 #include "broker/core/shard_log.h"
-#include "protocol/base/mutant.h"
-#include "storage/segment_reader.h"
-#include "storage/superblock.h"
 
 #include <algorithm>
 #include <string>
 #include <utility>
+
+#include "broker/core/entries.h"
+#include "protocol/base/mutant.h"
+#include "storage/segment_reader.h"
+#include "storage/superblock.h"
 
 namespace waybill {
 namespace {
@@ -254,6 +256,27 @@ void ShardLog::append(Stream& stream, const AppendedBatch& batch, const StagedEn
     cache_.trim(entry.seq);
     unrevealed_.clear();
   }
+}
+
+bool ShardLog::carry(Stream& stream) {
+  if (!stream.may_carry(journal_->durable(), options_.carry_below)) return false;
+  // Where the journal has to shrink, it does not help.
+  if (journal_->wants_release()) return false;
+  if (admit(2 * stream.unflushed_bytes(), false) != Admission::kAdmitted) return false;
+  carried_bytes_ += stream.unflushed_bytes();
+  stream.carry([&](const StoredBatch& batch, std::uint32_t* offset) {
+    AppendHead head;
+    head.stream = stream.id();
+    head.base = batch.base;
+    head.count = batch.count;
+    head.max_timestamp = batch.max_timestamp;
+    head.timed = batch.timed;
+    const ByteVector bytes = encode(head);
+    *offset = static_cast<std::uint32_t>(bytes.size());
+    return stage(EntryType::kCarry, bytes,
+                 batch.frame->bytes().subspan(batch.frame_offset, batch.size));
+  });
+  return true;
 }
 
 void ShardLog::read(const Stream& stream, Offset from, Offset end, BatchesRead done) {

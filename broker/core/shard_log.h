@@ -97,6 +97,11 @@ class ShardLog {
   [[nodiscard]] std::vector<const Stream*> streams() const;
   /// Indexes a batch that was just staged or replayed as (part of) the entry's body.
   void append(Stream& stream, const AppendedBatch& batch, const StagedEntry& entry);
+  /// Stages what the stream has in no segment once more, so that the journal may forget where it
+  /// was (S18). False, and nothing happens: it has to be flushed.
+  bool carry(Stream& stream);
+  /// Bytes that were, since the start.
+  [[nodiscard]] std::uint64_t carried_bytes() const { return carried_bytes_; }
   /// As read_batches() in storage/stream.h.
   void read(const Stream& stream, Offset from, Offset end, BatchesRead done);
   /// The error of a read that just failed, in words: damage by file, position and offsets.
@@ -162,6 +167,7 @@ class ShardLog {
   Flusher flusher_;
   DiskSpace space_;
   std::vector<StreamId> dropped_;  ///< while the journal is replayed
+  std::uint64_t carried_bytes_ = 0;
   std::deque<Replaced> replaced_;
   std::uint64_t replaced_before_ = 0;  ///< that are removed
   std::uint64_t replaced_bytes_ = 0;

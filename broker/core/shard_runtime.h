@@ -41,6 +41,10 @@ struct ShardOptions {
   std::uint64_t checkpoint_files = 2;
   /// Bytes of a checkpoint that are put together in one turn, about: tens of microseconds (S19).
   std::size_t checkpoint_slice = 32 * 1024;
+  /// What a stream has in no segment when a checkpoint comes: if it is less, it is carried forward
+  /// in the journal, up to four times (S18), instead of being flushed. A sync costs as much as
+  /// this.
+  std::uint64_t carry_below = 64 * 1024;
   /// How often it is looked at what is kept no longer.
   Duration retention_interval = std::chrono::seconds(2);
   /// For the keys that a compaction pass compares; it takes several where they do not fit.
@@ -93,6 +97,7 @@ struct ShardMetrics {
   std::uint64_t removed_messages = 0;
   std::uint64_t compacted_messages = 0;  ///< records that compaction took out
   std::uint64_t compactions = 0;         ///< passes over a partition
+  std::uint64_t carried_bytes = 0;       ///< of batches, forward in the journal (S18)
   std::uint64_t read_requests = 0;
   std::uint64_t journal_bytes = 0;    ///< on disk
   std::uint64_t flush_stalled = 0;    ///< gauge: 1 while nothing can be moved into segments

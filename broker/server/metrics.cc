@@ -54,6 +54,8 @@ constexpr auto kShardMetrics = std::to_array<ShardMetricRow>({
      "Messages that compaction took out: each had a later one of its key, or was a tombstone."},
     {"waybill_compactions_total", kCounter, &ShardMetrics::compactions,
      "Passes of compaction over a partition."},
+    {"waybill_journal_carried_bytes_total", kCounter, &ShardMetrics::carried_bytes,
+     "Bytes of small tails that a checkpoint staged again instead of flushing them."},
     {"waybill_reads_total", kCounter, &ShardMetrics::read_requests, "Reads without a group."},
     {"waybill_entries_staged_total", kCounter, &ShardMetrics::entries_staged,
      "Journal entries staged."},

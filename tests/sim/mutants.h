@@ -21,6 +21,7 @@ inline constexpr Mutant kMutants[] = {
     {"skip_directory_sync", "a new journal file's name is not made durable", 200},
     {"ignore_write_errors", "a failed journal write counts as done", 200},
     {"ignore_short_writes", "a short journal write counts as done", 200},
+    {"what_is_carried_is_lost", "a start does not look at what was carried forward", 50},
     {"dead_letter_in_two_frames", "state and payload of a dead letter in two frames", 500},
     {"forget_failures_on_restart", "failures are counted in memory only", 50},
     {"forget_acks_on_restart", "acknowledgements are kept in memory only", 50},

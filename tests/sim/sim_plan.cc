@@ -216,6 +216,7 @@ SimPlan draw_plan(std::uint64_t seed) {
   // Drawn last: everything before stays as it was in seeds of old.
   draw_compaction(draw, plan);
   draw_space(draw, plan);
+  plan.world.carry_below = draw.one_of<std::uint64_t>({0, 500, 64 * 1024});
   return plan;
 }
 

@@ -23,6 +23,7 @@ struct WorldPlan {
   std::size_t index_limit = 1'000'000;
   std::uint64_t checkpoint_files = 1;  ///< with every journal file
   FlusherOptions flush = {.segment_size = 32 * 1024, .step = 4096, .max_open = 2, .max_files = 4};
+  std::uint64_t carry_below = 0;
   Duration retention_interval = std::chrono::seconds(10);
   std::size_t compaction_memory = 1024 * 1024;
   std::uint64_t min_free = 0;

@@ -270,6 +270,7 @@ Result<void> SimWorld::open() {
     options.checkpoint_files = plan_.checkpoint_files;
     options.checkpoint_slice = 200;  // a few objects in each turn
     options.flush = plan_.flush;
+    options.carry_below = plan_.carry_below;
     options.retention_interval = plan_.retention_interval;
     options.compaction_memory = plan_.compaction_memory;
     options.min_free = plan_.min_free;

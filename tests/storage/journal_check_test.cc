@@ -357,6 +357,24 @@ TEST(JournalWalk, ATornLastFrameIsAGapAndZerosAreUnused) {
   EXPECT_FALSE(walk->next()->has_value());
 }
 
+TEST(JournalCheck, WhatIsCarriedForwardIsNoSecondAppendS18) {
+  SimDisk disk;
+  JournalRig rig(disk);
+  ASSERT_TRUE(rig.open().ok());
+  const std::string first = append_body(kFirst, {0}, 2, make_batch({0}, 2));
+  const std::string later = append_body(kFirst, {5}, 1, make_batch({5}, 1));
+  rig.stage(first);
+  rig.stage(first, EntryType::kCarry);
+  rig.stage(later, EntryType::kCarry);
+  rig.settle();
+  rig.journal.reset();
+  Result<JournalCheck> found = check(disk);
+  ASSERT_TRUE(found.ok());
+  EXPECT_TRUE(found->bad_entries.empty());
+  EXPECT_EQ(found->records, 3u);
+  ASSERT_EQ(found->lost_offsets.size(), 1u) << "what is between was appended nowhere";
+}
+
 TEST(AppendBody, IsReadWithAndWithoutAProducer) {
   const ByteVector batch = make_batch({7}, 2);
   const std::string plain = append_body(kFirst, {7}, 2, batch);

@@ -111,6 +111,46 @@ TEST_F(StreamTest, ShowsOnlyWhatIsDurableS12) {
   EXPECT_EQ(stream.visible_end(), Offset{4});
 }
 
+TEST_F(StreamTest, WhatIsInNoSegmentMayBeCarriedForwardFourTimesS18) {
+  TailCache cache(0);
+  auto carry = [&] {
+    stream.carry([&](const StoredBatch& batch, std::uint32_t* offset) {
+      const ByteVector head(5);
+      const Bytes bytes = batch.frame->bytes().subspan(batch.frame_offset, batch.size);
+      *offset = 5;
+      EntryDraft draft{EntryType::kCarry, 1, head, bytes};
+      return rig.journal->stage({&draft, 1}).front();
+    });
+  };
+  auto durable = [&] {
+    rig.settle();
+    stream.reveal(rig.journal->durable());
+  };
+  EXPECT_FALSE(stream.may_carry(rig.journal->durable(), 10'000)) << "there is nothing";
+  const std::vector<ByteVector> sent = {append(stream, 2, 0, &cache), append(stream, 1, 0, &cache)};
+  EXPECT_FALSE(stream.may_carry(rig.journal->durable(), 10'000)) << "it is not durable";
+  durable();
+  EXPECT_FALSE(stream.may_carry(rig.journal->durable(), stream.unflushed_bytes())) << "too much";
+  for (int times = 1; times <= 4; ++times) {
+    ASSERT_TRUE(stream.may_carry(rig.journal->durable(), 10'000)) << times;
+    const EntrySeq before = rig.journal->staged();
+    carry();
+    EXPECT_GT(stream.first_unflushed()->seq, before);
+    EXPECT_EQ(stream.visible_end(), Offset{3}) << "what was shown stays";
+    EXPECT_FALSE(stream.may_carry(rig.journal->durable(), 10'000)) << "it is not durable there";
+    durable();
+  }
+  EXPECT_FALSE(stream.may_carry(rig.journal->durable(), 10'000)) << "a fifth time";
+  for (bool in_memory : {true, false}) {
+    if (!in_memory) cache.trim(rig.journal->durable());
+    EXPECT_EQ(!stream.at({0}).batch.empty(), in_memory);
+    Result<std::vector<SharedBytes>> got = read(0, 3);
+    ASSERT_TRUE(got && got->size() == 2) << in_memory;
+    for (std::size_t i = 0; i < 2; ++i) EXPECT_TRUE(equal((*got)[i].view(), sent[i]));
+  }
+  EXPECT_FALSE(stream.may_carry(rig.journal->durable(), 10'000)) << "it would have to be read";
+}
+
 TEST_F(StreamTest, TheCacheKeepsTheNewestAndNeverDropsWhatIsNotDurable) {
   TailCache cache(1);
   ByteVector batch = append(stream, 1, 0, &cache);

@@ -191,6 +191,47 @@ TEST(Checkpoint, TheJournalIsBoundedAndEveryMessageStaysReadable) {
   }
 }
 
+std::size_t segments_in(const SimDisk& disk) {
+  const SimDiskImage image = disk.crash(keep_all());
+  return static_cast<std::size_t>(std::ranges::count_if(
+      image.files, [](const auto& file) { return file.first.ends_with(".wbs"); }));
+}
+
+TEST(Checkpoint, SmallTailsAreCarriedForwardAndFlushedTheFifthTimeS18) {
+  CoreRig rig({.shards = 1, .journal_file = 128 * 1024, .carry_below = 4096});
+  TestClient* const client = &rig.connect();
+  const TopicId quiet = rig.create_topic(*client, "quiet");
+  ASSERT_TRUE(client->publish(quiet, 0, {"one", "two"}).ok());
+  // Commands fill the journal, and write nothing into streams.
+  GroupPolicy policy = CoreRig::policy();
+  rig.create_group(*client, "billing", "quiet", policy);
+  std::string newest;
+  auto next_checkpoint = [&] {
+    for (int i = 0; i < 10'000; ++i) {
+      policy.max_failures = policy.max_failures % 7 + 1;
+      ASSERT_TRUE(client->call<AlterGroupReply>(AlterGroupRequest{"billing", policy}).ok());
+      Result<FoundCheckpoints> found = find_checkpoints(*rig.disk, "shard-0", {0});
+      if (!found || found->finished.empty() || found->finished.front().path == newest) continue;
+      newest = found->finished.front().path;
+      return;
+    }
+    FAIL() << "no checkpoint came";
+  };
+  for (int times = 1; times <= 5; ++times) {
+    next_checkpoint();
+    ASSERT_FALSE(HasFatalFailure());
+    EXPECT_EQ(segments_in(*rig.disk), times < 5 ? 0u : 1u) << times;
+    CoreRig after({.shards = 1, .journal_file = 128 * 1024}, rig.disk->crash(keep_none()));
+    EXPECT_GT(after.reports[0].checkpoint, 0u);
+    Reply<ReadReply> read = after.connect().read(quiet, 0, 0);
+    ASSERT_TRUE(read.ok());
+    ASSERT_EQ(records_of(read->batches).size(), 2u) << times;
+    EXPECT_EQ(records_of(read->batches)[1].second, "two");
+  }
+  EXPECT_GT(rig.shards[0]->metrics().carried_bytes, 0u);
+  EXPECT_LE(journal_files(*rig.disk), 4u);
+}
+
 TEST(Checkpoint, ADamagedCheckpointWhoseJournalIsGoneIsNamedS8) {
   CoreRig rig({.journal_file = 128 * 1024});
   TestClient& client = rig.connect();

@@ -87,7 +87,8 @@ void check(bool topics_change) {
     SCOPED_TRACE(seed);
     CoreRig rig({.journal_file = 128 * 1024,
                  .tail_cache = seed % 3 == 0 ? 1u : 1024 * 1024,
-                 .checkpoint_slice = 1});
+                 .checkpoint_slice = 1,
+                 .carry_below = seed % 2 == 0 ? 1000u : 64u * 1024});
     Traffic traffic(seed, rig);
     for (int round = 0; round < 4; ++round) {
       for (int i = 0; i < 300; ++i) traffic.step(topics_change);
@@ -113,6 +114,48 @@ TEST(Checkpointer, SlicesOfDifferentMomentsLoadToOneStateS19) {
 
 TEST(Checkpointer, TopicsThatComeAndGoMeanwhileMakeItBeginAnewS19) {
   check(true);
+}
+
+/// Appends between the slices: replay may begin between two batches of a stream that were both
+/// carried forward behind it.
+TEST(Checkpointer, WhatComesWhileTailsAreCarriedIsThereOnceS18) {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    SCOPED_TRACE(seed);
+    SeededRandom random(seed);
+    CoreRig rig({.journal_file = 128 * 1024, .checkpoint_slice = 1, .carry_below = 64 * 1024});
+    TestClient* client = &rig.connect();
+    const TopicId topic = rig.create_topic(*client, "orders", 20);
+    std::uint64_t carried = 0;
+    for (int round = 0; round < 8; ++round) {
+      for (std::uint64_t i = 0; i < 100 + random.below(100); ++i) {
+        PublishRequest request;
+        const auto partition = static_cast<std::uint32_t>(random.below(20));
+        request.parts.push_back({topic, {partition}, {}, {}, batch_of({std::string(100, 'x')})});
+        client->begin<PublishReply>(std::move(request));
+        std::uint64_t rounds = random.below(3);
+        rig.run_until([&rounds] { return rounds-- == 0; });
+      }
+      rig.run();
+      carried += rig.shards.front()->metrics().carried_bytes;
+      const std::vector<std::string> before = objects_of(rig);
+      std::vector<std::int64_t> ends;
+      for (std::uint32_t p = 0; p < 20; ++p) ends.push_back(client->read(topic, p, 0)->end.value);
+      ASSERT_TRUE(rig.try_restart(keep_all()).ok()) << rig.explanation;
+      EXPECT_EQ(objects_of(rig), before);
+      client = &rig.connect();
+      for (std::uint32_t p = 0; p < 20; ++p) {
+        std::int64_t next = 0;
+        while (next < ends[p]) {
+          Reply<ReadReply> read = client->read(topic, p, next);
+          ASSERT_TRUE(read.ok() && !records_of(read->batches).empty()) << p << ": " << next;
+          for (const auto& [offset, value] : records_of(read->batches)) {
+            ASSERT_EQ(offset.value, next++);
+          }
+        }
+      }
+    }
+    EXPECT_GT(carried, 0u);
+  }
 }
 
 TEST(Checkpointer, AShardThatIsOnlyStartedForgetsTheFileOfEachStartS19) {

@@ -66,6 +66,7 @@ struct RigOptions {
   std::size_t checkpoint_slice = 200;
   std::size_t compaction_memory = 1024 * 1024;
   FlusherOptions flush = {.segment_size = 16 * 1024, .step = 4096, .max_open = 2, .max_files = 4};
+  std::uint64_t carry_below = 1000;
   SimDiskOptions disk = {};
   std::uint64_t min_free = 0;
   std::uint64_t reserve = 0;
@@ -398,6 +399,7 @@ class CoreRig {
       shard_options.checkpoint_files = options.checkpoint_files;
       shard_options.checkpoint_slice = options.checkpoint_slice;
       shard_options.flush = options.flush;
+      shard_options.carry_below = options.carry_below;
       shard_options.retention_interval = seconds(10);
       shard_options.min_free = options.min_free;
       shard_options.reserve = options.reserve;

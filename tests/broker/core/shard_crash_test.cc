@@ -62,7 +62,8 @@ struct Tally {
   std::uint64_t buried = 0;
   std::uint64_t deleted = 0;  ///< topics
   std::uint64_t compactions = 0;
-  std::uint64_t erased = 0;  ///< dead letters
+  std::uint64_t erased = 0;   ///< dead letters
+  std::uint64_t carried = 0;  ///< bytes, forward in the journal
   // Lives, cut or not, on a disk that others fill.
   std::uint64_t given = 0;  ///< at the end, flush and checkpoint had the reserve
   std::uint64_t whole = 0;  ///< at the end, it stood
@@ -78,6 +79,7 @@ struct Tally {
     deleted += other.deleted;
     compactions += other.compactions;
     erased += other.erased;
+    carried += other.carried;
     given += other.given;
     whole += other.whole;
   }
@@ -136,6 +138,7 @@ class Enumeration {
     compactions_ = 0;
     for (const auto& shard : rig_.shards) {
       compactions_ += shard->metrics().compactions;
+      tally_.carried += shard->metrics().carried_bytes;
       ++(shard->metrics().reserve_bytes > 0 ? tally_.whole : tally_.given);
     }
     return true;
@@ -233,6 +236,7 @@ void enumerate(RigOptions options, std::uint64_t first_seed, std::uint64_t seeds
   EXPECT_GT(all.acked, 2u);
   EXPECT_GT(all.buried, 1u);
   EXPECT_GT(all.deleted, 0u);
+  EXPECT_GT(all.carried, 0u);
   EXPECT_EQ(all.compactions > 0, compacts);
   if (options.reserve > 0) {
     EXPECT_GT(all.given, all.points / 50) << "flush and checkpoint had the reserve";
