@@ -288,12 +288,11 @@ Result<void> PosixDisk::remove(std::string_view path) {
 Result<PosixDisk::Removal> PosixDisk::begin_removal(std::string_view path) const {
   if (Result<void> ok = check_disk_path(path); !ok) return ok.error();
   Removal removal{.root = root_.get(), .path = std::string(path), .file = {}, .left = 0};
+  // What cannot be opened, for want of descriptors say, can be unlinked; that says what is wrong.
   const int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
   removal.file = Descriptor(::openat(root_.get(), removal.path.c_str(), flags));
-  if (!removal.file.valid()) return os_error(errno, "disk remove");
-  Result<std::uint64_t> size = size_of(removal.file.get());
-  if (!size) return size.error();
-  removal.left = *size;
+  if (!removal.file.valid()) return removal;
+  if (Result<std::uint64_t> size = size_of(removal.file.get())) removal.left = *size;
   return removal;
 }
 
