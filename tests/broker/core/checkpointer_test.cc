@@ -95,7 +95,7 @@ void check(bool topics_change) {
       rig.run();
       ASSERT_FALSE(rig.restless);
       const std::vector<std::string> before = objects_of(rig);
-      rig.restart();
+      ASSERT_TRUE(rig.try_restart(keep_all()).ok()) << rig.explanation;
       const std::vector<std::string> after = objects_of(rig);
       ASSERT_EQ(before.size(), after.size());
       for (std::size_t i = 0; i < before.size(); ++i) {
