@@ -120,14 +120,14 @@ void Checkpointer::begin() {
   begun_in_ = log_.journal().current_file();
   flush_to_ = log_.journal().durable();
   const ShardOptions& options = log_.options();
-  carry_left_ = options.max_journal_files * options.journal_file_size / kCarriedPart;
+  std::uint64_t left = options.max_journal_files * options.journal_file_size / kCarriedPart;
   small_.clear();
   unflushed_.clear();
   for (const Stream* stream : log_.streams()) {
     if (stream->unflushed_bytes() == 0) continue;
     const std::uint64_t cost = kCarryCost * stream->unflushed_bytes();
-    if (cost <= carry_left_ && stream->may_carry(flush_to_, options.carry_below)) {
-      carry_left_ -= cost;
+    if (cost <= left && stream->may_carry(flush_to_, options.carry_below)) {
+      left -= cost;
       small_.push_back(stream->id());
     } else {
       unflushed_.push_back(stream->id());

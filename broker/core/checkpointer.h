@@ -1,13 +1,15 @@
 // Checkpointer: writes a shard's checkpoints while traffic goes on, releases the journal files that
 // they make worthless, and reads the newest one back at a start (S19).
 //
-//   idle ──enough journal──► carrying ──small tails staged again──► flushing ──the others in
-//   segments──┐
-//    ▲ │ └── durable: journal files released ◄── writing ◄──all of it── saving
-//    ◄───────────────────────────┘
+//   idle ──enough journal──► carrying ──small tails staged again──► flushing
+//    ▲                                                                  │
+//    │                                                          others in segments
+//    │                                                                  ▼
+//    └── durable: journal files released ── writing ◄──all of it──── saving
 //
 // Small tails are carried forward in the journal, and flushed every fifth time: a copy of a few
 // kilobytes costs the device less than a sync (S18).
+//
 // The state is saved in slices of a few kilobytes, one in each turn (Snapshot::Walk). What a slice
 // knows must be durable before the file gets its name; what changes behind it is replayed from the
 // journal, as is what was appended and not flushed. When topics or groups come or go meanwhile, it
@@ -73,7 +75,6 @@ class Checkpointer {
   std::uint64_t size_ = 0;          ///< of the last one
   EntrySeq flush_to_;
   std::vector<StreamId> small_;      ///< streams that may be carried
-  std::uint64_t carry_left_ = 0;     ///< bytes that may be
   std::vector<StreamId> unflushed_;  ///< streams that may have something up to flush_to_
   std::unique_ptr<CheckpointWriter> writer_;
   std::optional<Snapshot::Walk> walk_;
