@@ -28,6 +28,9 @@ constexpr std::chrono::milliseconds kLook{100};
 constexpr std::chrono::seconds kPatience{20};
 /// With a rate: what is due within so long leaves together.
 constexpr std::chrono::microseconds kTick{200};
+/// Of a tick that is behind; then the connection has its turn. Without, one that takes longer to
+/// publish than the rate allows, for new memory say, would fall behind more each time.
+constexpr std::uint64_t kMostInTick = 2000;
 constexpr std::uint32_t kConsumerCredit = 20'000;
 constexpr std::uint64_t kConsumerCreditBytes = 32 * 1024 * 1024;
 /// Deliveries settled together, if so many are there.
@@ -109,12 +112,13 @@ class PublishLoad {
   void tick() {
     Time now = Clock::now();
     double rate = bench_.rate / bench_.publishers;
+    std::uint64_t until = sent_ + std::min(left_, kMostInTick);
     std::vector<Time> dues;
     Time due;
     for (;;) {
       due = begin_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(
                          static_cast<double>(sent_ + dues.size()) / rate));
-      if (due > now || over(due) || dues.size() == left_) break;
+      if (due > now || over(due) || sent_ + dues.size() == until) break;
       dues.push_back(due);
       if (dues.size() == bench_.batch) publish(std::exchange(dues, {}));
     }

@@ -64,6 +64,17 @@ TEST_F(BenchRun, ARateIsKeptAndResultsAreCompared) {
   EXPECT_EQ(ratios.at("published.per_second").to_number<double>(), 1.0);
 }
 
+TEST_F(BenchRun, ARateThatIsTooHighIsTriedNoLongerThanAsked) {
+  const std::int64_t rate = 50'000'000;
+  Finished run = waybill({"-o", "json", "bench", "publish", "--duration", "300ms", "--warm-up",
+                          "0ms", "--size", "16", "--rate", std::to_string(rate)});
+  json::value result = json::parse(run.out);
+  EXPECT_GT(number(result, "checked", "confirmed"), 0);
+  std::int64_t tried =
+      number(result, "checked", "confirmed") + number(result, "published", "refused");
+  EXPECT_LT(tried, rate * 3 / 10) << "all that was due, when it was over long since";
+}
+
 TEST_F(BenchRun, OneByOneOrTogetherEverythingIsConfirmed) {
   for (const char* batch : {"1", "7"}) {
     json::value result = bench({"consume", "--messages", "100"}, {"--batch", batch});
