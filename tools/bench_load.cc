@@ -31,6 +31,12 @@ constexpr std::chrono::microseconds kTick{200};
 /// Of a tick that is behind; then the connection has its turn. Without, one that takes longer to
 /// publish than the rate allows, for new memory say, would fall behind more each time.
 constexpr std::uint64_t kMostInTick = 2000;
+/// With a rate: what is due while a broker stands still for so long waits, and is charged to it,
+/// as far as it takes no more memory than this. The rest is refused.
+constexpr double kStandstillSeconds = 5;
+constexpr double kMostWaitingBytes = 1024.0 * 1024 * 1024;
+/// Of a message that waits, beside its value.
+constexpr double kWaitingCost = 500;
 constexpr std::uint32_t kConsumerCredit = 20'000;
 constexpr std::uint64_t kConsumerCreditBytes = 32 * 1024 * 1024;
 /// Deliveries settled together, if so many are there.
@@ -540,6 +546,13 @@ class LoadRun {
   bool started_ = false;
 };
 
+/// Messages that a publisher may keep waiting.
+std::size_t most_waiting(const Bench& bench) {
+  double due = bench.rate * kStandstillSeconds;
+  double fit = kMostWaitingBytes / (bench.size + kWaitingCost);
+  return static_cast<std::size_t>(std::min(due, fit) / bench.publishers);
+}
+
 }  // namespace
 
 BenchResult run_load(const Bench& bench, ClientOptions reach, const std::string& topic,
@@ -548,6 +561,7 @@ BenchResult run_load(const Bench& bench, ClientOptions reach, const std::string&
   reach.client_name = "waybill-bench";
   reach.publish_timeout = std::chrono::seconds(30);
   reach.compression = bench.compression;
+  reach.max_waiting_publishes = std::max(reach.max_waiting_publishes, most_waiting(bench));
   reach.single_threaded = true;  // a LoadThread's
   return LoadRun(bench, reach, topic, group, progress).run();
 }
