@@ -83,6 +83,7 @@ class NullDisk final : public Disk {
     sizes_.erase(std::string(path));
     return {};
   }
+  Result<void> create_directory(std::string_view path) override { return make_directory(path); }
   Result<void> make_directory(std::string_view path) override {
     directories_.insert(std::string(path));
     return {};

@@ -146,17 +146,15 @@ Result<Flusher::Open*> Flusher::segment_of(Stream& stream) {
   if (known != open_.end()) return &known->second;
   make_room();
   const std::string directory = files_.directory_of(stream.id());
-  const bool parent_durable = !directories_.empty();
-  if (parent_durable && !directories_.contains(stream.id())) {
-    if (Result<void> made = disk_.make_directory(directory); !made) return made.error();
-  }
+  DirectoryState state = DirectoryState::kUnknown;
+  if (!directories_.empty()) state = DirectoryState::kParentDurable;
+  if (directories_.contains(stream.id())) state = DirectoryState::kDurable;
   SegmentId id{.stream = stream.id(), .base = stream.flushed_end(), .generation = 1};
   for (;; ++id.generation) {
     Result<std::unique_ptr<SegmentWriter>> writer =
-        SegmentWriter::create(disk_, directory, id, parent_durable);
+        SegmentWriter::create(disk_, directory, id, state);
     if (!writer && writer.error().os_errno == EEXIST && id.generation < kMaxGeneration) continue;
     if (!writer) return writer.error();
-    directories_.insert(stream.id());
     (*writer)->on_progress([this] {
       if (progress_) progress_();
     });
@@ -181,6 +179,7 @@ Flusher::StepPointer Flusher::check_written(StepPointer step) {
   auto open = open_.find(stream.id());
   if (done) {
     told_ = false;
+    directories_.insert(stream.id());
     open->second.payload += over.bytes;
     stream.flushed({.id = writer.id(),
                     .contents = writer.contents(),

@@ -167,7 +167,7 @@ class Flusher {
   std::map<StreamId, Stream*> queued_;  ///< those in queue_
   std::map<StreamId, Open> open_;
   std::list<StreamId> large_;       ///< of them those of `step` and more, the last used at the end
-  std::set<StreamId> directories_;  ///< of streams, made durable by this run
+  std::set<StreamId> directories_;  ///< of streams, durable: this run saw to that
 
   std::list<Step> steps_;  ///< of different streams
   std::uint64_t number_ = 0;

@@ -6,6 +6,8 @@
 #include <limits>
 #include <utility>
 
+#include "protocol/base/mutant.h"
+
 namespace waybill {
 namespace {
 
@@ -30,23 +32,32 @@ Result<void> make_directories(Disk& disk, const std::string& directory) {
 Result<std::unique_ptr<SegmentWriter>> SegmentWriter::create(Disk& disk,
                                                              const std::string& directory,
                                                              const SegmentId& id,
-                                                             bool directory_durable) {
-  Result<void> made = directory_durable ? Result<void>() : make_directories(disk, directory);
+                                                             DirectoryState state) {
+  std::vector<std::string> unsynced;
+  Result<void> made;
+  if (state == DirectoryState::kUnknown) made = make_directories(disk, directory);
+  if (state == DirectoryState::kParentDurable) {
+    made = disk.create_directory(directory);
+    if (!mutant("new_directory_is_not_synced"))
+      unsynced.push_back(directory.substr(0, directory.rfind('/')));
+  }
   if (!made) return made.error();
-  Result<FileHandle> file = disk.open(directory + "/" + segment_name(id), OpenMode::kCreate);
+  unsynced.push_back(directory);
+  std::string path = directory + "/" + segment_name(id);
+  Result<FileHandle> file = disk.open(path, OpenMode::kCreate);
   if (!file) return file.error();
-  return std::unique_ptr<SegmentWriter>(
-      new SegmentWriter(disk, directory, id, std::make_shared<OpenFile>(disk, *file)));
+  return std::unique_ptr<SegmentWriter>(new SegmentWriter(
+      disk, std::move(path), id, std::make_shared<OpenFile>(disk, *file), std::move(unsynced)));
 }
 
-SegmentWriter::SegmentWriter(Disk& disk, std::string directory, const SegmentId& id,
-                             OpenFilePointer file)
+SegmentWriter::SegmentWriter(Disk& disk, std::string path, const SegmentId& id,
+                             OpenFilePointer file, std::vector<std::string> unsynced)
     : disk_(disk),
-      directory_(std::move(directory)),
       id_(id),
-      path_(directory_ + "/" + segment_name(id)),
+      path_(std::move(path)),
       file_(std::move(file)),
-      end_(id.base) {
+      end_(id.base),
+      unsynced_(std::move(unsynced)) {
   footer_.stream = id.stream;
   footer_.base = id.base;
   footer_.end = id.base;
@@ -223,12 +234,13 @@ void SegmentWriter::on_written(WritePointer write, const Result<std::size_t>& do
 }
 
 void SegmentWriter::on_synced(const Mark& covered, const Result<std::size_t>& done) {
-  if (done && !name_durable_) {
+  if (done && !unsynced_.empty()) {
     // Behind the file's own sync: most file systems have made the name durable with it.
-    return disk_.sync_directory(directory_, [this, covered](const Result<std::size_t>& named) {
-      name_durable_ = named.ok();
-      on_synced(covered, named);
-    });
+    auto named = [this, covered](const Result<std::size_t>& synced) {
+      if (synced) unsynced_.pop_back();
+      on_synced(covered, synced);
+    };
+    return disk_.sync_directory(unsynced_.back(), named);
   }
   syncing_ = false;
   if (!done) {

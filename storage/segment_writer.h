@@ -15,8 +15,8 @@
 //    durable_end(), and writes the rest into another one.
 //
 // Completions queue further operations: whoever reaps must submit. Belongs to the shard's thread.
-// The owner keeps it alive until pending() is 0. create() blocks shortly, and until the directory
-// is durable if it makes it.
+// The owner keeps it alive until pending() is 0. create() blocks shortly, and until the directory's
+// parents are durable unless they are known to be.
 #pragma once
 
 #include <functional>
@@ -24,6 +24,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "storage/aligned_memory.h"
 #include "storage/journal_file.h"
@@ -41,13 +42,19 @@ struct SegmentBatch {
   Bytes bytes;  ///< with its base offset stamped; at most limits::kMaxBatch
 };
 
+/// What is known of the directory where a segment is to be.
+enum class DirectoryState : std::uint8_t {
+  kUnknown,        ///< it, and those above it, are made if they are missing, and synced
+  kParentDurable,  ///< it is made if it is missing, and synced with the segment
+  kDurable,        ///< it is there, and so is its entry in its parent
+};
+
 class SegmentWriter {
  public:
-  /// Makes `directory` if it is missing, and a file in it that must not exist yet. With
-  /// `directory_durable` the directory is there, durably: that saves a sync for each part of it.
-  static Result<std::unique_ptr<SegmentWriter>> create(Disk& disk, const std::string& directory,
-                                                       const SegmentId& id,
-                                                       bool directory_durable = false);
+  /// Makes a file that must not exist yet, and `directory` if it is missing.
+  static Result<std::unique_ptr<SegmentWriter>> create(
+      Disk& disk, const std::string& directory, const SegmentId& id,
+      DirectoryState state = DirectoryState::kUnknown);
 
   /// Takes the memory for so many bytes of batches at once, rather than as it turns out.
   void expect(std::size_t bytes);
@@ -103,7 +110,8 @@ class SegmentWriter {
   };
   using WritePointer = std::list<Write>::iterator;
 
-  SegmentWriter(Disk& disk, std::string directory, const SegmentId& id, OpenFilePointer file);
+  SegmentWriter(Disk& disk, std::string path, const SegmentId& id, OpenFilePointer file,
+                std::vector<std::string> unsynced);
   void open_block(WallTime max_timestamp);
   void close_block();
   void reserve(std::size_t size);
@@ -121,7 +129,6 @@ class SegmentWriter {
   void on_synced(const Mark& covered, const Result<std::size_t>& done);
 
   Disk& disk_;
-  std::string directory_;
   SegmentId id_;
   std::string path_;
   OpenFilePointer file_;
@@ -144,7 +151,7 @@ class SegmentWriter {
   bool sync_wanted_ = false;
   std::uint64_t sync_target_ = 0;  ///< position up to which it is wanted
   bool syncing_ = false;
-  bool name_durable_ = false;
+  std::vector<std::string> unsynced_;  ///< directories without which the file has no durable name
   std::optional<Error> stalled_;
   std::optional<Error> broken_;
 };

@@ -60,7 +60,7 @@ class Disk {
                     Completion completion) = 0;
   /// Makes every completed buffered write of the file durable (fdatasync).
   virtual void sync(FileHandle file, Completion completion) = 0;
-  /// Makes durable what files were created in the directory, renamed into it and removed from it.
+  /// Makes durable what was created in the directory, renamed into it and removed from it.
   virtual void sync_directory(std::string_view path, Completion completion) = 0;
   /// Removes a file, never a directory. Its name goes first; of a large file the room follows
   /// piece by piece, so that others are served in between. Whoever has it open finds holes in it.
@@ -99,7 +99,10 @@ class Disk {
   virtual Result<void> rename(std::string_view from, std::string_view to) = 0;
   /// A file, or an empty directory. Whoever has the file open may go on with it.
   virtual Result<void> remove(std::string_view path) = 0;
-  /// Succeeds if the directory exists already. Its entry in the parent is durable afterwards.
+  /// Succeeds if the directory exists already. It is durable, and so is what is in it, once the
+  /// parent was synced (sync_directory); until then all of that may go.
+  virtual Result<void> create_directory(std::string_view path) = 0;
+  /// The same, durable afterwards.
   virtual Result<void> make_directory(std::string_view path) = 0;
   /// Names (not paths) of the entries, sorted; kNotFound if there is no such directory.
   virtual Result<std::vector<std::string>> list(std::string_view path) = 0;

@@ -296,17 +296,21 @@ Result<PosixDisk::Removal> PosixDisk::begin_removal(std::string_view path) const
   return removal;
 }
 
-Result<void> PosixDisk::make_directory(std::string_view path) {
+Result<void> PosixDisk::create_directory(std::string_view path) {
   if (Result<void> ok = check_disk_path(path); !ok) return ok;
   const std::string name(path);
-  if (::mkdirat(root_.get(), name.c_str(), 0700) != 0) {
-    if (errno != EEXIST) return os_error(errno, "disk make_directory");
-    struct stat status{};
-    if (::fstatat(root_.get(), name.c_str(), &status, 0) != 0)
-      return os_error(errno, "disk make_directory");
-    if (!S_ISDIR(status.st_mode)) return Error{Errc::kIo, ENOTDIR, "disk make_directory"};
-  }
-  // Also when it was there already: whoever made it may have been killed before the sync.
+  if (::mkdirat(root_.get(), name.c_str(), 0700) == 0) return {};
+  if (errno != EEXIST) return os_error(errno, "disk create_directory");
+  struct stat status{};
+  if (::fstatat(root_.get(), name.c_str(), &status, 0) != 0)
+    return os_error(errno, "disk create_directory");
+  if (!S_ISDIR(status.st_mode)) return Error{Errc::kIo, ENOTDIR, "disk create_directory"};
+  return {};
+}
+
+Result<void> PosixDisk::make_directory(std::string_view path) {
+  // Synced when it was there already too: whoever made it may have been killed before.
+  if (Result<void> made = create_directory(path); !made) return made;
   return sync_directory(parent_of(path));
 }
 

@@ -72,6 +72,7 @@ class PosixDisk : public Disk {
   Result<void> rename(std::string_view from, std::string_view to) override;
   using Disk::remove;
   Result<void> remove(std::string_view path) override;
+  Result<void> create_directory(std::string_view path) override;
   Result<void> make_directory(std::string_view path) override;
   Result<std::vector<std::string>> list(std::string_view path) override;
 

@@ -195,16 +195,19 @@ std::vector<UnsyncedPart> SimDisk::unsynced() const {
   std::vector<UnsyncedPart> parts;
   each_unsynced_sector(
       [&](const File&, const UnsyncedWrite&, UnsyncedPart& part) { parts.push_back(part); });
-  for (const DirectoryChange& change : changes_) {
-    parts.push_back({.kind = change.kind,
-                     .index = parts.size(),
-                     .write = 0,
-                     .sector = 0,
-                     .in_flight = false,
-                     .position = 0,
-                     .path = change.path});
-  }
+  for (const DirectoryChange& change : changes_)
+    parts.push_back(part_of(change.kind, parts.size(), change.path));
+  for (const auto& [path, made] : unsynced_directories_)
+    parts.push_back(part_of(UnsyncedPart::Kind::kCreateDirectory, parts.size(), path));
   return parts;
+}
+
+UnsyncedPart SimDisk::part_of(UnsyncedPart::Kind kind, std::size_t index, const std::string& path) {
+  UnsyncedPart part{};
+  part.kind = kind;
+  part.index = index;
+  part.path = path;
+  return part;
 }
 
 SimDiskImage SimDisk::crash(const CrashPlan& keep) const {
@@ -217,14 +220,18 @@ SimDiskImage SimDisk::crash(const CrashPlan& keep) const {
   });
   Names names = durable_names_;
   for (const DirectoryChange& change : changes_) {
-    UnsyncedPart part{};
-    part.kind = change.kind;
-    part.index = index++;
-    part.path = change.path;
-    if (keep(part)) apply_change(names, change);
+    if (keep(part_of(change.kind, index++, change.path))) apply_change(names, change);
   }
   SimDiskImage image;
   image.directories = directories_;
+  for (const auto& [path, made] : unsynced_directories_) {
+    if (keep(part_of(UnsyncedPart::Kind::kCreateDirectory, index++, path))) continue;
+    auto lost = [whole = path + "/"](const std::string& inside) {
+      return (inside + "/").starts_with(whole);
+    };
+    std::erase_if(image.directories, lost);
+    std::erase_if(names, [&](const auto& entry) { return lost(entry.first); });
+  }
   for (const auto& [path, file] : names) {
     image.files.emplace(path, contents[file.get()]);
     // A directory that was removed may still hold a file whose removal was lost.
@@ -681,6 +688,9 @@ Result<void> SimDisk::settle_directory(std::string_view path, std::uint64_t subm
     if (!covered || !apply_change(durable_names_, changes_[i])) rest.push_back(changes_[i]);
   }
   changes_ = std::move(rest);
+  std::erase_if(unsynced_directories_, [&](const auto& entry) {
+    return parent_of(entry.first) == directory && entry.second < submitted;
+  });
   // Files that no name and no handle refers to any more are gone.
   std::erase_if(files_, [](const auto& entry) { return entry.second.use_count() == 1; });
   return {};
@@ -730,16 +740,26 @@ Result<void> SimDisk::remove(std::string_view path) {
       inside(directories_, [](const auto& entry) { return std::string_view(entry); }))
     return Error{Errc::kIo, ENOTEMPTY, "disk remove"};
   directories_.erase(directories_.find(path));
+  std::erase_if(unsynced_directories_, [&](const auto& entry) { return entry.first == path; });
+  return {};
+}
+
+Result<void> SimDisk::create_directory(std::string_view path) {
+  if (Result<void> ok = check_disk_path(path); !ok) return ok.error();
+  Turn turn = begin();
+  const bool parent = directory_exists(parent_of(path));
+  const bool possible = parent && !names_.contains(path);
+  if (possible && (!turn.failure || turn.cut) && directories_.emplace(path).second)
+    unsynced_directories_.emplace(path, next_id_++);
+  if (turn.failure) return *turn.failure;
+  if (!parent) return {Errc::kNotFound, "disk create_directory"};
+  if (!possible) return Error{Errc::kIo, ENOTDIR, "disk create_directory"};
   return {};
 }
 
 Result<void> SimDisk::make_directory(std::string_view path) {
-  if (Result<void> ok = check_disk_path(path); !ok) return ok.error();
-  Turn turn = begin();
-  if (turn.failure) return *turn.failure;
-  if (!directory_exists(parent_of(path))) return {Errc::kNotFound, "disk make_directory"};
-  if (names_.contains(path)) return Error{Errc::kIo, ENOTDIR, "disk make_directory"};
-  directories_.emplace(path);
+  if (Result<void> made = create_directory(path); !made) return made;
+  std::erase_if(unsynced_directories_, [&](const auto& entry) { return entry.first == path; });
   return {};
 }
 

@@ -13,6 +13,7 @@
 //    submitted after it. Until then each is kept or lost by itself, atomically; one that builds on
 //    a lost one is lost too.
 //    An asynchronous removal has done so once it is submitted.
+//  - create_directory: the same. With a directory all that is in it is lost.
 //  - make_directory, allocate: at once.
 // crash() picks among all that by a CrashPlan and returns the image a restart would find. It does
 // not disturb the disk, so one run yields thousands of crash images.
@@ -54,7 +55,7 @@ struct SimDiskImage {
 
 /// One thing that a crash now may keep or lose by itself.
 struct UnsyncedPart {
-  enum class Kind : std::uint8_t { kSector, kCreate, kRename, kRemove };
+  enum class Kind : std::uint8_t { kSector, kCreate, kRename, kRemove, kCreateDirectory };
   Kind kind;
   std::size_t index;       ///< among all parts, in the order crash() asks for them
   std::size_t write;       ///< kSector: which write, counted over all unsynced ones
@@ -167,6 +168,7 @@ class SimDisk final : public Disk {
   Result<void> sync_directory(std::string_view path) override;
   Result<void> rename(std::string_view from, std::string_view to) override;
   Result<void> remove(std::string_view path) override;
+  Result<void> create_directory(std::string_view path) override;
   Result<void> make_directory(std::string_view path) override;
   Result<std::vector<std::string>> list(std::string_view path) override;
   [[nodiscard]] std::string describe() const override;
@@ -205,6 +207,7 @@ class SimDisk final : public Disk {
   void begin_removal(Operation& operation);
   Result<void> settle_directory(std::string_view path, std::uint64_t submitted);
   static bool apply_change(Names& names, const DirectoryChange& change);
+  static UnsyncedPart part_of(UnsyncedPart::Kind kind, std::size_t index, const std::string& path);
   void each_unsynced_sector(
       const std::function<void(const File&, const UnsyncedWrite&, UnsyncedPart&)>& visit) const;
 
@@ -222,6 +225,8 @@ class SimDisk final : public Disk {
   Names durable_names_;                         ///< as they would be if every change were lost
   std::vector<DirectoryChange> changes_;        ///< from durable_names_ to names_
   std::set<std::string, std::less<>> directories_;
+  /// Of them those whose entry is not durable, and when they were created.
+  std::map<std::string, std::uint64_t, std::less<>> unsynced_directories_;
   std::map<std::int32_t, Handle> handles_;
   std::int32_t next_handle_ = 0;
 

@@ -19,6 +19,7 @@ inline constexpr Mutant kMutants[] = {
     {"read_before_durable", "readers see what is only staged", 200},
     {"journal_is_not_synced", "journal writes stay in a cache", 50},
     {"skip_directory_sync", "a new journal file's name is not made durable", 200},
+    {"new_directory_is_not_synced", "a stream's new directory is not made durable", 1000},
     {"ignore_write_errors", "a failed journal write counts as done", 200},
     {"ignore_short_writes", "a short journal write counts as done", 200},
     {"what_is_carried_is_lost", "a start does not look at what was carried forward", 50},

@@ -19,6 +19,8 @@ namespace waybill {
 namespace {
 
 constexpr std::size_t kValue = 4000;
+constexpr const char* kStreams = "shard-0/streams";
+constexpr const char* kOfSecond = "shard-0/streams/0000000000000006";
 
 JournalOptions large_journal() {
   JournalOptions options = small_journal();
@@ -88,6 +90,24 @@ class FlusherTest : public testing::Test {
     return found;
   }
 
+  /// From then on no stream's directory is above one that is not durable.
+  void flush_one_first() {
+    append(first_, 5);
+    flusher_.enqueue(first_);
+    run();
+    disk_.set_order(SimOrder::kByHand);
+  }
+  using Strings = std::vector<std::string>;
+  /// Until nothing moves any more: the directories that are synced meanwhile, in order.
+  Strings directory_syncs() {
+    Strings paths;
+    for (step(); disk_.pending() > 0; step()) {
+      const SimOperation oldest = disk_.in_flight().front();
+      if (oldest.kind == SimOperation::Kind::kSyncDirectory) paths.push_back(oldest.path);
+      disk_.wait();
+    }
+    return paths;
+  }
   std::size_t removals() {
     const std::vector<SimOperation> all = disk_.in_flight();
     return static_cast<std::size_t>(
@@ -98,11 +118,15 @@ class FlusherTest : public testing::Test {
   JournalRig rig_{disk_, large_journal()};
   SegmentFiles files_{disk_, "shard-0/streams", 1024 * 1024};
   TailCache nothing_{0};
-  Flusher flusher_{
-      disk_,
-      rig_.clock,
-      files_,
-      {.step = 16 * 1024, .max_step = 64 * 1024, .max_steps = 2, .max_open = 2, .max_files = 6}};
+  Flusher flusher_{disk_,
+                   rig_.clock,
+                   files_,
+                   {.step = 16 * 1024,
+                    .max_step = 64 * 1024,
+                    .max_steps = 2,
+
+                    .max_open = 2,
+                    .max_files = 6}};
   std::vector<FlushTrouble> troubles_;
   Stream first_{StreamId{5}};
   Stream second_{StreamId{6}};
@@ -252,6 +276,32 @@ TEST_F(FlusherTest, ADamagedBatchIsToldWithItsPlaceAndTheOtherStreamsGoOn) {
   flusher_.enqueue(first_);
   run();
   EXPECT_EQ(troubles_.size(), 1u) << "it is not read again and again";
+}
+
+TEST_F(FlusherTest, AStreamsDirectoryIsMadeDurableOnceAndNobodyWaitsForIt) {
+  flush_one_first();
+  append(second_, 5);
+  flusher_.enqueue(second_);
+  EXPECT_EQ(directory_syncs(), (Strings{kOfSecond, kStreams}));
+  EXPECT_EQ(second_.flushed_end(), second_.end());
+  ASSERT_TRUE(flusher_.roll(second_));
+  run();
+  append(second_, 5);
+  flusher_.enqueue(second_);
+  EXPECT_EQ(directory_syncs(), Strings{kOfSecond}) << "for the name of its next segment";
+}
+
+TEST_F(FlusherTest, ADirectoryThatCouldNotBeSyncedIsSyncedWithTheNextSegment) {
+  flush_one_first();
+  append(second_, 5);
+  flusher_.enqueue(second_);
+  for (step(); disk_.in_flight().front().path != kOfSecond; step()) disk_.wait();
+  disk_.fail_after(0, Errc::kIo);
+  run();
+  EXPECT_EQ(second_.flushed_end(), Offset{0});
+  rig_.clock.advance(std::chrono::seconds(1));
+  EXPECT_EQ(directory_syncs(), (Strings{kOfSecond, kStreams}));
+  EXPECT_EQ(second_.flushed_end(), second_.end());
 }
 
 TEST_F(FlusherTest, FilesAreRemovedOneByOneBesideWhatIsWritten) {

@@ -33,9 +33,9 @@ class SegmentRig {
  public:
   explicit SegmentRig(Disk& disk, SegmentId id = kSegment) : disk_(disk), id_(id) {}
 
-  Result<void> create() {
+  Result<void> create(DirectoryState state = DirectoryState::kUnknown) {
     Result<std::unique_ptr<SegmentWriter>> created =
-        SegmentWriter::create(disk_, kSegmentDirectory, id_);
+        SegmentWriter::create(disk_, kSegmentDirectory, id_, state);
     if (!created) return created.error();
     writer = std::move(*created);
     return {};

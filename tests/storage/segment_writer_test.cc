@@ -147,6 +147,26 @@ TEST(SegmentWriter, ADirectoryThatCannotBeSyncedBreaksItToo) {
   EXPECT_EQ(rig.writer->durable_end(), Offset{100});
 }
 
+TEST(SegmentWriter, InANewDirectoryNothingIsDurableBeforeTheParentIsSynced) {
+  SimDisk disk;
+  ASSERT_TRUE(disk.make_directory("shard-0").ok());
+  ASSERT_TRUE(disk.make_directory("shard-0/streams").ok());
+  SegmentRig rig(disk);
+  ASSERT_TRUE(rig.create(DirectoryState::kParentDurable).ok());
+  rig.append(2);
+  rig.writer->flush();
+  rig.writer->sync();
+  while (disk.pending() > 0) {
+    const bool there = !disk.crash(keep_none()).files.empty();
+    EXPECT_EQ(rig.writer->durable_end(), Offset{100});
+    EXPECT_FALSE(there) << "and nobody was told";
+    disk.submit();
+    disk.wait();
+  }
+  EXPECT_EQ(rig.writer->durable_end(), Offset{102});
+  EXPECT_EQ(disk.crash(keep_none()).files.size(), 1U);
+}
+
 TEST(SegmentWriter, AFileThatIsThereIsNotTouched) {
   SimDisk disk;
   SegmentRig rig(disk);

@@ -42,7 +42,7 @@ class ShardDamage : public testing::Test {
 
   CoreRig rig_;
   Told told_;
-  Sound sound_ = make_sound(rig_, told_, 90);
+  Sound sound_ = make_sound(rig_, told_, 100);
   std::size_t refused_ = 0;
   std::size_t partly_ = 0;
   std::size_t same_ = 0;

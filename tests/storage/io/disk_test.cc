@@ -200,6 +200,7 @@ TEST_P(DiskContract, PathsThatLeadOutsideAreRefused) {
     EXPECT_EQ(disk_->open(path, OpenMode::kCreate).error(), Errc::kInvalidName) << path;
     EXPECT_EQ(disk_->remove(path).error(), Errc::kInvalidName) << path;
     EXPECT_EQ(disk_->make_directory(path).error(), Errc::kInvalidName) << path;
+    EXPECT_EQ(disk_->create_directory(path).error(), Errc::kInvalidName) << path;
   }
   EXPECT_EQ(disk_->rename("a", "../a").error(), Errc::kInvalidName);
   EXPECT_EQ(disk_->list("..").error(), Errc::kInvalidName);
@@ -220,6 +221,11 @@ TEST_P(DiskContract, DirectoriesListRenameAndRemove) {
   EXPECT_EQ(*disk_->list("shard-0"), (std::vector<std::string>{"journal"}));
   EXPECT_EQ(*disk_->list(""), (std::vector<std::string>{"shard-0"}));
   EXPECT_EQ(as_text(contents(file)), "kept");
+  ASSERT_TRUE(disk_->create_directory("shard-0/streams"));
+  ASSERT_TRUE(disk_->create_directory("shard-0/streams"));
+  EXPECT_EQ(disk_->create_directory("shard-0/journal/0.wbj").error().os_errno, ENOTDIR);
+  EXPECT_EQ(disk_->create_directory("nothing/else").error(), Errc::kNotFound);
+  ASSERT_TRUE(disk_->remove("shard-0/streams"));
   EXPECT_EQ(disk_->rename("nothing", "else").error(), Errc::kNotFound);
   EXPECT_EQ(disk_->list("nothing").error(), Errc::kNotFound);
   EXPECT_EQ(disk_->sync_directory("nothing").error(), Errc::kNotFound);

@@ -251,6 +251,21 @@ TEST_F(SimDiskTest, SyncingADirectoryLeavesTheOthersAtRisk) {
   EXPECT_EQ(names_in(disk_.crash(keep_none())), "one/file;");
 }
 
+TEST_F(SimDiskTest, WithADirectoryGoesAllThatIsInItUntilItsParentWasSynced) {
+  ASSERT_TRUE(disk_.make_directory("streams"));
+  ASSERT_TRUE(disk_.create_directory("streams/5"));
+  disk_.close(*disk_.open("streams/5/file", OpenMode::kCreate));
+  ASSERT_TRUE(disk_.sync_directory("streams/5"));
+  ASSERT_EQ(disk_.unsynced().size(), 1u);
+  EXPECT_EQ(disk_.unsynced()[0].kind, Kind::kCreateDirectory);
+  SimDiskImage lost = disk_.crash(keep_none());
+  EXPECT_EQ(names_in(lost), "");
+  EXPECT_EQ(lost.directories, (std::set<std::string, std::less<>>{"streams"}));
+  EXPECT_EQ(names_in(disk_.crash(keep_all())), "streams/5/file;");
+  ASSERT_TRUE(disk_.sync_directory("streams"));
+  EXPECT_EQ(names_in(disk_.crash(keep_none())), "streams/5/file;");
+}
+
 TEST_F(SimDiskTest, ADirectorySyncCoversWhatCameBeforeItWasSubmitted) {
   disk_.close(*disk_.open("before", OpenMode::kCreate));
   disk_.sync_directory("", [](Result<std::size_t> done) { EXPECT_TRUE(done.ok()); });
