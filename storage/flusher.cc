@@ -68,7 +68,16 @@ void Flusher::step(Journal& journal) {
   for (auto step = steps_.begin(); step != steps_.end();) {
     step = step->open == nullptr ? std::next(step) : check_written(step);
   }
-  while (steps_.size() < options_.max_steps && !stalled_ && begin(journal)) continue;
+  // A few in one turn: each may create a file.
+  const std::size_t most = steps_.size() + options_.max_steps;
+  while (steps_.size() < most && may_begin() && !stalled_ && begin(journal)) continue;
+}
+
+bool Flusher::may_begin() const {
+  if (steps_.size() < options_.max_steps) return true;
+  std::uint64_t bytes = 0;
+  for (const Step& step : steps_) bytes += step.bytes;
+  return steps_.size() < options_.max_small_steps && bytes < options_.step;
 }
 
 /// Takes the next stream. False: there is none.
@@ -215,7 +224,7 @@ void Flusher::stall(const Error& error) {
 /// Before one more file. Seals the one that was used least recently, of those that are not just
 /// written to.
 void Flusher::make_room() {
-  if (open_.size() < std::max(options_.max_files, options_.max_steps)) return;
+  if (open_.size() < std::max(options_.max_files, options_.max_small_steps)) return;
   seal(std::ranges::min_element(open_, {}, [this](const auto& open) {
     return std::pair(written_to(open.second), open.second.used);
   }));

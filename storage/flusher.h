@@ -4,8 +4,8 @@
 // one run and syncs them; then, and only then, their location is the segment. A crash in between
 // costs nothing: only a checkpoint makes a segment count, as far as it says. A few steps are under
 // way, of different streams, so that the device need not wait for us, nor a sync for the next copy;
-// the further a stream is behind, the more one step takes. More at a time would end sooner, and
-// make publishers wait longer for the device meanwhile.
+// the further a stream is behind, the more one step takes. More large ones at a time would end
+// sooner, and make publishers wait longer for the device meanwhile.
 //
 // A stream's segment stays open to grow until it has its size, or too many others are open that are
 // worth a file; then it is sealed, in the background. Thousands of streams with little data have
@@ -46,6 +46,9 @@ struct FlusherOptions {
   /// Copied and synced at once if it has gathered more: a sync costs about as much as this.
   std::uint64_t max_step = 4 * 1024 * 1024;
   std::size_t max_steps = 2;  ///< under way at once; each has a copy of its bytes
+  /// The same while they are less than `step` together: those under way share what a sync costs,
+  /// since the file system writes its own journal once for all that wait for it.
+  std::size_t max_small_steps = 16;
   /// Segments of `step` and more that may grow: their index is in memory and in each checkpoint.
   std::size_t max_open = 64;
   std::size_t max_files = 4096;  ///< segments that may grow; each costs a descriptor
@@ -95,7 +98,7 @@ class Flusher {
   /// being written.
   bool roll(Stream& stream);
 
-  /// Does what can be done now. Once per turn. Blocks only to create a file.
+  /// Does what can be done now. Once per turn. Blocks only to create a file or two.
   void step(Journal& journal);
   /// When step() wants to be called without progress, if at all.
   [[nodiscard]] std::optional<MonotonicTime> deadline() const;
@@ -138,6 +141,7 @@ class Flusher {
   };
   using StepPointer = std::list<Step>::iterator;
 
+  [[nodiscard]] bool may_begin() const;
   bool begin(Journal& journal);
   void on_read(std::uint64_t number, Result<std::vector<SharedBytes>> batches);
   Result<void> write(Step& step, const std::vector<SharedBytes>& batches);

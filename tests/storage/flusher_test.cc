@@ -124,7 +124,7 @@ class FlusherTest : public testing::Test {
                    {.step = 16 * 1024,
                     .max_step = 64 * 1024,
                     .max_steps = 2,
-
+                    .max_small_steps = 6,
                     .max_open = 2,
                     .max_files = 6}};
   std::vector<FlushTrouble> troubles_;
@@ -148,6 +148,20 @@ TEST_F(FlusherTest, AFewStreamsAreWrittenAtOnceAndNoStreamTwice) {
     EXPECT_EQ(stream->flushed_end(), stream->end()) << stream->id().value;
   }
   EXPECT_EQ(flusher_.pending(), 0u);
+}
+
+TEST_F(FlusherTest, SmallStreamsAreWrittenTogetherAFewMoreInEachTurn) {
+  std::deque<Stream> streams;
+  for (std::uint64_t i = 0; i < 9; ++i)
+    append(streams.emplace_back(StreamId{100 + i}), 1, Kept::kInMemory, 100);
+  disk_.set_order(SimOrder::kByHand);
+  for (Stream& stream : streams) flusher_.enqueue(stream);
+  for (std::size_t most : {2U, 4U, 6U, 6U}) {
+    step();
+    EXPECT_EQ(writes().size(), most);
+  }
+  run();
+  for (const Stream& stream : streams) EXPECT_EQ(stream.flushed_end(), stream.end());
 }
 
 TEST_F(FlusherTest, AStreamWithLittleDataHasOneSegmentHoweverManyOthersGrow) {
