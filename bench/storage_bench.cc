@@ -230,23 +230,97 @@ double percentile(const std::vector<double>& sorted, double part) {
 
 // --- the parts ---
 
-/// The best durable bandwidth of 1 MiB writes, in MiB/s.
-double raw_device(const std::filesystem::path& directory) {
+/// Durable bandwidth of 1 MiB writes at the best depth, in MiB/s.
+struct Device {
+  double old_file = 0;  ///< into one that was written before, as the journal's
+  double new_file = 0;  ///< into one that grows, as segments do: what stays can be no quicker
+  double both = 0;      ///< each MiB into the one and then into the other, counted once
+};
+
+/// Writes 1 GiB into each of the files, 1 MiB at a time and in turns, and starts again in the first
+/// where it ends.
+class RawWriter {
+ public:
+  RawWriter(Disk& disk, std::vector<FileHandle> files, std::size_t depth)
+      : disk_(disk), files_(std::move(files)), depth_(depth) {}
+
+  /// MiB/s of one of them.
+  double run() {
+    const auto begin = std::chrono::steady_clock::now();
+    for (std::size_t i = 0; i < depth_; ++i) write_next();
+    disk_.submit();
+    while (disk_.pending() > 0) {
+      disk_.wait();
+      disk_.submit();
+    }
+    return kEach / seconds_since(begin);
+  }
+
+ private:
+  static constexpr std::size_t kEach = 1024;  ///< MiB
+
+  void write_next() {
+    if (begun_ == kEach * files_.size()) return;
+    const FileHandle file = files_[begun_ % files_.size()];
+    const std::uint64_t position = begun_ / files_.size() * data_.size();
+    ++begun_;
+    disk_.write(file, position, data_.bytes(), Durability::kDurable, [this](auto done) {
+      if (!done) give_up(to_string(done.error()));
+      write_next();
+    });
+  }
+
+  Disk& disk_;
+  std::vector<FileHandle> files_;
+  std::size_t depth_;
+  AlignedMemory data_{1024 * 1024};
+  std::size_t begun_ = 0;
+};
+
+/// The second and third of Device.
+void raw_files(const std::filesystem::path& directory, Device& device) {
+  std::string explanation;
+  Result<std::unique_ptr<Disk>> disk =
+      open_disk(directory.string(), DiskEngine::kAuto, &explanation);
+  if (!disk) give_up(explanation);
+  // Without a name from the start: nothing stays behind.
+  auto new_file = [&] {
+    Result<FileHandle> file = (*disk)->open("raw", OpenMode::kCreate);
+    if (!file) give_up(to_string(file.error()));
+    if (auto removed = (*disk)->remove("raw"); !removed) give_up(to_string(removed.error()));
+    return std::make_unique<OpenFile>(**disk, *file);
+  };
+  const auto old_file = new_file();
+  RawWriter(**disk, {old_file->handle()}, 4).run();
+  for (const std::size_t depth : {1, 4, 16}) {
+    const auto alone = new_file();
+    const double one = RawWriter(**disk, {alone->handle()}, depth).run();
+    const auto beside = new_file();
+    const double both = RawWriter(**disk, {old_file->handle(), beside->handle()}, depth).run();
+    row("1024 KiB, " + std::to_string(depth) + " in flight, a new file; and an old one first",
+        number(one, "%.0f, ") + number(both, "%.0f MiB/s"));
+    device.new_file = std::max(device.new_file, one);
+    device.both = std::max(device.both, both);
+  }
+}
+
+Device raw_device(const std::filesystem::path& directory) {
   std::printf("The device: writes of the broker's kind (O_DIRECT + DSYNC)\n");
   Result<ProbeReport> report = probe_directory(directory.string(), SystemClock(), {}, [](auto&) {});
   if (!report) give_up(to_string(report.error()));
-  double best = 0;
+  Device device;
   for (const ProbeResult& result : report->results) {
     if (result.method != SyncMethod::kDirectDsync) continue;
     const double bandwidth = result.bytes_per_second / kMiB;
-    if (result.write_size > 4096) best = std::max(best, bandwidth);
+    if (result.write_size > 4096) device.old_file = std::max(device.old_file, bandwidth);
     row(std::to_string(result.write_size / 1024) + " KiB, " + std::to_string(result.depth) +
             " in flight: median, bandwidth",
         number(std::chrono::duration<double, std::milli>(result.median).count(), "%.3f ms, ") +
             number(bandwidth, "%.0f MiB/s"));
   }
+  raw_files(directory, device);
   row("engine: " + report->engine, "");
-  return best;
+  return device;
 }
 
 /// As a shard of two has by default, on a machine with 4 GiB or more.
@@ -308,7 +382,7 @@ std::string share(double bandwidth, double device) {
   return device > 0 ? number(100 * bandwidth / device, "%.0f %%") : "not measured";
 }
 
-void sustained(const std::filesystem::path& directory, double device) {
+void sustained(const std::filesystem::path& directory, const Device& device) {
   std::printf("Durable appends of 64 KiB (64 records of 1 KiB), 20 s\n");
   for (const std::size_t depth : {32, 128}) {
     DiskWorld world(directory / "sustained", options_of_half());
@@ -319,9 +393,12 @@ void sustained(const std::filesystem::path& directory, double device) {
     const double bandwidth = measured.bytes / kMiB / measured.seconds;
     const double written = (of_process("io", "write_bytes:") - before) / kMiB / measured.seconds;
     row(std::to_string(depth) + " under way", number(bandwidth, "%.0f MiB/s"));
-    row("  of the device's 1 MiB writes", share(bandwidth, device), ">= 50 %");
-    row("  all that is written (journal, segments, new files), of the same",
-        share(written, device));
+    row("  of the device's 1 MiB writes into a new file", share(bandwidth, device.new_file),
+        ">= 50 %");
+    row("  of the same into an old file", share(bandwidth, device.old_file));
+    row("  of the same into an old file and then a new one", share(bandwidth, device.both));
+    row("  all that is written (journal, segments), of an old file's",
+        share(written, device.old_file));
     row("  bytes written to the device for each byte published", number(written / bandwidth));
     row("  median until durable", number(percentile(measured.latencies, 0.5), "%.2f ms"));
   }
@@ -632,7 +709,7 @@ void memory(const std::filesystem::path& directory, double gib) {
 void run(const std::filesystem::path& directory, double gib, std::string_view only) {
   auto wanted = [only](std::string_view part) { return only.empty() || only == part; };
   const bool needs_device = wanted("device") || wanted("sustained");
-  const double device = needs_device ? raw_device(directory) : 0;
+  const Device device = needs_device ? raw_device(directory) : Device{};
   if (wanted("appends")) appends(directory);
   if (wanted("sustained")) sustained(directory, device);
   if (wanted("reader")) slow_reader(directory);
