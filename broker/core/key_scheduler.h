@@ -9,7 +9,7 @@
 //
 // Of this run and never stored: after a restart the scan begins again at the group's floor. A key
 // is known by the XXH3-64 of its bytes: keys with the same hash only wait for each other. A waiting
-// message costs 16 bytes, one with a time 32; both kinds are bounded by the limit (D9). Owned by a
+// message costs 16 bytes, one with a time 40; both kinds are bounded by the limit (D9). Owned by a
 // GroupPartition, on the shard's thread; no clock of its own.
 #pragma once
 
@@ -98,54 +98,56 @@ class KeyScheduler {
   struct Node {
     Offset offset;
     std::uint32_t next = kNone;
-    std::uint32_t slot : 30 = 0;
-    std::uint32_t timed : 1 = 0;
-    std::uint32_t redriven : 1 = 0;
+    bool timed = false;
+    bool redriven = false;
   };
   static_assert(sizeof(Node) == 16);
-  struct Slot {
-    KeyHash key = 0;
+  /// What waits of a key, and what is out.
+  struct KeyQueue {
     std::uint32_t head = kNone;
     std::uint32_t tail = kNone;
     std::uint32_t count = 0;
-    std::uint32_t timed = 0;    ///< of count
-    std::uint32_t taken = 0;    ///< messages out
-    Offset held_from = kNever;  ///< what is behind is held
-    bool listed = false;        ///< in ready_
+    std::uint32_t timed = 0;  ///< of count
+    std::uint32_t taken = 0;  ///< messages out
+    bool held = false;        ///< behind the first of its holds_
+    bool listed = false;      ///< in ready_
   };
+  static_assert(sizeof(KeyQueue) == 24);
   struct Due {
     WallTime at;
+    KeyHash key;
     std::uint32_t node;
     friend bool operator>(const Due& a, const Due& b) { return a.at > b.at; }
   };
-  static_assert(sizeof(Due) == 16);
-  static constexpr std::uint32_t kNoSlot = (1U << 30) - 1;
 
-  static std::uint64_t number(Offset offset) { return static_cast<std::uint64_t>(offset.value); }
-  /// Changes a slot; held_ follows.
+  /// An offset as what taken_ knows it by.
+  static std::uint64_t number(Offset offset) {
+    return static_cast<std::uint64_t>(offset.value) + 1;
+  }
+  /// Changes a queue; held_ follows.
   template <class Change>
-  void change(std::uint32_t slot, Change change);
-  [[nodiscard]] std::uint64_t held_in(const Slot& slot) const;
-  [[nodiscard]] bool may_go(const Slot& slot) const;
-  std::uint32_t slot_of(KeyHash key);
-  std::uint32_t new_node(Offset offset, std::uint32_t slot);
-  void insert_front(Offset offset, std::uint32_t slot, bool redriven);
-  void schedule(std::uint32_t node, WallTime at);
-  /// Lists the slot if it may go, frees it if nothing is left of it.
-  void settle_slot(std::uint32_t slot);
-  Offset take_head(std::uint32_t slot);
+  void change(KeyHash key, KeyQueue& queue, Change change);
+  [[nodiscard]] std::uint64_t held_in(KeyHash key, const KeyQueue& queue) const;
+  /// What is behind that offset is held.
+  [[nodiscard]] Offset held_from(KeyHash key) const;
+  [[nodiscard]] bool may_go(KeyHash key, const KeyQueue& queue) const;
+  KeyQueue& queue_of(KeyHash key) { return *by_key_.try_emplace(key).first; }
+  std::uint32_t new_node(Offset offset, bool redriven);
+  void insert_front(Offset offset, KeyHash key, KeyQueue& queue, bool redriven);
+  void schedule(std::uint32_t node, KeyHash key, WallTime at);
+  /// Lists the queue if it may go, erases it if nothing is left of it.
+  void settle_queue(KeyHash key, KeyQueue& queue);
+  Offset take_head(KeyHash key, KeyQueue& queue);
 
   std::size_t limit_;
   Offset scanned_;
   RangeSet open_;
   std::vector<Node> nodes_;
   std::vector<std::uint32_t> free_nodes_;
-  std::vector<Slot> slots_;
-  std::vector<std::uint32_t> free_slots_;
-  NumberTable by_key_;               ///< KeyHash -> slot
-  NumberTable taken_;                ///< offset -> slot
-  std::deque<std::uint32_t> ready_;  ///< slots, some may have changed since
-  std::vector<Due> timed_;           ///< a heap, earliest first
+  NumberTable<KeyQueue> by_key_;
+  NumberTable<KeyHash> taken_;  ///< number(offset) -> its key
+  std::deque<KeyHash> ready_;   ///< each in by_key_; some may have changed since
+  std::vector<Due> timed_;      ///< a heap, earliest first
   std::set<std::pair<KeyHash, Offset>> holds_;
   std::uint64_t queued_ = 0;
   std::uint64_t held_ = 0;

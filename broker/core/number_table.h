@@ -1,6 +1,6 @@
-// NumberTable: from 64-bit numbers to 32-bit ones, for indexes that change with every message:
+// NumberTable: from 64-bit numbers to small values, for indexes that change with every message:
 // open addressing with linear probing, so that adding and erasing allocate nothing and touch one
-// cache line or two. About 22 to 43 bytes an entry; what is large shrinks again.
+// cache line or two. An entry takes 1.3 to 2.7 times its size; what is large shrinks again.
 #pragma once
 
 #include <algorithm>
@@ -12,26 +12,30 @@
 
 namespace waybill {
 
+template <class Value>
 class NumberTable {
  public:
-  /// Stands for "no value" inside; may not be stored.
-  static constexpr std::uint32_t kNoValue = UINT32_MAX;
+  /// Stands for "no entry" inside; no entry may have it.
+  static constexpr std::uint64_t kNoKey = 0;
 
-  /// The value of the key; null if there is none. Valid until the next change.
-  [[nodiscard]] const std::uint32_t* find(std::uint64_t key) const {
+  /// The value of the key; null if there is none. Valid until the next entry comes or goes.
+  [[nodiscard]] Value* find(std::uint64_t key) {
+    return const_cast<Value*>(std::as_const(*this).find(key));
+  }
+  [[nodiscard]] const Value* find(std::uint64_t key) const {
     if (size_ == 0) return nullptr;
     const Slot& slot = slots_[place_of(key)];
-    return slot.value == kNoValue ? nullptr : &slot.value;
+    return slot.key == kNoKey ? nullptr : &slot.value;
   }
   [[nodiscard]] bool contains(std::uint64_t key) const { return find(key) != nullptr; }
 
   /// The value of the key, which is `value` if it had none, and whether it had none. Valid until
-  /// the next change.
-  std::pair<std::uint32_t*, bool> try_emplace(std::uint64_t key, std::uint32_t value) {
+  /// the next entry comes or goes.
+  std::pair<Value*, bool> try_emplace(std::uint64_t key, Value value = {}) {
     // Three quarters full at most: beyond, probing becomes slow.
     if ((size_ + 1) * 4 > slots_.size() * 3) resize(std::max(kMinSlots, slots_.size() * 2));
     Slot& slot = slots_[place_of(key)];
-    bool inserted = slot.value == kNoValue;
+    bool inserted = slot.key == kNoKey;
     if (inserted) {
       slot = {key, value};
       ++size_;
@@ -43,16 +47,16 @@ class NumberTable {
   void erase(std::uint64_t key) {
     if (size_ == 0) return;
     std::size_t hole = place_of(key);
-    if (slots_[hole].value == kNoValue) return;
+    if (slots_[hole].key == kNoKey) return;
     --size_;
     // What was pushed on by the one that goes moves back, so that no probe ends at the hole.
-    for (std::size_t next = behind(hole); slots_[next].value != kNoValue; next = behind(next)) {
+    for (std::size_t next = behind(hole); slots_[next].key != kNoKey; next = behind(next)) {
       std::size_t wanted = home(slots_[next].key);
       if (distance(wanted, next) < distance(hole, next)) continue;
       slots_[hole] = slots_[next];
       hole = next;
     }
-    slots_[hole].value = kNoValue;
+    slots_[hole].key = kNoKey;
     if (slots_.size() > kKeptSlots && size_ * 8 < slots_.size()) resize(slots_.size() / 2);
   }
 
@@ -62,18 +66,19 @@ class NumberTable {
   template <class Visit>
   void for_each(Visit visit) const {
     for (const Slot& slot : slots_) {
-      if (slot.value != kNoValue) visit(slot.key, slot.value);
+      if (slot.key != kNoKey) visit(slot.key, slot.value);
     }
   }
 
  private:
   static constexpr std::size_t kMinSlots = 16;
-  /// Up to so many it keeps its memory (1 MiB): it fills and empties with every turn.
-  static constexpr std::size_t kKeptSlots = 64 * 1024;
   struct Slot {
-    std::uint64_t key = 0;
-    std::uint32_t value = kNoValue;
+    std::uint64_t key = kNoKey;
+    Value value{};
   };
+  /// Up to so many it keeps its memory: it fills and empties with every turn. No more, because a
+  /// shard has two for each of its partitions, which should stay in the processor's cache.
+  static constexpr std::size_t kKeptSlots = 4096;
 
   /// Fibonacci hashing: the top bits of a product with 2^64 / phi, which spreads neighbours.
   [[nodiscard]] std::size_t home(std::uint64_t key) const {
@@ -88,7 +93,7 @@ class NumberTable {
   /// Where the key is, or where it would go.
   [[nodiscard]] std::size_t place_of(std::uint64_t key) const {
     std::size_t place = home(key);
-    while (slots_[place].value != kNoValue && slots_[place].key != key) place = behind(place);
+    while (slots_[place].key != kNoKey && slots_[place].key != key) place = behind(place);
     return place;
   }
   void resize(std::size_t slots) {
@@ -96,7 +101,7 @@ class NumberTable {
     old.swap(slots_);
     shift_ = 64 - std::countr_zero(slots);
     for (const Slot& slot : old) {
-      if (slot.value != kNoValue) slots_[place_of(slot.key)] = slot;
+      if (slot.key != kNoKey) slots_[place_of(slot.key)] = slot;
     }
   }
 

@@ -12,7 +12,8 @@ constexpr std::size_t kMaxBatches = 32 * 1024;
 constexpr std::int64_t kMinRecords = 4 * PlacedRecords::kStride;
 
 std::uint64_t mix(StreamId stream, Offset base) {
-  return stream.value * 0xD6E8FEB86659FD93 ^ static_cast<std::uint64_t>(base.value);
+  std::uint64_t mixed = stream.value * 0xD6E8FEB86659FD93 ^ static_cast<std::uint64_t>(base.value);
+  return mixed == NumberTable<std::uint32_t>::kNoKey ? 1 : mixed;
 }
 
 }  // namespace

@@ -33,7 +33,7 @@ class RecordPlaces {
 
   [[nodiscard]] const Known* look_up(StreamId stream, Offset base) const;
 
-  NumberTable by_batch_;  ///< a mix of stream and base -> index in known_
+  NumberTable<std::uint32_t> by_batch_;  ///< a mix of stream and base -> index in known_
   std::vector<Known> known_;
   std::vector<std::uint32_t> places_;
 };
