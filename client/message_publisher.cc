@@ -15,6 +15,9 @@ namespace {
 constexpr std::size_t kMaxFlights = 256;
 /// A batch takes messages for this part of the publish timeout after its first: they end together.
 constexpr int kGatherPart = 10;
+/// Messages without a key move on to another partition after so many bytes, or before, when a batch
+/// to theirs is out.
+constexpr std::size_t kStickyBytes = 16 * 1024;
 /// A producer renewed so often for one batch is not forgetfulness of the broker.
 constexpr std::uint32_t kMaxRenewals = 3;
 /// Between resends after "overloaded", "disk full" and their like.
@@ -166,14 +169,17 @@ void MessagePublisher::place(Draft& draft, std::size_t size, const TopicInfo& to
     fail(caller, {.first = static_cast<std::uint32_t>(draft.next)}, size, error);
   };
   auto count = static_cast<std::uint32_t>(topic.partitions.size());
-  PartitionIndex partition = choose_partition(draft.call.target, message, topic);
-  if (partition.value >= count) {
+  std::optional<PartitionIndex> partition = draft.call.target.partition;
+  if (!partition && count == 0) partition = PartitionIndex{};
+  if (!partition && message.key) partition = partition_for_key(*message.key, count);
+  if (partition && partition->value >= count) {
     return refuse_it({Errc::kUnknownPartition, "topic '" + topic.name + "' has " +
                                                    std::to_string(count) +
                                                    " partitions, numbered from 0; there is no " +
-                                                   std::to_string(partition.value)});
+                                                   std::to_string(partition->value)});
   }
-  PartitionQueue& queue = queue_of({topic.id, partition});
+  PartitionQueue& queue =
+      partition ? queue_of({topic.id, *partition}) : sticky_queue(topic.id, count);
   Result<void> added = add(queue, draft, size);
   if (!added) return refuse_it(RequestError(added.error()));
   schedule(queue);
@@ -190,15 +196,21 @@ MessagePublisher::PartitionQueue& MessagePublisher::queue_of(const QueueKey& key
   return queue;
 }
 
-PartitionIndex MessagePublisher::choose_partition(const PublishTarget& target,
-                                                  const Message& message, const TopicInfo& topic) {
-  if (target.partition) return *target.partition;
-  auto count = static_cast<std::uint32_t>(topic.partitions.size());
-  if (count == 0) return {};
-  if (message.key) return partition_for_key(*message.key, count);
-  auto [sticky, fresh] = sticky_.try_emplace(topic.id);
-  if (fresh) sticky->second = {static_cast<std::uint32_t>(core_.random().below(count))};
-  return sticky->second;
+// One for each batch would spread a publisher that sends one message at a time over all of them:
+// then nothing of it is found in a cache, here or at the broker.
+MessagePublisher::PartitionQueue& MessagePublisher::sticky_queue(TopicId topic,
+                                                                 std::uint32_t count) {
+  Sticky& sticky = sticky_[topic];
+  auto draw = [&](std::uint32_t below) {
+    return static_cast<std::uint32_t>(core_.random().below(below));
+  };
+  auto go_to = [&](std::uint32_t index) { sticky = {&queue_of({topic, {index}})}; };
+  if (sticky.queue == nullptr) go_to(draw(count));
+  bool busy = sticky.queue->flight && sticky.queue->batches.empty();
+  if (count > 1 && (busy || sticky.sent >= kStickyBytes)) {
+    go_to((sticky.queue->key.second.value + 1 + draw(count - 1)) % count);
+  }
+  return *sticky.queue;
 }
 
 /// The draft's next message, for which its caller is answered from now on unless there is an error.
@@ -265,7 +277,9 @@ void MessagePublisher::launch(PartitionQueue& queue) {
   ++flights_;
   queue.flight_number = ++last_flight_;
   auto sticky = sticky_.find(queue.key.first);
-  if (sticky != sticky_.end() && sticky->second == queue.key.second) sticky_.erase(sticky);
+  if (sticky != sticky_.end() && sticky->second.queue == &queue) {
+    sticky->second.sent += queue.flight->part.batch.size();
+  }
   send(queue);
 }
 
@@ -532,6 +546,7 @@ void MessagePublisher::fail_all(const RequestError& error) {
   auto waiting = std::exchange(waiting_, {});
   auto unresolved = std::exchange(unresolved_, {});
   auto queues = std::exchange(queues_, {});
+  sticky_.clear();
   waiting_messages_ = 0;
   scheduled_.clear();
   flights_ = 0;

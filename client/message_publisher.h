@@ -133,6 +133,12 @@ class MessagePublisher {
     bool dirty = false;
   };
 
+  /// Where a topic's messages without a key go at the moment.
+  struct Sticky {
+    PartitionQueue* queue = nullptr;  ///< in queues_, where what is stays
+    std::size_t sent = 0;             ///< bytes of batches, since they go there
+  };
+
   void publish(PublishCall call);
   void prepare(PublishCall& call) const;
   /// False if some of it has to wait for room.
@@ -141,8 +147,7 @@ class MessagePublisher {
   bool gather(Draft& draft, const TopicInfo& topic);
   void place(Draft& draft, std::size_t size, const TopicInfo& topic);
   PartitionQueue& queue_of(const QueueKey& key);
-  PartitionIndex choose_partition(const PublishTarget& target, const Message& message,
-                                  const TopicInfo& topic);
+  PartitionQueue& sticky_queue(TopicId topic, std::uint32_t count);
   Result<void> add(PartitionQueue& queue, Draft& draft, std::size_t size);
   static void claim_next(Claims& claims, Draft& draft, std::size_t size);
   void schedule(PartitionQueue& queue);
@@ -180,7 +185,7 @@ class MessagePublisher {
   std::size_t waiting_messages_ = 0;  ///< of waiting_
   std::map<std::string, std::deque<Draft>, std::less<>> unresolved_;
   std::map<QueueKey, PartitionQueue> queues_;
-  std::map<TopicId, PartitionIndex> sticky_;  ///< where messages without a key go at the moment
+  std::map<TopicId, Sticky> sticky_;
   std::deque<QueueKey> scheduled_;
   bool launch_posted_ = false;
   asio::steady_timer expiry_;

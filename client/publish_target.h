@@ -12,8 +12,8 @@
 
 namespace waybill {
 
-/// Without a partition: by its key, or, without a key, wherever the next
-/// batch goes.
+/// Without a partition: by its key, or, without a key, where the publisher's last one went, until
+/// that partition has a batch under way or got 16 KiB in a row; then another, drawn at random.
 struct PublishTarget {
   std::string topic;
   std::optional<PartitionIndex> partition;

@@ -259,18 +259,34 @@ TEST_F(Publishing, KeepsKeysTogetherLikeEveryKafkaClient_S27) {
   }
 }
 
-TEST_F(Publishing, SpreadsMessagesWithoutAKeyBatchByBatch) {
+TEST_F(Publishing, MovesOnWithMessagesWithoutAKeyWhenAPartitionGotEnough) {
   connect(broker_.options(), 64);
-  std::set<PartitionIndex> met;
-  for (int i = 0; i < 8; ++i) {
-    auto receipt = publish("x");
+  const std::string value(4000, 'x');
+  std::vector<PartitionIndex> met;
+  for (int i = 0; i < 15; ++i) {
+    auto receipt = publish(value);
     auto asked = expect_publish();
-    met.insert(part_of(asked).partition);
+    met.push_back(part_of(asked).partition);
     peer_->answer(asked, published(0));
     ASSERT_TRUE(wait(std::move(receipt)).ok());
   }
-  // Eight equal draws out of 64 have a probability of 64^-7.
-  EXPECT_GT(met.size(), 1);
+  // 16 KiB are five of them.
+  for (std::size_t i = 1; i < met.size(); ++i) {
+    EXPECT_EQ(met[i] == met[i - 1], i % 5 != 0) << i;
+  }
+}
+
+TEST_F(Publishing, MovesOnWithMessagesWithoutAKeyWhileABatchIsOut) {
+  connect(broker_.options(), 2);
+  auto first = publish("a");
+  auto asked = expect_publish();
+  auto second = publish("b");
+  auto other = expect_publish();
+  EXPECT_NE(part_of(other).partition, part_of(asked).partition);
+  peer_->answer(asked, published(0));
+  peer_->answer(other, published(0));
+  EXPECT_TRUE(wait(std::move(first)).ok());
+  EXPECT_TRUE(wait(std::move(second)).ok());
 }
 
 TEST_F(Publishing, LetsMessagesWaitWhileTheBufferIsFull) {
