@@ -62,8 +62,8 @@ class EngineWorld {
     options.tail_cache_bytes = std::size_t{4} * 1024 * 1024 * 1024;
     RecoveryReport report;
     std::string explanation;
-    auto shard = open_shard({disk_, clock, random_, mailbox_}, options, &report, &explanation);
-    if (!shard) give_up(explanation);
+    auto shard = recover_shard({disk_, clock, random_, mailbox_}, options, &report, &explanation);
+    if (!shard || !(*shard)->start(&explanation)) give_up(explanation);
     shard_ = std::move(*shard);
     gateway_ = std::make_unique<Gateway>(*shard_, mailbox_);
     shard_->start_catalog([] {});

@@ -166,10 +166,10 @@ void journal_commit(benchmark::State& state) {
   ManualClock clock;
   SeededRandom random(1);
   std::string explanation;
-  auto journal = Journal::open(
+  auto journal = Journal::recover(
       disk, clock, random, {.directory = "journal", .shard = {0}, .base = {}},
       [](const EntryView&, const StagedEntry&) { return Result<void>(); }, &explanation);
-  if (!journal) give_up(explanation);
+  if (!journal || !(*journal)->start(&explanation)) give_up(explanation);
   const EntryDraft draft{.type = EntryType::kAppend, .head = {}, .tail = body};
   for (auto _ : state) {
     for (std::int64_t i = 0; i < together; ++i) (*journal)->stage({&draft, 1});

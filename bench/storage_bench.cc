@@ -128,8 +128,9 @@ class DiskWorld {
     Result<std::unique_ptr<Disk>> disk = open_disk(path_.string(), DiskEngine::kAuto, &explanation);
     if (!disk) give_up(explanation);
     disk_ = std::move(*disk);
-    auto shard = open_shard({*disk_, clock_, random_, mailbox_}, options_, &report, &explanation);
-    if (!shard) give_up(explanation);
+    auto shard =
+        recover_shard({*disk_, clock_, random_, mailbox_}, options_, &report, &explanation);
+    if (!shard || !(*shard)->start(&explanation)) give_up(explanation);
     shard_ = std::move(*shard);
     gateway_ = std::make_unique<Gateway>(*shard_, mailbox_);
     bool ready = false;

@@ -7,9 +7,9 @@
 
 namespace waybill {
 
-Result<std::unique_ptr<Journal>> Journal::open(Disk& disk, const Clock& clock, Random& random,
-                                               JournalOptions options, Replay replay,
-                                               std::string* explanation) {
+Result<std::unique_ptr<Journal>> Journal::recover(Disk& disk, const Clock& clock, Random& random,
+                                                  JournalOptions options, Replay replay,
+                                                  std::string* explanation) {
   WB_ASSERT(options.file_size >= kMinJournalFile && options.file_size % limits::kBlock == 0,
             "a journal file is whole blocks, at least 64 KiB");
   WB_ASSERT(options.max_frames_in_flight >= 1, "at least one frame is in flight");
@@ -19,17 +19,8 @@ Result<std::unique_ptr<Journal>> Journal::open(Disk& disk, const Clock& clock, R
     if (explanation != nullptr) *explanation = std::move(text);
     return recovered.error();
   }
-  auto writer =
-      std::make_unique<JournalWriter>(disk, clock, random, std::move(options), *recovered);
-  if (Result<void> started = writer->write_start(); !started) {
-    if (explanation != nullptr) {
-      *explanation = started.error() == Errc::kNoSpace
-                         ? "There is no room for a new journal file; free some space."
-                         : "The start frame cannot be written: " + to_string(started.error());
-    }
-    return started.error();
-  }
-  return std::unique_ptr<Journal>(std::move(writer));
+  return std::unique_ptr<Journal>(std::make_unique<JournalWriter>(
+      disk, clock, random, std::move(options), std::move(*recovered)));
 }
 
 }  // namespace waybill

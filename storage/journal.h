@@ -115,16 +115,21 @@ enum class Admission : std::uint8_t {
 
 class Journal {
  public:
-  /// Called for every entry in order during open(). The frame is shared: keep it to keep the body.
-  /// An error stops recovery and is returned by open().
+  /// Called for every entry in order during recover(). The frame is shared: keep it to keep the
+  /// body. An error stops recovery and is returned by recover().
   using Replay = std::move_only_function<Result<void>(const EntryView&, const StagedEntry&)>;
 
-  /// Recovers the directory (creates it when missing), replays, and writes the start frame durably.
+  /// Recovers the directory (creates it when missing) and replays it; start() must follow.
   /// kDamaged if acknowledged data is damaged; `explanation` then names file, position and frames.
-  static Result<std::unique_ptr<Journal>> open(Disk& disk, const Clock& clock, Random& random,
-                                               JournalOptions options, Replay replay,
-                                               std::string* explanation);
+  static Result<std::unique_ptr<Journal>> recover(Disk& disk, const Clock& clock, Random& random,
+                                                  JournalOptions options, Replay replay,
+                                                  std::string* explanation);
   virtual ~Journal() = default;
+
+  /// Takes a new file into use and writes the start frame durably; what recovery found torn stays
+  /// discarded from then on (S7). Once, before anything is staged. Apart from recover(), so that a
+  /// broker that cannot run for another reason leaves no file behind at each try.
+  virtual Result<void> start(std::string* explanation) = 0;
 
   [[nodiscard]] virtual const RecoveryReport& report() const = 0;
   /// The number of this run; part of every lease token (D4).

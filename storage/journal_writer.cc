@@ -306,6 +306,16 @@ void JournalWriter::prepare_spare(MonotonicTime now) {
     fail(started.error());
 }
 
+Result<void> JournalWriter::start(std::string* explanation) {
+  Result<void> written = write_start();
+  if (!written && explanation != nullptr) {
+    *explanation = written.error() == Errc::kNoSpace
+                       ? "There is no room for a new journal file; free some space."
+                       : "The start frame cannot be written: " + to_string(written.error());
+  }
+  return written;
+}
+
 Result<void> JournalWriter::write_start() {
   std::uint64_t spare = recovered_spare_;
   if (spare == 0) {

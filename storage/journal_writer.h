@@ -31,7 +31,7 @@ namespace waybill {
 
 class JournalWriter final : public Journal {
  public:
-  /// Goes on after `recovered`; write_start() must follow.
+  /// Goes on after `recovered`; start() must follow.
   JournalWriter(Disk& disk, const Clock& clock, Random& random, JournalOptions options,
                 Recovered recovered);
   JournalWriter(const JournalWriter&) = delete;
@@ -39,8 +39,8 @@ class JournalWriter final : public Journal {
   /// Waits for its own operations in flight; no callback runs any more.
   ~JournalWriter() override;
 
-  /// Takes a new file into use and writes the start frame, alone and durably (S9). Blocking.
-  Result<void> write_start();
+  /// Blocking; the start frame is alone in its write (S9).
+  Result<void> start(std::string* explanation) override;
 
   [[nodiscard]] const RecoveryReport& report() const override { return report_; }
   [[nodiscard]] std::uint32_t start_number() const override { return report_.start_number; }
@@ -83,6 +83,7 @@ class JournalWriter final : public Journal {
     bool retried = false;
   };
 
+  Result<void> write_start();
   void close_building();
   [[nodiscard]] bool idle() const;
   [[nodiscard]] const Pending* next_frame() const;

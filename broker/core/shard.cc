@@ -34,8 +34,8 @@ Shard::Shard(ShardEnvironment environment, ShardOptions options)
   log_.on_revealed([this](Stream& stream) { partitions_.revealed(stream); });
 }
 
-Result<std::unique_ptr<Shard>> open_shard(ShardEnvironment environment, ShardOptions options,
-                                          RecoveryReport* report, std::string* explanation) {
+Result<std::unique_ptr<Shard>> recover_shard(ShardEnvironment environment, ShardOptions options,
+                                             RecoveryReport* report, std::string* explanation) {
   std::unique_ptr<Shard> shard(new Shard(environment, options));
   Shard& opening = *shard;
   Result<JournalBase> base = opening.checkpointer_.load(opening, report, explanation);

@@ -44,6 +44,9 @@ class Shard {
 
   // --- the driver's side (shard_runtime.h) ---
 
+  /// Begins a run, durably; once, after recover_shard() and before all else. Blocking. A broker of
+  /// several shards recovers all of them first: then one that is damaged leaves the others alone.
+  Result<void> start(std::string* explanation) { return log_.journal().start(explanation); }
   /// Ends a loop turn: lets run out what is due, grants leases, stages what gathered, writes,
   /// answers what became durable.
   void turn();
@@ -101,8 +104,8 @@ class Shard {
 
  private:
   friend class Snapshot;
-  friend Result<std::unique_ptr<Shard>> open_shard(ShardEnvironment, ShardOptions, RecoveryReport*,
-                                                   std::string*);
+  friend Result<std::unique_ptr<Shard>> recover_shard(ShardEnvironment, ShardOptions,
+                                                      RecoveryReport*, std::string*);
   Shard(ShardEnvironment environment, ShardOptions options);
 
   Result<void> replay(const EntryView& entry, const StagedEntry& staged);

@@ -57,8 +57,8 @@ Result<void> ShardLog::open(const JournalBase& base, Journal::Replay replay, Rec
   options.base = base;
   options.max_bytes = options_.max_journal_files * options_.journal_file_size;
   Result<std::unique_ptr<Journal>> journal =
-      Journal::open(environment_.disk, environment_.clock, environment_.random, std::move(options),
-                    std::move(replay), explanation);
+      Journal::recover(environment_.disk, environment_.clock, environment_.random,
+                       std::move(options), std::move(replay), explanation);
   if (!journal) return journal.error();
   journal_ = std::move(*journal);
   RecoveryReport replayed = journal_->report();

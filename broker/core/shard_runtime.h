@@ -131,8 +131,9 @@ struct ShardEnvironment {
   Mailbox& mailbox;
 };
 
-/// Opens (recovers) a shard; blocking. On failure the explanation names what is damaged or missing.
-Result<std::unique_ptr<Shard>> open_shard(ShardEnvironment environment, ShardOptions options,
-                                          RecoveryReport* report, std::string* explanation);
+/// Recovers a shard, which then waits for start(); blocking. On failure the explanation names what
+/// is damaged or missing.
+Result<std::unique_ptr<Shard>> recover_shard(ShardEnvironment environment, ShardOptions options,
+                                             RecoveryReport* report, std::string* explanation);
 
 }  // namespace waybill

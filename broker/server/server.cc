@@ -170,9 +170,10 @@ void Server::Running::recover(std::uint16_t thread_count) {
     workers_.push_back({std::make_unique<ShardThread>(options, *mailbox_, on_failure_), nullptr});
   }
   std::vector<std::future<void>> recoveries;
-  for (Worker& worker : workers_) recoveries.push_back(worker.thread->start());
+  for (Worker& worker : workers_) recoveries.push_back(worker.thread->recover());
   for (std::future<void>& recovery : recoveries) recovery.wait();
   for (std::future<void>& recovery : recoveries) recovery.get();
+  for (Worker& worker : workers_) worker.thread->start();
   recovered_ = true;
 }
 

@@ -44,6 +44,21 @@ void log_recovery(ShardIndex shard, const RecoveryReport& report, std::chrono::m
                  {"detail", report.passed_over},
                  {"meaning", "the one before it was loaded: nothing is lost"}});
   }
+  if (!report.moved_aside.empty()) {
+    constexpr std::size_t kNamed = 10;
+    const std::size_t named = std::min(report.moved_aside.size(), kNamed);
+    std::string names;
+    for (std::size_t i = 0; i < named; ++i) {
+      names += (i == 0 ? "" : ", ") + report.moved_aside[i];
+    }
+    log_warning("shard.moved_aside",
+                {{"shard", shard.value},
+                 {"files", report.moved_aside.size()},
+                 {"names", names + (named < report.moved_aside.size() ? ", ..." : "")},
+                 {"meaning",
+                  "they belong to nothing here: a crash left them, or somebody put them there. "
+                  "They are in quarantine of the shard, and nothing deletes them"}});
+  }
   if (report.torn_frames == 0) return;
   log_warning("shard.torn_tail",
               {{"shard", shard.value},
@@ -164,24 +179,37 @@ ShardThread::~ShardThread() {
   if (thread_.joinable()) thread_.join();
 }
 
-std::future<void> ShardThread::start() {
-  std::promise<void> started;
-  std::future<void> result = started.get_future();
-  thread_ =
-      std::thread([this, started = std::move(started)]() mutable { run(std::move(started)); });
+std::future<void> ShardThread::recover() {
+  std::promise<void> recovered;
+  std::future<void> result = recovered.get_future();
+  thread_ = std::thread(
+      [this, recovered = std::move(recovered)]() mutable { run(std::move(recovered)); });
   return result;
 }
 
-void ShardThread::run(std::promise<void> started) {
+void ShardThread::start() {
+  call([this] { start_shards(); });
+}
+
+void ShardThread::start_shards() {
+  for (auto& slot : slots_) {
+    std::string explanation;
+    Result<void> started = slot->shard->start(&explanation);
+    if (!started) cannot_start(slot->index, started.error(), std::move(explanation));
+    touch(*slot);  // recovery may have left due times
+  }
+}
+
+void ShardThread::run(std::promise<void> recovered) {
   pthread_setname_np(pthread_self(), ("shards-" + std::to_string(options_.thread)).c_str());
   auto stay = asio::make_work_guard(context_);
   bool opened = false;
   try {
     open();
     opened = true;
-    started.set_value();
+    recovered.set_value();
   } catch (...) {
-    started.set_exception(std::current_exception());
+    recovered.set_exception(std::current_exception());
   }
   if (opened) serve();
   bridge_.reset();
@@ -209,14 +237,21 @@ void ShardThread::open() {
   }
   for (std::uint16_t i = options_.thread; i < mailbox_.shard_count();
        i += mailbox_.thread_count()) {
-    open_shard_slot(ShardIndex{i});
+    recover_slot(ShardIndex{i});
   }
   gateway_ =
       std::make_unique<Gateway>(*slots_.front()->shard, mailbox_.sender(slots_.front()->index));
   bridge_ = std::make_unique<DiskBridge>(*this, *disk_);
 }
 
-void ShardThread::open_shard_slot(ShardIndex shard) {
+void ShardThread::cannot_start(ShardIndex shard, const Error& error,
+                               std::string explanation) const {
+  if (explanation.empty()) explanation = explain_disk_error(options_.data_directory, error);
+  throw StartError(ExitCode::kDataDirectory,
+                   "shard " + std::to_string(shard.value) + ": " + explanation);
+}
+
+void ShardThread::recover_slot(ShardIndex shard) {
   auto before = std::chrono::steady_clock::now();
   ShardOptions options{.shard = shard,
                        .shard_count = mailbox_.shard_count(),
@@ -227,20 +262,14 @@ void ShardThread::open_shard_slot(ShardIndex shard) {
   options.flush.max_files = options_.segment_files / mailbox_.shard_count();
   RecoveryReport report;
   std::string explanation;
-  Result<std::unique_ptr<Shard>> opened =
-      open_shard({*disk_, clock_, random_, mailbox_.sender(shard)}, options, &report, &explanation);
-  if (!opened) {
-    if (explanation.empty()) {
-      explanation = explain_disk_error(options_.data_directory, opened.error());
-    }
-    throw StartError(ExitCode::kDataDirectory,
-                     "shard " + std::to_string(shard.value) + ": " + explanation);
-  }
+  Result<std::unique_ptr<Shard>> recovered = recover_shard(
+      {*disk_, clock_, random_, mailbox_.sender(shard)}, options, &report, &explanation);
+  if (!recovered) cannot_start(shard, recovered.error(), std::move(explanation));
   log_recovery(shard, report,
                std::chrono::duration_cast<std::chrono::milliseconds>(
                    std::chrono::steady_clock::now() - before));
   auto slot = std::make_unique<Slot>(context_, shard);
-  slot->shard = std::move(*opened);
+  slot->shard = std::move(*recovered);
   slot->shard->on_touched([this, raw = slot.get()] { touch(*raw); });
   slot->shard->on_removed([](const Partition& partition, std::uint64_t messages) {
     log_warning("retention.removed", {{"topic_id", partition.topic.value},
@@ -254,7 +283,6 @@ void ShardThread::open_shard_slot(ShardIndex shard) {
       [shard](const FlushTrouble& trouble) { log_flush_trouble(shard, trouble); });
   slot->shard->on_space_changed(
       [shard](const DiskSpaceChange& change) { log_space(shard, change); });
-  touch(*slot);  // recovery may have left due times
   slots_.push_back(std::move(slot));
 }
 

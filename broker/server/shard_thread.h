@@ -55,9 +55,12 @@ class ShardThread {
   ShardThread(const ShardThread&) = delete;
   ShardThread& operator=(const ShardThread&) = delete;
 
-  /// Starts the thread; it recovers its shards and then runs. The future throws StartError if a
-  /// shard cannot be opened.
-  std::future<void> start();
+  /// Starts the thread, which recovers its shards. The future throws StartError if one cannot be
+  /// recovered.
+  std::future<void> recover();
+  /// Lets the shards run, after recover(). Throws StartError. Apart from it, because a broker that
+  /// cannot run must not begin a run of some of its shards: each takes a new journal file.
+  void start();
   /// Closes the shards cleanly; the future says whether all could be. After a successful start()
   /// only, and when no connection of any thread is left.
   std::future<bool> close();
@@ -88,11 +91,14 @@ class ShardThread {
   struct Slot;
   class DiskBridge;
 
-  void run(std::promise<void> started);
+  void run(std::promise<void> recovered);
   void serve();
   [[nodiscard]] bool polls() const;
   void open();
-  void open_shard_slot(ShardIndex shard);
+  void recover_slot(ShardIndex shard);
+  void start_shards();
+  [[noreturn]] void cannot_start(ShardIndex shard, const Error& error,
+                                 std::string explanation) const;
   bool close_shards();
   void run_mail();
   void touch(Slot& slot);

@@ -259,6 +259,13 @@ Result<void> SimWorld::open() {
   touched_.assign(plan_.shards, true);
   low_.assign(plan_.shards, false);
   ready_ = false;
+  std::string explanation;
+  auto refused = [&](const Error& error) {
+    if (!expected_of_faults(error.code) && on_broken) {
+      on_broken("the broker refuses to start: " + to_string(error) + ": " + explanation);
+    }
+    return error;
+  };
   for (std::uint16_t i = 0; i < plan_.shards; ++i) {
     ShardOptions options;
     options.shard = {i};
@@ -276,21 +283,19 @@ Result<void> SimWorld::open() {
     options.min_free = plan_.min_free;
     options.reserve = plan_.reserve;
     RecoveryReport report;
-    std::string explanation;
     Result<std::unique_ptr<Shard>> shard =
-        open_shard({*disk_, clock_, broker_random_, *mail_}, options, &report, &explanation);
-    if (!shard) {
-      if (!expected_of_faults(shard.error().code) && on_broken) {
-        on_broken("the broker refuses to start: " + to_string(shard.error()) + ": " + explanation);
-      }
-      return shard.error();
-    }
+        recover_shard({*disk_, clock_, broker_random_, *mail_}, options, &report, &explanation);
+    if (!shard) return refused(shard.error());
     trace.note("recovered", {{"shard", i},
                              {"entries", static_cast<std::int64_t>(report.entries)},
                              {"torn", static_cast<std::int64_t>(report.torn_frames)}});
     (*shard)->on_touched([this, i] { touched_[i] = true; });
     (*shard)->on_space_changed([this, i](const DiskSpaceChange& change) { note_space(i, change); });
     shards_.push_back(std::move(*shard));
+  }
+  for (auto& shard : shards_) {
+    if (Result<void> started = shard->start(&explanation); !started)
+      return refused(started.error());
   }
   for (auto& shard : shards_) gateways_.push_back(std::make_unique<Gateway>(*shard, *mail_));
   shards_.front()->start_catalog([this] {

@@ -63,10 +63,12 @@ class JournalRig {
     };
     starts.clear();
     Result<std::unique_ptr<Journal>> opened =
-        Journal::open(disk_, clock, random_, options_, replay, &explanation);
+        Journal::recover(disk_, clock, random_, options_, replay, &explanation);
     if (!opened) return opened.error();
     journal = std::move(*opened);
-    return {};
+    Result<void> started = journal->start(&explanation);
+    if (!started) journal.reset();
+    return started;
   }
 
   StagedEntry stage(std::string_view body, EntryType type = EntryType::kAppend) {

@@ -111,7 +111,7 @@ TEST(Recovery, AnErrorOfTheReplayStopsItAndIsReturned) {
     return {};
   };
   string explanation;
-  auto opened = Journal::open(disk, clock, random, small_journal(), replay, &explanation);
+  auto opened = Journal::recover(disk, clock, random, small_journal(), replay, &explanation);
   ASSERT_FALSE(opened.ok());
   EXPECT_EQ(opened.error().code, Errc::kBadFormat);
   EXPECT_NE(explanation.find("Entry 2"), string::npos) << explanation;
@@ -126,7 +126,7 @@ TEST(Recovery, KeptFramesOutliveIt) {
     if (entry.type == EntryType::kAppend) kept = staged;
     return {};
   };
-  auto opened = Journal::open(disk, clock, random, small_journal(), replay, nullptr);
+  auto opened = Journal::recover(disk, clock, random, small_journal(), replay, nullptr);
   ASSERT_TRUE(opened.ok());
   EXPECT_EQ(as_text(kept.frame->bytes().subspan(kept.body_offset, kept.body_size)), "kept");
   EXPECT_EQ(kept.frame->place(),

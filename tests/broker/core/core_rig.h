@@ -405,13 +405,19 @@ class CoreRig {
       shard_options.reserve = options.reserve;
       shard_options.compaction_memory = options.compaction_memory;
       reports.emplace_back();
-      Result<std::unique_ptr<Shard>> shard = open_shard(
+      Result<std::unique_ptr<Shard>> shard = recover_shard(
           {*disk, clock, random, *mailbox}, shard_options, &reports.back(), &explanation);
       if (!shard) {
         drop_all();
         return shard.error();
       }
       shards.push_back(std::move(*shard));
+    }
+    for (auto& shard : shards) {
+      if (Result<void> started = shard->start(&explanation); !started) {
+        drop_all();
+        return started;
+      }
     }
     for (auto& shard : shards) gateways.push_back(std::make_unique<Gateway>(*shard, *mailbox));
     shards.front()->start_catalog([this] { ready = true; });

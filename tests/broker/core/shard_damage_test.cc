@@ -5,10 +5,17 @@
 // whole.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/broker/core/shard_look.h"
 
 namespace waybill {
 namespace {
+
+std::ptrdiff_t journal_files(const SimDiskImage& image) {
+  return std::ranges::count_if(image.files,
+                               [](const auto& file) { return file.first.contains("/journal/"); });
+}
 
 class ShardDamage : public testing::Test {
  protected:
@@ -25,6 +32,8 @@ class ShardDamage : public testing::Test {
       const bool gone = path.ends_with(".wbc") && !image.files.contains(path);
       EXPECT_NE(rig_.explanation.find(gone ? "checkpoint" : path), std::string::npos)
           << rig_.explanation;
+      // Or each try of whatever starts it again would take another file.
+      EXPECT_LE(journal_files(rig_.disk->crash(keep_all())), journal_files(image));
       return;
     }
     ASSERT_TRUE(rig_.ready) << "it started and serves nobody";
