@@ -81,6 +81,16 @@ Result<void> StoppedDirectory::read_names() {
   return {};
 }
 
+std::vector<ShardIndex> StoppedDirectory::lost_shards() {
+  std::vector<ShardIndex> lost;
+  if (!superblock_) return lost;
+  for (ShardIndex shard{0}; shard.value < superblock_->shard_count; ++shard.value) {
+    const Result<std::vector<std::string>> names = disk_->list(journal_directory(shard));
+    if (!names && names.error() == Errc::kNotFound) lost.push_back(shard);
+  }
+  return lost;
+}
+
 Result<Superblock> StoppedDirectory::read_superblock() {
   Result<FileHandle> file = disk_->open(kSuperblockName, OpenMode::kRead);
   if (!file) return file.error();

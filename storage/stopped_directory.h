@@ -37,8 +37,8 @@ class StoppedDirectory {
   }
   /// The shards that have a directory, in order.
   [[nodiscard]] const std::vector<ShardIndex>& shards() const { return shards_; }
-  /// "shard-3/journal"
-  static std::string journal_of(ShardIndex shard) { return shard_directory(shard) + "/journal"; }
+  /// The shards that the superblock promises and that have no journal: whatever they held is gone.
+  [[nodiscard]] std::vector<ShardIndex> lost_shards();
 
  private:
   explicit StoppedDirectory(std::string path) : path_(std::move(path)) {}

@@ -73,4 +73,8 @@ std::string shard_directory(ShardIndex shard) {
   return "shard-" + std::to_string(shard.value);
 }
 
+std::string journal_directory(ShardIndex shard) {
+  return shard_directory(shard) + "/journal";
+}
+
 }  // namespace waybill

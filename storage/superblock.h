@@ -44,5 +44,8 @@ std::string explain_format(std::uint32_t version);
 
 /// "shard-3": the directory of a shard.
 std::string shard_directory(ShardIndex shard);
+/// "shard-3/journal": made with the data directory, before its superblock. Where it is missing,
+/// what the shard held is missing.
+std::string journal_directory(ShardIndex shard);
 
 }  // namespace waybill

@@ -29,7 +29,7 @@ ExitCode refuse(Console& console, const Error& error, const std::string& explana
 }
 
 Result<ShardSummary> summarise(Disk& disk, ShardIndex shard, Console& console) {
-  Result<JournalWalk> walk = JournalWalk::open(disk, StoppedDirectory::journal_of(shard));
+  Result<JournalWalk> walk = JournalWalk::open(disk, journal_directory(shard));
   if (!walk) return walk.error();
   ShardSummary summary{.shard = shard,
                        .files = walk->files(),
@@ -111,15 +111,15 @@ class Verdict {
   bool other_ = false;
 };
 
-/// Shards that the superblock promises and that are not there, and the other way round.
-void say_missing_shards(const StoppedDirectory& directory, Console& console) {
-  if (!directory.superblock()) return;
+/// Shards that the superblock promises and that are not there, which it returns, and the other way
+/// round.
+std::vector<ShardIndex> say_lost_shards(StoppedDirectory& directory, Console& console) {
+  if (!directory.superblock()) return {};
   const std::uint16_t count = directory.superblock()->shard_count;
-  for (ShardIndex shard{0}; shard.value < count; ++shard.value) {
-    if (std::ranges::find(directory.shards(), shard) == directory.shards().end()) {
-      console.say(fmt::format("note: {} is not there: it was never started, or was removed",
-                              shard_directory(shard)));
-    }
+  std::vector<ShardIndex> lost = directory.lost_shards();
+  for (const ShardIndex shard : lost) {
+    console.say(fmt::format("{} is not there, and with it all that the shard held",
+                            journal_directory(shard)));
   }
   for (ShardIndex shard : directory.shards()) {
     if (shard.value >= count) {
@@ -127,6 +127,7 @@ void say_missing_shards(const StoppedDirectory& directory, Console& console) {
                               counted(count, "shard")));
     }
   }
+  return lost;
 }
 
 /// Prints one file's and its stretches' lines until enough frames were shown.
@@ -249,12 +250,13 @@ ExitCode run(const StorageInfo& command, BrokerSession& session) {
     console.say("this is read while it is written: what just changed may look torn or be missing");
   }
   console.print_item(superblock_text(*directory), superblock_json(*directory));
-  say_missing_shards(*directory, console);
+  const std::vector<ShardIndex> lost = say_lost_shards(*directory, console);
   for (ShardIndex shard : directory->shards()) {
+    if (std::ranges::find(lost, shard) != lost.end()) continue;
     Result<ShardSummary> summary = summarise(directory->disk(), shard, console);
     console.progress("");
     if (!summary) {
-      explanation = fmt::format("{} cannot be read: {}", StoppedDirectory::journal_of(shard),
+      explanation = fmt::format("{} cannot be read: {}", journal_directory(shard),
                                 to_string(summary.error()));
       return refuse(console, summary.error(), explanation);
     }
@@ -279,12 +281,13 @@ ExitCode run(const StorageCheck& command, BrokerSession& session) {
     console.finish_items();
     return verdict.say(console);
   }
-  say_missing_shards(*directory, console);
+  const std::vector<ShardIndex> lost = say_lost_shards(*directory, console);
+  if (!lost.empty()) verdict.add(false);
   for (ShardIndex shard : directory->shards()) {
+    if (std::ranges::find(lost, shard) != lost.end()) continue;
     CheckProgressLine progress(console, shard);
-    Result<JournalCheck> check =
-        check_journal(directory->disk(), StoppedDirectory::journal_of(shard), shard,
-                      std::ref(progress), &explanation);
+    Result<JournalCheck> check = check_journal(directory->disk(), journal_directory(shard), shard,
+                                               std::ref(progress), &explanation);
     console.progress("");
     if (!check) return refuse(console, check.error(), explanation);
     console.print_item(check_text(shard, *check), check_json(shard, *check));
@@ -317,7 +320,7 @@ ExitCode run(const StorageDump& command, BrokerSession& session) {
     return refuse(console, shown.error(),
                   fmt::format("{} cannot be read: {}", command.file, reason(shown.error())));
   }
-  const std::string journal = StoppedDirectory::journal_of(ShardIndex{command.shard});
+  const std::string journal = journal_directory(ShardIndex{command.shard});
   Result<JournalWalk> walk = JournalWalk::open(directory->disk(), journal);
   if (!walk) {
     return refuse(console, walk.error(),

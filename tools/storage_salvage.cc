@@ -25,7 +25,7 @@ Result<ShardFindings> look_for_damage(Disk& disk, ShardIndex shard, std::string*
   const CheckProgress quiet = [](std::uint64_t, std::uint64_t) {};
   ShardFindings findings;
   Result<JournalCheck> journal =
-      check_journal(disk, StoppedDirectory::journal_of(shard), shard, quiet, explanation);
+      check_journal(disk, journal_directory(shard), shard, quiet, explanation);
   if (!journal) return journal.error();
   findings.journal = std::move(*journal);
   Result<SegmentsCheck> segments = check_segments(disk, shard, quiet, explanation);
@@ -35,6 +35,18 @@ Result<ShardFindings> look_for_damage(Disk& disk, ShardIndex shard, std::string*
   if (!plan) return plan.error();
   findings.plan = std::move(*plan);
   return findings;
+}
+
+SalvagePlan plan_for_lost(ShardIndex shard) {
+  SalvagePlan plan;
+  if (shard == ShardIndex{0}) {
+    plan.obstacle =
+        journal_directory(shard) + " is missing, and with it the catalog of all topics and groups";
+  } else {
+    plan.steps.push_back("make " + journal_directory(shard) +
+                         " anew, empty: everything that was in it is lost");
+  }
+  return plan;
 }
 
 std::string plan_text(ShardIndex shard, const SalvagePlan& plan) {
@@ -94,7 +106,23 @@ ExitCode run(const StorageSalvage& command, BrokerSession& session) {
   }
   bool needed = false;
   bool possible = true;
+  const std::vector<ShardIndex> lost = directory->lost_shards();
+  for (const ShardIndex shard : lost) {
+    const SalvagePlan plan = plan_for_lost(shard);
+    console.print_item(plan_text(shard, plan), plan_json(shard, plan));
+    needed = true;
+    possible = possible && plan.obstacle.empty();
+    if (!command.accept_loss || !plan.obstacle.empty()) continue;
+    Result<void> made = directory->disk().make_directory(shard_directory(shard));
+    if (made) made = directory->disk().make_directory(journal_directory(shard));
+    if (!made) {
+      console.complain(fmt::format("{}: {}", journal_directory(shard), to_string(made.error())));
+      return ExitCode::kFailed;
+    }
+  }
   for (const ShardIndex shard : directory->shards()) {
+    const bool is_lost = std::ranges::find(lost, shard) != lost.end();
+    if (is_lost && (!command.accept_loss || shard == ShardIndex{0})) continue;
     Result<ShardFindings> found = look_for_damage(directory->disk(), shard, &explanation);
     if (!found) {
       console.complain(explanation.empty() ? to_string(found.error()) : explanation);

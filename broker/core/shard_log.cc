@@ -47,7 +47,7 @@ ShardLog::~ShardLog() {
 Result<void> ShardLog::open(const JournalBase& base, Journal::Replay replay, RecoveryReport* report,
                             std::string* explanation) {
   JournalOptions options;
-  options.directory = shard_directory(options_.shard) + "/journal";
+  options.directory = journal_directory(options_.shard);
   options.shard = options_.shard;
   options.file_size = options_.journal_file_size;
   // A frame does not span two files: what is left of one when the next is begun is a part of it.

@@ -1,5 +1,6 @@
 #include "broker/server/data_directory.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 
@@ -29,11 +30,40 @@ void make_root(const std::filesystem::path& path) {
   if (failure) unusable(path, {Errc::kIo, failure.value(), "make the data directory"});
 }
 
-bool has_shards(const std::vector<std::string>& names) {
-  for (const std::string& name : names) {
-    if (name.starts_with("shard-")) return true;
+/// Whether anything is in a shard's directory but what a creation that was cut off had made.
+bool holds_something(Disk& disk, const std::string& shard) {
+  const Result<std::vector<std::string>> names = disk.list(shard);
+  if (!names || names->size() > 1) return true;
+  if (names->empty()) return false;
+  const Result<std::vector<std::string>> files = disk.list(shard + "/" + names->front());
+  return !files || !files->empty();
+}
+
+bool has_shards(Disk& disk, const std::vector<std::string>& names) {
+  return std::ranges::any_of(names, [&](const std::string& name) {
+    return name.starts_with("shard-") && holds_something(disk, name);
+  });
+}
+
+void make_shards(Disk& disk, const std::filesystem::path& path, std::uint16_t count) {
+  for (ShardIndex shard{0}; shard.value < count; ++shard.value) {
+    check(disk.make_directory(shard_directory(shard)), path);
+    check(disk.make_directory(journal_directory(shard)), path);
   }
-  return false;
+}
+
+/// A shard begun anew would serve its partitions as if nothing had ever been published to them.
+void refuse_lost_shards(Disk& disk, const std::filesystem::path& path, std::uint16_t count) {
+  for (ShardIndex shard{0}; shard.value < count; ++shard.value) {
+    const Result<std::vector<std::string>> names = disk.list(journal_directory(shard));
+    if (names) continue;
+    if (names.error() != Errc::kNotFound) unusable(path, names.error());
+    throw StartError(ExitCode::kDataDirectory,
+                     "the directory " + (path / journal_directory(shard)).string() +
+                         " is missing, and with it what was acknowledged there; is a file system "
+                         "not mounted? Restore it from a copy. If there is none, waybill storage "
+                         "salvage makes the shard anew, empty. Nothing was changed.");
+  }
 }
 
 void write_superblock(Disk& disk, const std::filesystem::path& path, const Superblock& superblock) {
@@ -111,9 +141,10 @@ DataDirectory DataDirectory::open(const std::filesystem::path& path,
   if (file) {
     directory.superblock_ = read_superblock(*disk, *file, path);
     refuse_other_shard_count(shards, directory.superblock_.shard_count);
+    refuse_lost_shards(*disk, path, directory.superblock_.shard_count);
   } else if (file.error().code != Errc::kNotFound) {
     unusable(path, file.error());
-  } else if (has_shards(check(disk->list(""), path))) {
+  } else if (has_shards(*disk, check(disk->list(""), path))) {
     throw StartError(ExitCode::kDataDirectory,
                      "the data directory " + path.string() +
                          " holds shards but its superblock is missing; restore that file from a "
@@ -123,11 +154,9 @@ DataDirectory DataDirectory::open(const std::filesystem::path& path,
     directory.superblock_ = {.broker_id = random.uuid(),
                              .shard_count = shards.value_or(default_shard_count()),
                              .created_at = SystemClock().wall()};
+    make_shards(*disk, path, directory.superblock_.shard_count);
     write_superblock(*disk, path, directory.superblock_);
     directory.created_ = true;
-  }
-  for (std::uint16_t i = 0; i < directory.superblock_.shard_count; ++i) {
-    check(disk->make_directory(shard_directory(ShardIndex{i})), path);
   }
   return directory;
 }

@@ -6,7 +6,8 @@
 //   lock                  held while a broker runs
 //   shard-<n>/            everything else; see DESIGN of storage
 //
-// A directory becomes a data directory by the rename of superblock.new, in one step.
+// A directory becomes a data directory by the rename of superblock.new, in one step, after the
+// shards' directories were made: one that is missing later was removed, with all that was in it.
 #pragma once
 
 #include <filesystem>

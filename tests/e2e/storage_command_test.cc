@@ -18,7 +18,8 @@ constexpr int kMessages = 5;
 
 class StorageCommand : public testing::Test {
  protected:
-  StorageCommand() : broker_(broker_on(data(), {"--shards", "1", "--journal-file-size", "9MiB"})) {}
+  explicit StorageCommand(const char* shards = "1")
+      : broker_(broker_on(data(), {"--shards", shards, "--journal-file-size", "9MiB"})) {}
 
   std::filesystem::path data() const { return directory_.path() / "data"; }
   std::filesystem::path journal_file() const { return data() / "shard-0/journal/000000000001.wbj"; }
@@ -323,6 +324,35 @@ TEST_F(StorageFiles, SalvageSaysWhatIsLostAndThenTheBrokerStartsS10) {
   EXPECT_EQ(done.exit_code, 0) << done;
   ASSERT_TRUE(broker_.start());
   EXPECT_EQ(broker_.stop(), 0);
+}
+
+class StorageOfTwoShards : public StorageCommand {
+ protected:
+  StorageOfTwoShards() : StorageCommand("2") {}
+};
+
+TEST_F(StorageOfTwoShards, OneThatIsGoneIsDamageUntilItsLossIsAcceptedS10) {
+  publish_and_stop();
+  std::filesystem::remove_all(data() / "shard-1");
+  EXPECT_EQ(broker_.start_and_fail(), 3);
+  EXPECT_TRUE(broker_.log().contains("shard-1/journal is missing")) << broker_.log();
+  Finished check = storage({"check", data().string()});
+  EXPECT_EQ(check.exit_code, 6) << check;
+  EXPECT_TRUE(check.err.contains("shard-1/journal is not there")) << check;
+  EXPECT_TRUE(check.out.contains("shard 0: clean")) << check;
+  EXPECT_EQ(storage({"salvage", data().string()}).exit_code, 6);
+  EXPECT_FALSE(exists(data() / "shard-1"));
+  Finished done = storage({"salvage", data().string(), "--accept-loss"});
+  EXPECT_EQ(done.exit_code, 0) << done;
+  EXPECT_TRUE(done.out.contains("make shard-1/journal anew, empty")) << done;
+  ASSERT_TRUE(broker_.start());
+  ASSERT_EQ(broker_.stop(), 0);
+
+  std::filesystem::remove_all(data() / "shard-0" / "journal");
+  Finished hopeless = storage({"salvage", data().string(), "--accept-loss"});
+  EXPECT_EQ(hopeless.exit_code, 6) << hopeless;
+  EXPECT_TRUE(hopeless.out.contains("cannot be helped: shard-0/journal is missing")) << hopeless;
+  EXPECT_FALSE(exists(data() / "shard-0" / "journal"));
 }
 
 TEST_F(StorageCommand, SalvageCutsAJournalWhereItIsDamagedAndKeepsWhatItTakesS10) {

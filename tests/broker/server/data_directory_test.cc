@@ -141,7 +141,24 @@ TEST(DataDirectory, S6ASecondBrokerIsKeptOut) {
 TEST(DataDirectory, ACreationThatWasCutOffIsBegunAgain) {
   TempDirectory temp;
   overwrite(temp.path() / "superblock.new", as_bytes("half"));
-  EXPECT_TRUE(DataDirectory::open(temp.path(), 1).created());
+  create_directories(temp.path() / "shard-0" / "journal");
+  create_directories(temp.path() / "shard-1");
+  EXPECT_TRUE(DataDirectory::open(temp.path(), 2).created());
+  EXPECT_TRUE(is_directory(temp.path() / "shard-1" / "journal"));
+}
+
+TEST(DataDirectory, AShardThatIsGoneIsNotBegunAnewS10) {
+  TempDirectory temp;
+  {
+    DataDirectory made = DataDirectory::open(temp.path(), 2);
+  }
+  for (const char* gone : {"shard-1/journal", "shard-1"}) {
+    remove_all(temp.path() / gone);
+    auto [code, message] = refusal(temp.path());
+    EXPECT_EQ(code, ExitCode::kDataDirectory);
+    EXPECT_NE(message.find("shard-1/journal is missing"), std::string::npos) << message;
+    EXPECT_FALSE(exists(temp.path() / gone));
+  }
 }
 
 TEST(DataDirectory, DamageOtherVersionsAndMissingSuperblocksAreRefusedWithTheDirectoryUntouched) {
@@ -177,6 +194,7 @@ TEST(DataDirectory, DamageOtherVersionsAndMissingSuperblocksAreRefusedWithTheDir
   }
 
   remove(file);
+  overwrite(temp.path() / "shard-0" / "journal" / "0000000000000001.wbj", as_bytes("something"));
   auto [missing_code, missing] = refusal(temp.path());
   EXPECT_EQ(missing_code, ExitCode::kDataDirectory);
   EXPECT_NE(missing.find("superblock is missing"), std::string::npos) << missing;
