@@ -57,13 +57,10 @@ bool may_wait(const Request& request) {
   return false;
 }
 
-/// What a request may bring into the output, as far as that is known before its answer. A read that
-/// waits is not counted: most of them stay empty for long, and must not stop the others.
+/// What a request may bring into the output, as far as that is known before its answer.
 template <class Request>
 std::size_t expected_answer(const Request& request) {
-  if constexpr (std::is_same_v<Request, ReadRequest>) {
-    return request.wait.count() > 0 ? 0 : request.max_bytes;
-  }
+  if constexpr (std::is_same_v<Request, ReadRequest>) return request.max_bytes;
   return 0;
 }
 
@@ -150,6 +147,8 @@ Connection::Connection(asio::ip::tcp::socket socket, ConnectionHost& host)
 }
 
 Connection::~Connection() {
+  std::size_t all = output_bytes_ + pending_bytes_ + waiting_bytes_;
+  give_back(all, all);
   Counters::subtract(host_.counters.connections);
 }
 
@@ -308,8 +307,24 @@ Task<void> Connection::receive_requests() {
       bool more = co_await fill();
       if (!more) co_return;
     }
-    while (over_limit() && !finished_ && !draining_) co_await room_.async_wait(kNoThrow);
+    while (over_limit() && !finished_ && !draining_) {
+      auto waiting = wait_for_output();
+      co_await std::move(waiting);
+    }
   }
+}
+
+Task<void> Connection::wait_for_output() {
+  if (host_.output.used_up() && !awaits_output_) {
+    awaits_output_ = true;
+    host_.output.wait([weak = weak_from_this()] {
+      auto self = weak.lock();
+      if (!self) return;
+      self->awaits_output_ = false;
+      self->room_.cancel();
+    });
+  }
+  co_await room_.async_wait(kNoThrow);
 }
 
 Task<void> Connection::wait_until_drained() {
@@ -327,8 +342,29 @@ Task<Result<void>> Connection::discard_input() {
   co_return Result<void>();
 }
 
+/// Reads that wait do not count: most of them stay empty for long, and must not stop the others.
 bool Connection::over_limit() const {
-  return output_bytes_ + pending_bytes_ > limits::kMaxOutputBuffer;
+  const std::size_t own = output_bytes_ + pending_bytes_;
+  return own > limits::kMaxOutputBuffer ||
+         (own > OutputBudget::kLeastOutput && host_.output.used_up());
+}
+
+std::size_t Connection::room_for_answer() const {
+  const std::size_t own = output_bytes_ + pending_bytes_ + waiting_bytes_;
+  const std::size_t left = limits::kMaxOutputBuffer - std::min(own, limits::kMaxOutputBuffer);
+  return std::max(OutputBudget::kLeastOutput, std::min(left, host_.output.room()));
+}
+
+void Connection::take(std::size_t& counter, std::size_t bytes) {
+  counter += bytes;
+  host_.output.take(bytes);
+  Counters::add(host_.counters.output_bytes, bytes);
+}
+
+void Connection::give_back(std::size_t& counter, std::size_t bytes) {
+  counter -= bytes;
+  host_.output.give_back(bytes);
+  Counters::subtract(host_.counters.output_bytes, bytes);
 }
 
 // --- requests ---
@@ -393,17 +429,23 @@ bool Connection::try_handle(const Frame& frame) {
   if constexpr (requires { request->by; }) {
     if (user_ != nullptr) request->by = user_->name;
   }
+  if constexpr (std::is_same_v<Request, ReadRequest>) {
+    request->max_bytes =
+        static_cast<std::uint32_t>(std::min<std::size_t>(request->max_bytes, room_for_answer()));
+  }
   std::size_t cost = frame.payload.size() + expected_answer(*request);
   bool waits = may_wait(*request);
   ++pending_;
-  pending_bytes_ += cost;
   if (waits) ++pending_waits_;
+  take(waits ? waiting_bytes_ : pending_bytes_, cost);
   Done<ReplyStruct> done = [weak = weak_from_this(), correlation, cost,
                             waits](Reply<ReplyStruct> reply) {
     auto self = weak.lock();
     if (!self) return;
     if (waits) --self->pending_waits_;
-    self->answer(kKind, correlation, cost, std::move(reply));
+    --self->pending_;
+    self->give_back(waits ? self->waiting_bytes_ : self->pending_bytes_, cost);
+    self->answer(kKind, correlation, std::move(reply));
   };
   session_->handle(std::move(*request), std::move(done));
   return true;
@@ -436,10 +478,7 @@ void Connection::handle_credit(const Frame& frame) {
 }
 
 template <class ReplyStruct>
-void Connection::answer(RequestKind kind, std::uint32_t correlation, std::size_t cost,
-                        Reply<ReplyStruct> reply) {
-  --pending_;
-  pending_bytes_ -= cost;
+void Connection::answer(RequestKind kind, std::uint32_t correlation, Reply<ReplyStruct> reply) {
   if (!finished_) {
     if (reply) {
       send(encode_reply(correlation, *reply, version_));
@@ -454,7 +493,7 @@ void Connection::answer(RequestKind kind, std::uint32_t correlation, std::size_t
 
 void Connection::send(OutFrame frame) {
   if (finished_) return;
-  output_bytes_ += frame.size();
+  take(output_bytes_, frame.size());
   output_.push_back(std::move(frame));
   if (output_.size() == 1) output_ready_.cancel();
 }
@@ -525,7 +564,7 @@ Task<void> Connection::write_loop() {
     }
     auto [failure, written] = co_await asio::async_write(socket_, buffers, kNoThrow);
     Counters::add(host_.counters.sent_bytes, written);
-    output_bytes_ -= size;
+    give_back(output_bytes_, size);
     if (failure) {
       abort();
       co_return;

@@ -9,9 +9,10 @@
 //
 // Bounds: one frame in memory before it is checked; kMaxPendingRequests unanswered requests, more
 // are refused; while more than kMaxOutputBuffer bytes wait to be sent or belong to unanswered
-// requests (and to the answers of reads), nothing is read, so TCP stops the client. Pushes beyond
-// twice that can only come from a client that granted more credit than it reads: it is
-// disconnected.
+// requests (and to the answers of reads), nothing is read, so TCP stops the client. So it is while
+// the connections of the thread have used up what they share (OutputBudget). What a read asks for
+// is cut to what is left of both. Pushes beyond twice the bound can only come from a client that
+// granted more credit than it reads: it is disconnected.
 //
 // Rights (D18): where there are users, hello is refused without a user's token, once, since a
 // second hello is none; after it every kind of request needs the right that RequestKindFacts names.
@@ -34,6 +35,7 @@
 
 #include "broker/core/gateway.h"
 #include "broker/server/counters.h"
+#include "broker/server/output_budget.h"
 #include "broker/server/users.h"
 #include "protocol/async/task.h"
 #include "protocol/wire/codec.h"
@@ -44,6 +46,7 @@ namespace waybill {
 struct ConnectionHost {
   Gateway& gateway;
   Counters& counters;
+  OutputBudget output;
   /// Called after requests were handed to the gateway: its home shard wants a turn.
   std::function<void()> touched;
   Uuid broker_id;
@@ -80,8 +83,6 @@ class Connection final : public PushSink, public std::enable_shared_from_this<Co
   Task<void> wait_until_drained();
   /// Reads more bytes into the decoder; false when the client is gone.
   Task<bool> fill();
-  /// Waits until a new request may be taken; false if the connection is to end.
-  Task<bool> wait_for_room();
   Task<Result<void>> discard_input();
 
   bool greet(const Frame& frame);
@@ -94,8 +95,7 @@ class Connection final : public PushSink, public std::enable_shared_from_this<Co
   std::optional<Right> lacking(const Request& request) const;
   void refuse(const FrameHeader& header, Right right);
   template <class ReplyStruct>
-  void answer(RequestKind kind, std::uint32_t correlation, std::size_t cost,
-              Reply<ReplyStruct> reply);
+  void answer(RequestKind kind, std::uint32_t correlation, Reply<ReplyStruct> reply);
 
   void send(OutFrame frame);
   /// Sends what was not asked for; a client that reads too slowly for it is disconnected.
@@ -107,6 +107,12 @@ class Connection final : public PushSink, public std::enable_shared_from_this<Co
   void finish();
   void start_closing_deadline();
   [[nodiscard]] bool over_limit() const;
+  /// Over its own limit, or the thread's: until it is not, or the conversation ends.
+  Task<void> wait_for_output();
+  /// What one more answer may take.
+  [[nodiscard]] std::size_t room_for_answer() const;
+  void take(std::size_t& counter, std::size_t bytes);
+  void give_back(std::size_t& counter, std::size_t bytes);
 
   asio::ip::tcp::socket socket_;
   ConnectionHost& host_;
@@ -119,8 +125,11 @@ class Connection final : public PushSink, public std::enable_shared_from_this<Co
   std::size_t pending_ = 0;        ///< unanswered requests
   std::size_t pending_bytes_ = 0;  ///< of their frames, and of the answers they ask for
   std::size_t pending_waits_ = 0;  ///< reads that wait at the end; not waited for at a stop
+  std::size_t waiting_bytes_ = 0;  ///< that those may bring
   std::deque<OutFrame> output_;
   std::size_t output_bytes_ = 0;  ///< in output_ and in the write under way
+
+  bool awaits_output_ = false;  ///< host_.output will wake the read loop
 
   bool draining_ = false;
   bool finished_ = false;

@@ -18,6 +18,7 @@ struct Counters {
   Number connection_errors{0};  ///< connections that were closed for breaking the protocol
   Number received_bytes{0};
   Number sent_bytes{0};
+  Number output_bytes{0};  ///< gauge: unsent, of requests that are not answered, and asked for
 
   static void add(Number& number, std::uint64_t amount = 1) {
     number.fetch_add(amount, std::memory_order_relaxed);

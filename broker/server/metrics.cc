@@ -114,6 +114,8 @@ constexpr auto kServerMetrics = std::to_array<CounterRow>({
     {"waybill_received_bytes_total", kCounter, &Counters::received_bytes,
      "Bytes received from clients."},
     {"waybill_sent_bytes_total", kCounter, &Counters::sent_bytes, "Bytes sent to clients."},
+    {"waybill_output_bytes", kGauge, &Counters::output_bytes,
+     "Bytes that wait to be sent, or belong to requests that are not answered yet."},
 });
 
 void head(std::string& out, std::string_view name, MetricType type, std::string_view help) {

@@ -184,6 +184,8 @@ void Server::Running::make_listeners(std::vector<Descriptor> sockets) {
       ConnectionHost host{
           .gateway = worker.thread->gateway(),
           .counters = counters_,
+          // What divide_memory() leaves for it.
+          .output = OutputBudget(config_.memory / workers_.size() / 8),
           .touched = [thread = worker.thread.get()] { thread->touch_home(); },
           .broker_id = directory_->superblock().broker_id,
           .users = config_.users.get(),

@@ -335,6 +335,46 @@ TEST(SlowReader, GetsEverythingLaterBlocksNobodyAndIsNotReadFromMeanwhile) {
   }
 }
 
+TEST(SlowReader, ManyOfThemShareABudgetAndLeaveOthersServed) {
+  Config config;
+  config.shards = 1;
+  config.memory = std::uint64_t{64} * 1024 * 1024;  // of which an eighth is for this
+  LocalBroker broker(config);
+  RawClient other(broker.port());
+  ASSERT_TRUE(other.hello().ok());
+  TopicInfo topic = make_topic(other, "large");
+  constexpr std::uint64_t kSize = 1024 * 1024;
+  ASSERT_TRUE(other.ask(publish_to(topic.id, batch_of(kSize))).ok());
+
+  constexpr std::uint32_t kReaders = 20;
+  constexpr std::uint32_t kReads = 60;  // many times what sockets take
+  std::deque<RawClient> slow;
+  for (std::uint32_t r = 0; r < kReaders; ++r) {
+    RawClient& reader = slow.emplace_back(broker.port());
+    ASSERT_TRUE(reader.hello().ok());
+    for (std::uint32_t i = 0; i < kReads; ++i) {
+      // Some wait, as for what is new: what they find counts all the same.
+      const std::chrono::milliseconds wait(i % 2);
+      ASSERT_TRUE(reader.request(100 + i, read_from(topic.id, wait)));
+    }
+  }
+  for (int i = 0; i < 50; ++i) {
+    Reply<ReadReply> read = other.ask(read_from(topic.id));
+    ASSERT_TRUE(read.ok()) << to_string(read.error());
+  }
+  auto samples = parse_metrics(http_body(http_request(broker.http_port(), "GET", "/metrics")));
+  EXPECT_LT(samples.at("waybill_output_bytes"), config.memory);
+  for (RawClient& reader : slow) {
+    for (std::uint32_t i = 0; i < kReads; ++i) {
+      Reply<ReadReply> read = reader.receive_answer<ReadRequest>();
+      ASSERT_TRUE(read.ok()) << to_string(read.error());
+      EXPECT_GT(read->batches.at(0).size(), kSize);
+    }
+  }
+  slow.clear();
+  ASSERT_TRUE(other.ask(PingRequest{}).ok());
+}
+
 TEST_F(ConnectionTest, AClientThatVanishesWithRequestsUnansweredLeavesNothingBehind) {
   std::optional<RawClient> rude(broker_.port());
   ASSERT_TRUE(rude->hello().ok());
