@@ -288,8 +288,10 @@ void Flusher::remove_next() {
     if (next.segment ? files_.reads(*next.segment) : files_.reads(next.stream)) {
       removals_.push_back(next);
       removals_wait_ = true;
-    } else if (std::optional<std::string> path = file_of(next)) {
-      remove_file(next, *path);
+    } else if (next.segment) {
+      remove_file(next, files_.path_of(*next.segment));
+    } else {
+      remove_from_stream(next);
     }
   }
 }
@@ -299,14 +301,20 @@ bool Flusher::removing_streams() const {
   return (removing_ && whole(*removing_)) || std::ranges::any_of(removals_, whole);
 }
 
-/// Nothing: there was no file any more, and the stream's directory is gone too.
-std::optional<std::string> Flusher::file_of(const Removal& removal) {
-  if (removal.segment) return files_.path_of(*removal.segment);
+/// Its next file, or, when there is none any more, its directory.
+void Flusher::remove_from_stream(const Removal& removal) {
   const std::string directory = files_.directory_of(removal.stream);
   Result<std::vector<std::string>> names = disk_.list(directory);
-  if (names && !names->empty()) return directory + "/" + names->back();
-  if (names) ignore_error(disk_.remove(directory), "an empty directory is in nobody's way");
-  return std::nullopt;
+  if (!names) return;  // it never had one
+  if (!names->empty()) return remove_file(removal, directory + "/" + names->back());
+  // Before a checkpoint that does not know the stream: after a crash the files would be there
+  // again, and nobody would know whose they are.
+  removing_ = removal;
+  disk_.sync_directory(directory, [this, directory](const Result<std::size_t>& /*synced*/) {
+    ignore_error(disk_.remove(directory), "an empty directory is in nobody's way");
+    removing_.reset();
+    if (progress_) progress_();
+  });
 }
 
 void Flusher::remove_file(const Removal& removal, const std::string& path) {

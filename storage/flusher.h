@@ -154,7 +154,7 @@ class Flusher {
   void seal(std::map<StreamId, Open>::iterator open);
   void check_sealed();
   void remove_next();
-  std::optional<std::string> file_of(const Removal& removal);
+  void remove_from_stream(const Removal& removal);
   void remove_file(const Removal& removal, const std::string& path);
   void stall(const Error& error);
   void give_up(Step& step, const Error& error);

@@ -392,6 +392,27 @@ TEST(Checkpoint, ADeletedTopicLeavesNoFilesS22) {
   EXPECT_TRUE(rig.reports[0].moved_aside.empty());
 }
 
+TEST(Checkpoint, WhatADeletedTopicHadIsGoneBeforeNobodyKnowsWhoseItWasS22) {
+  CoreRig rig({.journal_file = 128 * 1024});
+  TestClient& client = rig.connect();
+  TopicId gone = rig.create_topic(client, "gone");
+  TopicId other = rig.create_topic(client, "other");
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(client.publish(gone, 0, {std::string(4000, 'x')}).ok());
+  }
+  rig.restart();  // with its segments in the checkpoint, and nothing unsynced
+  TestClient& later = rig.connect();
+  ASSERT_TRUE(later.call<DeleteTopicReply>(DeleteTopicRequest{"gone"}).ok());
+  const std::uint64_t before = rig.reports[0].checkpoint;
+  for (int i = 0; i < 300; ++i) {
+    ASSERT_TRUE(later.publish(other, 0, {std::string(4000, 'x')}).ok());
+  }
+  rig.advance(seconds(1));
+  rig.restart(keep_none());
+  ASSERT_GT(rig.reports[0].checkpoint, before) << "the topic is not in the journal any more";
+  EXPECT_TRUE(rig.reports[0].moved_aside.empty());
+}
+
 TEST(Checkpoint, ATopicThatIsDeletedWhileItIsReadAnswersEveryReader) {
   CoreRig rig({.journal_file = 128 * 1024, .tail_cache = 1});
   TestClient& client = rig.connect();
