@@ -324,11 +324,15 @@ Device raw_device(const std::filesystem::path& directory) {
   return device;
 }
 
+ShardOptions with_memory(std::uint64_t mib) {
+  ShardOptions options;
+  divide_memory(mib * 1024 * 1024, options);
+  return options;
+}
+
 /// As a shard of two has by default, on a machine with 4 GiB or more.
 ShardOptions options_of_half() {
-  ShardOptions options;
-  divide_memory(512 * 1024 * 1024, options);
-  return options;
+  return with_memory(512);
 }
 
 struct Appends {
@@ -676,8 +680,8 @@ void retained(const std::filesystem::path& directory) {
 // --- memory ---
 
 void memory(const std::filesystem::path& directory, double gib) {
-  std::printf("Resident memory (tail cache 64 MiB, catch-up cache 16 MiB)\n");
-  DiskWorld world(directory / "memory", {});
+  std::printf("Resident memory, with a budget of 256 MiB\n");
+  DiskWorld world(directory / "memory", with_memory(256));
   const TopicId topic = world.create_topic(16);
   const double before = resident_mib();
   const Measured measured = Publisher(world, topic, batch_of(kRecordsPerBatch, kRecord),
@@ -686,7 +690,7 @@ void memory(const std::filesystem::path& directory, double gib) {
   row("at the start", number(before, "%.0f MiB"));
   row("at most, while " + number(measured.bytes / kMiB / 1024, "%.1f") +
           " GiB are published with no consumer",
-      number(measured.resident, "%.0f MiB"));
+      number(measured.resident, "%.0f MiB"), "at most 256");
   std::deque<Replay> readers;
   for (std::uint32_t i = 0; i < 100; ++i) {
     readers.emplace_back(world, topic, PartitionIndex{i % 16});
@@ -702,7 +706,8 @@ void memory(const std::filesystem::path& directory, double gib) {
   while (std::ranges::any_of(readers, &Replay::waits)) world.step();
   double bytes = 0;
   for (const Replay& reader : readers) bytes += reader.bytes;
-  row("at most, while 100 readers replay from the beginning", number(most, "%.0f MiB"));
+  row("at most, while 100 readers replay from the beginning", number(most, "%.0f MiB"),
+      "at most 256");
   row("  they read, together", number(bytes / kMiB / seconds, "%.0f MiB/s"));
 }
 

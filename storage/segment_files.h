@@ -1,10 +1,10 @@
 // SegmentFiles: batches back from a shard's segments, a stretch at a time (S16). Every block that
 // is given out was checked as a whole. Some files stay open, the least recently read is closed
-// first; opening one is the only blocking call. What was read lately stays in memory within a
-// budget of its own, so that whoever reads far behind neither reads a stretch twice for its
-// neighbours nor pushes the tail out of memory. Half of the budget is for what is being read: the
-// rest of the reads wait. Belongs to the shard's thread. The owner keeps it
-// alive until pending() is 0.
+// first; opening one and reading its index are the only blocking calls. What was read lately stays
+// in memory within a budget of its own, so that whoever reads far behind neither reads a stretch
+// twice for its neighbours nor pushes the tail out of memory. Half of the budget is for what is
+// being read: the rest of the reads wait. Belongs to the shard's thread. The owner keeps it alive
+// until pending() is 0.
 #pragma once
 
 #include <functional>
