@@ -2,15 +2,13 @@
 // back and lets everything else go on, until there is room again. Method: the real waybilld, as an
 // ordinary user where permissions matter, and on a small file system of its own. (A directory in
 // use by another broker: server_test.)
-#include <sched.h>
-#include <sys/mount.h>
-
 #include <boost/asio/use_future.hpp>
 #include <future>
 
 #include "tests/broker/server/raw_client.h"
 #include "tests/e2e/bystander.h"
 #include "tests/e2e/program.h"
+#include "tests/e2e/small_file_system.h"
 
 namespace waybill {
 namespace {
@@ -32,28 +30,6 @@ TEST(DataDirectoryOnDisk, AnUnwritableOneIsExplainedToAnOrdinaryUser) {
   std::filesystem::permissions(directory.path(), std::filesystem::perms(0755));
   EXPECT_TRUE(std::filesystem::is_empty(directory.path())) << "nothing is left behind";
 }
-
-/// A file system of this thread's own, and of the processes it starts: gone with the test program.
-class SmallFileSystem {
- public:
-  explicit SmallFileSystem(std::size_t mebibytes) {
-    std::string size = "size=" + std::to_string(mebibytes) + "m";
-    mounted_ = unshare(CLONE_NEWNS) == 0 &&
-               mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-               mount("none", path().c_str(), "tmpfs", 0, size.c_str()) == 0;
-  }
-  ~SmallFileSystem() {
-    if (mounted_) umount2(path().c_str(), MNT_DETACH);
-  }
-  SmallFileSystem(const SmallFileSystem&) = delete;
-  SmallFileSystem& operator=(const SmallFileSystem&) = delete;
-  [[nodiscard]] bool mounted() const { return mounted_; }
-  [[nodiscard]] const std::filesystem::path& path() const { return directory_.path(); }
-
- private:
-  TempDirectory directory_;
-  bool mounted_ = false;
-};
 
 void write_file(const std::filesystem::path& path, std::size_t mebibytes) {
   std::ofstream file(path, std::ios::binary);
