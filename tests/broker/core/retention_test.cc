@@ -260,6 +260,79 @@ TEST(Retention, ThePolicyOfALiveTopicChangesS22) {
   EXPECT_EQ(create(keep(hours(2))), Errc::kTopicExists);
 }
 
+class RetentionClock : public testing::TestWithParam<hours> {};
+
+TEST_P(RetentionClock, ThatJumpsBackLetsMessagesStayLongerByAsMuchAndNoneGoEarlierS22) {
+  const hours jump = GetParam();
+  Kept kept(keep(hours(1), hours(2)));
+  kept.client->subscribe("billing");
+  kept.publish(3);
+  kept.consume();
+  kept.rig.advance(minutes(20));
+  kept.rig.clock.jump_wall(-jump);
+  kept.publish(3);
+  kept.consume();
+  kept.rig.advance(jump + minutes(35));
+  EXPECT_EQ(kept.start(), Offset{0}) << "the first are not an hour old by the clock as it is";
+  EXPECT_EQ(kept.accounting().done, 6u);
+  kept.rig.advance(minutes(20));
+  EXPECT_EQ(kept.start(), Offset{6}) << "what was stored after the jump waited behind them";
+  // From then on as ever.
+  kept.publish(3);
+  kept.consume();
+  kept.rig.advance(minutes(55));
+  EXPECT_EQ(kept.start(), Offset{6});
+  kept.rig.advance(minutes(20));
+  EXPECT_EQ(kept.start(), Offset{9});
+  EXPECT_EQ(kept.accounting().removed, 0u);
+}
+
+TEST_P(RetentionClock, ThatJumpedBackBeforeARestartRemovesNothingEarlyS22) {
+  const hours jump = GetParam();
+  Kept kept(keep(hours(1)), std::nullopt);
+  kept.publish();
+  kept.rig.advance(minutes(20));
+  kept.rig.clock.jump_wall(-jump);
+  kept.publish(3);
+  kept.rig.restart();
+  kept.reconnect();
+  kept.rig.advance(minutes(35));
+  EXPECT_EQ(kept.start(), Offset{0});
+  EXPECT_EQ(records_of(kept.client->read(kept.topic, 0, 0)->batches).front().first, Offset{0});
+  kept.rig.advance(jump + hours(1));
+  EXPECT_EQ(kept.start(), Offset{kMessages + 3});
+}
+
+TEST_P(RetentionClock, ThatJumpsAheadMakesMessagesOldAndWhatIsStoredMeanwhileStaysLongerS22) {
+  const hours jump = GetParam();
+  Kept kept(keep(hours(1)));
+  kept.client->subscribe("billing", 3);
+  kept.publish(6);
+  for (const Delivered& message : kept.client->take()) {
+    ASSERT_TRUE(kept.client->ack(message).ok());
+  }
+  kept.rig.advance(minutes(20));
+  ASSERT_EQ(kept.start(), Offset{0});
+  kept.rig.clock.jump_wall(jump + hours(1));
+  kept.rig.advance(minutes(1));
+  EXPECT_LE(kept.start(), Offset{3}) << "the group is not done with the others";
+  kept.publish(3);
+  kept.rig.advance(minutes(20));
+  kept.rig.clock.jump_wall(-(jump + hours(1)));
+  EXPECT_EQ(records_of(kept.client->read(kept.topic, 0, 3)->batches).size(), 6u);
+  kept.client->credit(1000);
+  kept.consume();
+  kept.rig.advance(hours(1));
+  EXPECT_EQ(kept.start(), Offset{6}) << "stored by the time before the jump, an hour ago";
+  kept.rig.advance(jump - minutes(30));
+  EXPECT_EQ(kept.start(), Offset{6});
+  kept.rig.advance(hours(2));
+  EXPECT_EQ(kept.start(), Offset{9});
+  EXPECT_EQ(kept.accounting().removed, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RetentionClock, testing::Values(hours(1), hours(24)));
+
 TEST(Retention, WhateverThePowerDoesNothingComesBackAndNothingElseGoesS22) {
   std::int64_t removed = 0;
   for (std::uint64_t seed = 1; seed <= 12; ++seed) {
