@@ -39,7 +39,7 @@ ByteVector example_batch() {
   return batch;
 }
 
-TEST(SegmentFormat, AWriterWritesTheGoldenBytes) {
+TEST(SegmentFormat, AWriterWritesTheGoldenBytesS17) {
   SimDisk disk;
   SegmentRig rig(disk, kExample);
   ASSERT_TRUE(rig.create().ok());
@@ -106,7 +106,7 @@ TEST(SegmentFormat, EveryFlippedBitIsNoticed) {
   }
 }
 
-TEST(SegmentFormat, ABlockIsValidOnlyInItsFileAndPlace) {
+TEST(SegmentFormat, ABlockIsValidOnlyInItsFileAndPlaceS17) {
   const ByteVector block = golden_block();
   EXPECT_TRUE(block_intact(block, kExample, 0));
   EXPECT_FALSE(block_intact(block, kExample, 4096));

@@ -85,7 +85,7 @@ TEST_P(SegmentReading, TheTotalsAreRight) {
 
 INSTANTIATE_TEST_SUITE_P(SealedAndNot, SegmentReading, testing::Bool());
 
-TEST(SegmentReader, AFooterAndAScanSayTheSame) {
+TEST(SegmentReader, AFooterAndAScanSayTheSameS17) {
   SimDisk disk;
   SegmentRig rig(disk);
   ASSERT_TRUE(rig.create().ok());

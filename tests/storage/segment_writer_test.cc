@@ -56,7 +56,7 @@ TEST(SegmentWriter, ASyncDoesNotWaitForWhatWasFlushedAfterIt) {
   EXPECT_EQ(rig.writer->durable_end(), Offset{102});
 }
 
-TEST(SegmentWriter, ManyBatchesShareABlockAndLargeOnesHaveTheirOwn) {
+TEST(SegmentWriter, ManyBatchesShareABlockAndLargeOnesHaveTheirOwnS17) {
   SimDisk disk;
   SegmentRig rig(disk);
   ASSERT_TRUE(rig.create().ok());

@@ -136,7 +136,7 @@ class Workload {
   std::uint32_t epoch_ = 0;
 };
 
-TEST(Checkpoint, WhatIsLoadedAndReplayedIsWhatWasFoldedS19) {
+TEST(Checkpoint, WhatIsLoadedAndReplayedIsWhatWasFoldedS11S19) {
   std::uint64_t loaded = 0;
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(seed);

@@ -253,7 +253,7 @@ TEST(Publish, ASessionCannotPassTheFenceOfADurableProducerD21) {
   EXPECT_EQ(code_of(client.publish(topic, 0, {"b"}, session(1, 77))), Errc::kInvalidRequest);
 }
 
-TEST(Publish, DurableProducersAreLimitedD21) {
+TEST(Publish, DurableProducersAreLimitedD21S20) {
   CoreRig rig({.journal_file = 1024 * 1024});
   TestClient& client = rig.connect();
   OpenProducerRequest request = open_request(1);
@@ -266,7 +266,7 @@ TEST(Publish, DurableProducersAreLimitedD21) {
   EXPECT_EQ(code_of(client.call<OpenProducerReply>(request)), Errc::kProducerLimit);
 }
 
-TEST(Publish, DurableProducersAreListedWithWhatTheySentD21) {
+TEST(Publish, DurableProducersAreListedWithWhatTheySentD21S20) {
   CoreRig rig({.shards = 3});
   TestClient* client = &rig.connect(1, 2);
   TopicId topic = rig.create_topic(*client, "orders", 4);
@@ -297,7 +297,7 @@ TEST(Publish, DurableProducersAreListedWithWhatTheySentD21) {
   }
 }
 
-TEST(Publish, ARemovedProducerIsForgottenEverywhereD21) {
+TEST(Publish, ARemovedProducerIsForgottenEverywhereD21S20) {
   CoreRig rig({.shards = 3});
   TestClient* client = &rig.connect();
   TopicId topic = rig.create_topic(*client, "orders", 4);

@@ -86,7 +86,7 @@ TEST(Superblock, TheExampleOnThePageIsRead) {
 
 TEST(Superblock, EveryFlippedBitAndEveryMissingByteIsNoticed) {
   const ByteVector good = encode_superblock(sample());
-  for (std::size_t bit = 0; bit < 64 * 8; ++bit) {
+  for (std::size_t bit = 0; bit < kSuperblockSize * 8; ++bit) {
     ByteVector bad = good;
     bad[bit / 8] ^= std::byte(1u << (bit % 8));
     EXPECT_FALSE(decode_superblock(bad).ok()) << bit;

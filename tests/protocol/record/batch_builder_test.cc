@@ -396,7 +396,7 @@ TEST(FilterBatch, OfWhichAllOrNothingIsLeftIsNotWrittenAnewS23) {
   EXPECT_FALSE(filter_batch(Bytes(batch).first(70), [](const RecordView&) { return true; }).ok());
 }
 
-TEST(ExtractRecord, EveryRecordOfEveryCodecIsABatchOfItsOwn) {
+TEST(ExtractRecord, EveryRecordOfEveryCodecIsABatchOfItsOwnS28) {
   for (const char* name : {"plain", "gzip", "snappy_raw", "snappy_xerial", "lz4", "zstd"}) {
     SCOPED_TRACE(name);
     ByteVector batch = golden_batch(name);

@@ -116,7 +116,7 @@ TEST(BatchReader, RefusesBytesAfterTheLastRecord) {
   EXPECT_FALSE(reader.next().ok());
 }
 
-TEST(RecordView, ReadsTheReservedHeaders) {
+TEST(RecordView, ReadsTheReservedHeadersS26) {
   ByteVector time(8);
   store_little(time.data(), std::int64_t{123'456});
   ByteVector count(4);
