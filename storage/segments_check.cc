@@ -104,7 +104,8 @@ class Check {
       if (Result<void> done = check_stream(stream, *taken); !done) return done.error();
     }
     if (Result<void> done = find_unknown(directory + "/streams"); !done) return done.error();
-    check_.clean = !damaged_ && !check_.unsupported && check_.lost.empty();
+    check_.clean =
+        !damaged_ && !check_.unsupported && check_.lost.empty() && check_.damaged_footers.empty();
     return std::move(check_);
   }
 
@@ -153,6 +154,8 @@ class Check {
       check_.unusable.push_back({path, claim, "it is shorter than it was"});
     } else if (claim.sealed && !walk->footer() && check_.lost.size() > lost_before) {
       check_.unusable.push_back({path, claim, "neither its footer nor all its blocks are intact"});
+    } else if (claim.sealed && !walk->footer()) {
+      check_.damaged_footers.push_back({path, claim.size});
     }
     progress_(check_.bytes, 0);
     return {};

@@ -30,6 +30,13 @@ struct UnusableSegment {
   std::string what;
 };
 
+/// A sealed segment whose footer is not intact. Nothing is lost: all of it stands in the blocks
+/// too.
+struct DamagedFooter {
+  std::string path;
+  std::uint64_t position = 0;  ///< where the footer begins
+};
+
 struct SegmentsCheck {
   bool clean = true;
   bool unsupported = false;      ///< not damaged, but a newer broker's
@@ -45,6 +52,7 @@ struct SegmentsCheck {
   std::uint64_t streams = 0;  ///< that have segments
   std::vector<LostInSegment> lost;
   std::vector<UnusableSegment> unusable;
+  std::vector<DamagedFooter> damaged_footers;  ///< of segments whose blocks are all intact
   std::vector<std::string> unknown;  ///< segments that the checkpoint does not name: after a crash
 };
 

@@ -21,7 +21,8 @@ void add_storage_commands(CLI::App& app, CommandSink& sink) {
   check->add_option("directory", checked->directory, kStopped)->required();
   check->footer(
       "A torn tail, which is what a power cut leaves of writes that nobody was told of, is no\n"
-      "damage. Exit code 0 is clean, 6 damaged. Nothing is changed either way.");
+      "damage. Exit code 0 is clean, 6 damaged, also where nothing is lost by it. Nothing is\n"
+      "changed either way.");
 
   auto [dump, dumped] = add_command<StorageDump>(
       *family, "dump", "Print frames, entries and batches field by field", sink);

@@ -326,6 +326,13 @@ std::string check_text(ShardIndex shard, const SegmentsCheck& check) {
                         lost.offsets.first.value, lost.offsets.last.value, stream_text(lost.stream),
                         lost.path, lost.position, lost.what);
   }
+  for (const DamagedFooter& footer : check.damaged_footers) {
+    text += fmt::format(
+        "  {} from position {}: its footer is damaged: nothing is lost, the broker reads all "
+        "blocks "
+        "instead, which takes longer\n",
+        footer.path, footer.position);
+  }
   for (const UnusableSegment& segment : check.unusable)
     text += fmt::format("  {}: {}: the broker does not start\n", segment.path, segment.what);
   if (!check.unknown.empty()) {
@@ -348,6 +355,9 @@ std::string check_json(ShardIndex shard, const SegmentsCheck& check) {
   json::array checkpoints;
   for (const std::string& explanation : check.explanations)
     checkpoints.push_back(json::value(escaped_line(explanation)));
+  json::array footers;
+  for (const DamagedFooter& footer : check.damaged_footers)
+    footers.push_back(json::object{{"path", footer.path}, {"position", footer.position}});
   json::array unknown;
   for (const std::string& path : check.unknown) unknown.push_back(json::value(escaped_line(path)));
   return json::serialize(json::object{{"kind", "segments"},
@@ -363,6 +373,7 @@ std::string check_json(ShardIndex shard, const SegmentsCheck& check) {
                                       {"bytes", check.bytes},
                                       {"streams", check.streams},
                                       {"lost_offsets", std::move(lost)},
+                                      {"damaged_footers", std::move(footers)},
                                       {"unknown", std::move(unknown)}});
 }
 

@@ -69,6 +69,22 @@ TEST(StorageReport, DamageIsListedByFramePositionAndOffset) {
   EXPECT_EQ(object.at("bad_entries").at(0).at("entry_seq"), 8);
 }
 
+TEST(StorageReport, ADamagedFooterIsNamedAndNothingIsLost) {
+  SegmentsCheck check;
+  check.clean = false;
+  check.damaged_footers.push_back({.path = "shard-0/streams/05/00.wbs", .position = 12288});
+  const std::string text = check_text(ShardIndex{0}, check);
+  EXPECT_TRUE(text.starts_with("shard 0: damaged: ")) << text;
+  EXPECT_TRUE(
+      text.contains("  shard-0/streams/05/00.wbs from position 12288: its footer is "
+                    "damaged: nothing is lost"))
+      << text;
+  const json::value object = json::parse(check_json(ShardIndex{0}, check));
+  EXPECT_EQ(object.at("clean"), false);
+  EXPECT_EQ(object.at("damaged_footers").at(0).at("path"), "shard-0/streams/05/00.wbs");
+  EXPECT_EQ(object.at("damaged_footers").at(0).at("position").to_number<int>(), 12288);
+}
+
 TEST(StorageReport, ATornTailIsNotCalledDamage) {
   JournalCheck check;
   check.report.torn_frames = 1;

@@ -117,6 +117,35 @@ TEST_F(ShardSalvage, ASoundShardIsClean) {
   EXPECT_GT(checks.segments.records, 10u);
 }
 
+TEST_F(ShardSalvage, EachByteOfAFooterIsVerifiedAndCostsNothing) {
+  SimDisk sound(sound_.image);
+  const std::string directory = "shard-0/streams/" + stream_directory_name(streams_.front());
+  Result<std::vector<std::string>> names = sound.list(directory);
+  ASSERT_TRUE(names.ok() && !names->empty());
+  const std::string path = directory + "/" + *std::ranges::min_element(*names);
+  const ByteVector bytes = sound_.image.files.at(path).bytes();
+  const std::optional<std::uint64_t> footer =
+      footer_position(Bytes(bytes).last(limits::kBlock), bytes.size());
+  ASSERT_TRUE(footer) << "the oldest segment is sealed";
+  for (std::uint64_t at = *footer; at < bytes.size(); at += 61) {
+    SCOPED_TRACE(path + " at " + std::to_string(at));
+    SimDiskImage image = sound_.image;
+    image.files[path].write(at, ByteVector{bytes[at] ^ std::byte{0x10}});
+    SimDisk disk(image);
+    const Checks checks = check(disk);
+    ASSERT_FALSE(checks.clean());
+    ASSERT_EQ(checks.segments.damaged_footers.size(), 1u);
+    EXPECT_EQ(checks.segments.damaged_footers.front().path, path);
+    EXPECT_EQ(checks.segments.damaged_footers.front().position, *footer);
+    EXPECT_TRUE(checks.segments.lost.empty() && checks.segments.unusable.empty());
+  }
+  SimDiskImage image = sound_.image;
+  image.files[path].write(bytes.size() - 100, ByteVector{bytes[bytes.size() - 100] ^ std::byte{1}});
+  ASSERT_TRUE(power_on(rig_, image).ok()) << rig_.explanation;
+  Look look(rig_, sound_);
+  EXPECT_EQ(look.unread(""), 0u);
+}
+
 TEST_F(ShardSalvage, WhatIsGivenUpIsSaidAndTheRestIsServedS10) {
   const ByteVector zeros(limits::kBlock);
   for (const auto& [path, content] : sound_.image.files) {
