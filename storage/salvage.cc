@@ -216,6 +216,10 @@ class Salvage {
   }
 
   Result<void> segments(const SegmentsCheck& check) {
+    for (const std::string& path : check.misplaced) {
+      plan_.steps.push_back(path + " is moved aside: it is a file where a directory belongs.");
+      if (Result<void> moved = accept_ ? move_aside(path) : Result<void>(); !moved) return moved;
+    }
     for (const LostInSegment& lost : check.lost)
       plan_.given_up.push_back({lost.stream, lost.offsets});
     for (const UnusableSegment& segment : check.unusable) {

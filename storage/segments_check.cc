@@ -104,8 +104,8 @@ class Check {
       if (Result<void> done = check_stream(stream, *taken); !done) return done.error();
     }
     if (Result<void> done = find_unknown(directory + "/streams"); !done) return done.error();
-    check_.clean =
-        !damaged_ && !check_.unsupported && check_.lost.empty() && check_.damaged_footers.empty();
+    check_.clean = !damaged_ && !check_.unsupported && check_.lost.empty() &&
+                   check_.damaged_footers.empty() && check_.misplaced.empty();
     return std::move(check_);
   }
 
@@ -224,7 +224,11 @@ class Check {
     if (!streams) return failed(streams.error(), directory);
     for (const std::string& stream : *streams) {
       Result<std::vector<std::string>> files = disk_.list(directory + "/" + stream);
-      if (!files) continue;  // a file in the place of a directory
+      if (!files && files.error() == Errc::kNotFound) {  // a file in the place of a directory
+        if (parse_stream_directory(stream)) check_.misplaced.push_back(directory + "/" + stream);
+        continue;
+      }
+      if (!files) return failed(files.error(), directory + "/" + stream);
       for (const std::string& file : *files) {
         const std::string path = directory + "/" + stream + "/" + file;
         if (!known_.contains(path)) check_.unknown.push_back(path);

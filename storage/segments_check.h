@@ -53,6 +53,8 @@ struct SegmentsCheck {
   std::vector<LostInSegment> lost;
   std::vector<UnusableSegment> unusable;
   std::vector<DamagedFooter> damaged_footers;  ///< of segments whose blocks are all intact
+  /// Files where a stream's directory belongs: the broker does not start.
+  std::vector<std::string> misplaced;
   std::vector<std::string> unknown;  ///< segments that the checkpoint does not name: after a crash
 };
 

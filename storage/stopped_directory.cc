@@ -75,9 +75,15 @@ Result<void> StoppedDirectory::read_names() {
   Result<std::vector<std::string>> names = disk_->list("");
   if (!names) return names.error();
   for (const std::string& name : *names) {
-    if (std::optional<ShardIndex> shard = parse_shard_directory(name)) shards_.push_back(*shard);
+    const std::optional<ShardIndex> shard = parse_shard_directory(name);
+    if (!shard) continue;
+    const bool counted = !superblock_ || shard->value < superblock_->shard_count;
+    const Result<std::vector<std::string>> journal = disk_->list(journal_directory(*shard));
+    const bool empty = !journal && journal.error() == Errc::kNotFound;
+    (empty && !counted ? foreign_ : shards_).push_back(*shard);
   }
   std::ranges::sort(shards_);
+  std::ranges::sort(foreign_);
   return {};
 }
 

@@ -35,10 +35,13 @@ class StoppedDirectory {
   [[nodiscard]] bool of_other_format() const {
     return !superblock_ && superblock_.error() == Errc::kUnsupportedFormat;
   }
-  /// The shards that have a directory, in order.
+  /// The shards that have a directory, in order; also some that the superblock does not count.
   [[nodiscard]] const std::vector<ShardIndex>& shards() const { return shards_; }
   /// The shards that the superblock promises and that have no journal: whatever they held is gone.
   [[nodiscard]] std::vector<ShardIndex> lost_shards();
+  /// Directories with the name of a shard that the superblock does not count, and without a
+  /// journal: there is nothing in them to look at.
+  [[nodiscard]] const std::vector<ShardIndex>& foreign() const { return foreign_; }
 
  private:
   explicit StoppedDirectory(std::string path) : path_(std::move(path)) {}
@@ -52,6 +55,7 @@ class StoppedDirectory {
   Result<Superblock> superblock_ = Result<Superblock>(Errc::kNotFound, "superblock");
   std::uint32_t format_ = 0;
   std::vector<ShardIndex> shards_;
+  std::vector<ShardIndex> foreign_;
 };
 
 }  // namespace waybill

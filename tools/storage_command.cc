@@ -127,6 +127,10 @@ std::vector<ShardIndex> say_lost_shards(StoppedDirectory& directory, Console& co
                               counted(count, "shard")));
     }
   }
+  for (ShardIndex shard : directory.foreign()) {
+    console.say(fmt::format("note: {} is not one of this broker's {}, and has no journal",
+                            shard_directory(shard), counted(count, "shard")));
+  }
   return lost;
 }
 

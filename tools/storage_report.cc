@@ -335,6 +335,12 @@ std::string check_text(ShardIndex shard, const SegmentsCheck& check) {
   }
   for (const UnusableSegment& segment : check.unusable)
     text += fmt::format("  {}: {}: the broker does not start\n", segment.path, segment.what);
+  for (const std::string& path : check.misplaced) {
+    text += fmt::format(
+        "  {} is a file where a stream's directory belongs: the broker does not start; move it "
+        "out of the data directory\n",
+        path);
+  }
   if (!check.unknown.empty()) {
     text += fmt::format("  {} left by a crash, or not the broker's: the next start sees to it\n",
                         counted(check.unknown.size(), "file"));
@@ -358,6 +364,8 @@ std::string check_json(ShardIndex shard, const SegmentsCheck& check) {
   json::array footers;
   for (const DamagedFooter& footer : check.damaged_footers)
     footers.push_back(json::object{{"path", footer.path}, {"position", footer.position}});
+  json::array misplaced;
+  for (const std::string& path : check.misplaced) misplaced.push_back(json::value(path));
   json::array unknown;
   for (const std::string& path : check.unknown) unknown.push_back(json::value(escaped_line(path)));
   return json::serialize(json::object{{"kind", "segments"},
@@ -374,6 +382,7 @@ std::string check_json(ShardIndex shard, const SegmentsCheck& check) {
                                       {"streams", check.streams},
                                       {"lost_offsets", std::move(lost)},
                                       {"damaged_footers", std::move(footers)},
+                                      {"misplaced", std::move(misplaced)},
                                       {"unknown", std::move(unknown)}});
 }
 

@@ -75,6 +75,20 @@ Result<void> ShardLog::open(const JournalBase& base, Journal::Replay replay, Rec
 
 // --- segments ---
 
+namespace {
+
+std::string explain_unlisted(const std::string& path, const Error& error) {
+  // It was just seen in its parent.
+  if (error == Errc::kNotFound) {
+    return path +
+           " is a file, and where it stands a stream's directory belongs: it is not the broker's. "
+           "Move it out of the data directory and start again.";
+  }
+  return path + " cannot be read: " + to_string(error) + ".";
+}
+
+}  // namespace
+
 /// After the journal was replayed: a segment that is missing is damage only if it is still wanted
 /// (S10).
 Result<void> ShardLog::open_segments(RecoveryReport* report, std::string* explanation) {
@@ -90,7 +104,10 @@ Result<void> ShardLog::open_segments(RecoveryReport* report, std::string* explan
     const std::optional<StreamId> id = parse_stream_directory(name);
     if (!id || std::ranges::find(dropped_, *id) != dropped_.end()) continue;
     Result<std::vector<std::string>> files = disk.list(directory + "/" + name);
-    if (!files) return files.error();
+    if (!files) {
+      *explanation = explain_unlisted(directory + "/" + name, files.error());
+      return files.error();
+    }
     const Stream* stream = find_stream(*id);
     for (const std::string& file : *files) {
       const std::optional<SegmentId> segment = parse_segment_name(*id, file);

@@ -159,6 +159,39 @@ TEST_F(StorageCommand, ADamagedSuperblockIsDamage) {
   EXPECT_TRUE(check.out.contains("shard 0: clean")) << check;
 }
 
+TEST_F(StorageCommand, AForeignShardDirectoryIsNotedAndTheRestIsChecked) {
+  publish_and_stop();
+  std::filesystem::create_directory(data() / "shard-9");
+  EXPECT_EQ(storage({"salvage", data().string()}).exit_code, 0);
+  for (const char* command : {"check", "info"}) {
+    Finished end = storage({command, data().string()});
+    EXPECT_EQ(end.exit_code, 0) << end;
+    EXPECT_TRUE(end.out.contains("shard 0: ")) << end;
+    EXPECT_TRUE(end.err.contains("note: shard-9 is not one of this broker's 1 shard")) << end;
+  }
+  damage(position_of_append(2) + 200);
+  EXPECT_EQ(storage({"check", data().string()}).exit_code, 6);
+}
+
+TEST_F(StorageCommand, AFileWhereAStreamsDirectoryBelongsIsNamedByAll) {
+  publish_and_stop();
+  const std::string path = "shard-0/streams/00000000000000ff";
+  std::filesystem::create_directories(data() / "shard-0/streams");
+  std::ofstream(data() / path) << "x\n";
+  EXPECT_EQ(broker_.start_and_fail(), 3);
+  EXPECT_TRUE(broker_.log().contains(path + " is a file")) << broker_.log();
+  EXPECT_TRUE(broker_.log().contains("Move it out of the data directory")) << broker_.log();
+  Finished check = storage({"check", data().string()});
+  EXPECT_EQ(check.exit_code, 6) << check;
+  EXPECT_TRUE(check.out.contains(path + " is a file where a stream's directory belongs")) << check;
+  Finished lines = storage({"check", data().string(), "-o", "jsonl"});
+  EXPECT_TRUE(lines.out.contains("\"misplaced\":[\"" + path + "\"]")) << lines;
+  EXPECT_EQ(storage({"salvage", data().string(), "--accept-loss"}).exit_code, 0);
+  EXPECT_TRUE(std::filesystem::exists(data() / "shard-0/quarantine/streams-00000000000000ff"));
+  ASSERT_TRUE(broker_.start());
+  EXPECT_EQ(broker_.stop(), 0);
+}
+
 TEST_F(StorageCommand, AnotherVersionsDirectoryIsNotCalledDamaged) {
   publish_and_stop();
   for (const bool older : {false, true}) {
