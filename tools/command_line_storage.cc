@@ -39,7 +39,8 @@ void add_storage_commands(CLI::App& app, CommandSink& sink) {
       ->capture_default_str();
   dump->add_option("--count", dumped->count, "At most so many")->capture_default_str();
   dump->add_flag("--records", dumped->records,
-                 "Also each record's key, value and headers, and the bytes of the rest");
+                 "Also each record's key, value and headers, long lists whole, and the bytes of "
+                 "what cannot be decoded");
 
   auto [salvage, salvaged] = add_command<StorageSalvage>(
       *family, "salvage", "Say what would be lost of a damaged directory; give it up, if told so",

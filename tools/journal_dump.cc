@@ -8,6 +8,7 @@
 #include "storage/journal_reader.h"
 #include "tools/base64.h"
 #include "tools/counted.h"
+#include "tools/entry_dump.h"
 #include "tools/escape.h"
 #include "tools/storage_report.h"
 #include "tools/time_text.h"
@@ -76,17 +77,36 @@ std::string records_text(Bytes batch) {
   return text;
 }
 
-std::string append_text(const AppendBody& append, bool records) {
+std::string stored_batch_text(const AppendBody& append, bool records) {
   const BatchHeader& batch = append.header;
-  std::string text = fmt::format(
-      "    stream {}  offsets {}-{}\n"
-      "    batch {}  {}  {}  {} to {}  leader epoch {}  crc {:#010x} {}\n",
-      stream_text(append.stream), append.base.value, append.last().value, size_text(batch.size),
-      counted(batch.record_count, "record"), name(batch.codec), time_text(batch.base_timestamp),
-      time_text(batch.max_timestamp), batch.leader_epoch, batch.crc,
-      check_batch_crc(append.batch) ? "right" : "WRONG");
+  std::string text =
+      fmt::format("    batch {}  {}  {}  {} to {}  leader epoch {}  crc {:#010x} {}\n",
+                  size_text(batch.size), counted(batch.record_count, "record"), name(batch.codec),
+                  time_text(batch.base_timestamp), time_text(batch.max_timestamp),
+                  batch.leader_epoch, batch.crc, check_batch_crc(append.batch) ? "right" : "WRONG");
   if (records) text += records_text(append.batch);
   return text;
+}
+
+/// What cannot be decoded: so many bytes of whatever, shown only where payloads are too.
+std::string undecoded_text(const Error& error, Bytes body, bool records) {
+  std::string text = "    cannot be decoded: " + to_string(error);
+  return records ? text + "\n" + hex_dump(body) : text + "; its bytes with --records\n";
+}
+
+std::string body_text(const EntryView& entry, bool records) {
+  if (entry.type == EntryType::kStart) {
+    Result<StartBody> start = decode_start_body(entry.body);
+    if (!start) return undecoded_text(start.error(), entry.body, records);
+    return fmt::format("    run {} at {}\n", start->start_number, time_text(start->time));
+  }
+  Result<DumpFields> fields = entry_fields(entry);
+  if (!fields) return undecoded_text(fields.error(), entry.body, records);
+  std::string text = fields->to_text("    ", records);
+  if (!holds_batch(entry.type)) return text;
+  if (std::optional<AppendBody> append = read_append_body(entry))
+    return text + stored_batch_text(*append, records);
+  return text + undecoded_text({Errc::kBadFormat, 0, "entry: batch"}, entry.body, records);
 }
 
 std::string entry_text(const EntryView& entry, bool records) {
@@ -94,15 +114,7 @@ std::string entry_text(const EntryView& entry, bool records) {
                                  is_local(entry.type) ? "-" : fmt::to_string(entry.seq.value),
                                  entry_type_name(entry.type), entry.version, entry.term,
                                  size_text(entry.body.size()));
-  if (std::optional<AppendBody> append = read_append_body(entry))
-    text += append_text(*append, records);
-  if (entry.type == EntryType::kStart) {
-    if (Result<StartBody> start = decode_start_body(entry.body))
-      text += fmt::format("    run {} at {}\n", start->start_number, time_text(start->time));
-  } else if (records && !holds_batch(entry.type)) {
-    text += hex_dump(entry.body);
-  }
-  return text;
+  return text + body_text(entry, records);
 }
 
 void put_bytes(json::object& object, const std::string& key, const std::optional<Bytes>& bytes) {
@@ -146,6 +158,11 @@ json::object batch_object(const AppendBody& append, bool records) {
   return object;
 }
 
+void put_undecoded(json::object& object, const Error& error, Bytes body, bool records) {
+  object["problem"] = to_string(error);
+  if (records) object["body_base64"] = to_base64(body);
+}
+
 json::object entry_object(const EntryView& entry, bool records) {
   json::object object{{"entry_seq", entry.seq.value},
                       {"type", static_cast<unsigned>(entry.type)},
@@ -158,15 +175,26 @@ json::object entry_object(const EntryView& entry, bool records) {
     object["first_offset"] = append->base.value;
     object["last_offset"] = append->last().value;
     object["batch"] = batch_object(*append, records);
+  } else if (holds_batch(entry.type)) {
+    put_undecoded(object, {Errc::kBadFormat, 0, "entry: batch"}, entry.body, records);
   }
   if (entry.type == EntryType::kStart) {
-    if (Result<StartBody> start = decode_start_body(entry.body)) {
+    Result<StartBody> start = decode_start_body(entry.body);
+    if (start) {
       object["start_number"] = start->start_number;
       object["time"] = time_text(start->time);
+    } else {
+      put_undecoded(object, start.error(), entry.body, records);
     }
-  } else if (records && !holds_batch(entry.type)) {
-    object["body_base64"] = to_base64(entry.body);
+    return object;
   }
+  Result<DumpFields> fields = entry_fields(entry);
+  if (!fields) {
+    put_undecoded(object, fields.error(), entry.body, records);
+    return object;
+  }
+  object["body"] = json::parse(fields->to_json());
+  if (records && !holds_batch(entry.type)) object["body_base64"] = to_base64(entry.body);
   return object;
 }
 
@@ -201,7 +229,9 @@ std::string_view entry_type_name(EntryType type) {
 }
 
 std::string batch_text(const AppendBody& batch, bool records) {
-  return append_text(batch, records);
+  return fmt::format("    stream {}  offsets {}-{}\n", stream_text(batch.stream), batch.base.value,
+                     batch.last().value) +
+         stored_batch_text(batch, records);
 }
 
 std::string batch_json(const AppendBody& batch, bool records) {

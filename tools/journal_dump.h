@@ -1,6 +1,6 @@
 // One stretch of a journal file, field by field, as text and as JSON on one line: what `waybill
-// storage dump` prints. Bodies of entries are shown as far as storage knows them, appends and
-// starts, and in hexadecimal otherwise.
+// storage dump` prints. Bodies of entries are shown by entry_dump.h; what it cannot decode is said
+// to be so, and with `records` in hexadecimal.
 #pragma once
 
 #include <string>

@@ -221,8 +221,9 @@ TEST_F(StorageCommand, ADumpShowsFramesEntriesBatchesAndRecords) {
   Finished dump = storage({"dump", data().string(), "--records", "--count", "1000"});
   EXPECT_EQ(dump.exit_code, 0) << dump;
   for (const char* part :
-       {"frame 1  start", "run 1 at ", "append  version ", "catalog  version ", "offsets 4-4",
-        "1 record  none", " right\n", "value message 4", "idle_mark", "unused, "}) {
+       {"frame 1  start", "run 1 at ", "append  version ", "catalog  version ",
+        "change put_topic  id 1  name \"orders\"", "base 4  count 1", "1 record  none", " right\n",
+        "value message 4", "idle_mark", "unused, "}) {
     EXPECT_TRUE(dump.out.contains(part)) << part << "\n" << dump;
   }
   Finished two = storage({"dump", data().string(), "--from", "2", "--count", "2", "-o", "jsonl"});

@@ -30,8 +30,9 @@ constexpr Layer kLayers[] = {
      "protocol/base protocol/model protocol/record protocol/wire protocol/async client"},
     {"client/examples", "protocol/base protocol/model client client/outbox"},
     {"tools",
-     "protocol/base protocol/model protocol/record protocol/wire protocol/async storage client "
-     "client/outbox"},
+     "protocol/base protocol/model protocol/record protocol/wire protocol/async storage "
+     "broker/core "
+     "client client/outbox"},
 };
 
 struct Home {
