@@ -26,18 +26,6 @@ struct SequenceVerdict {
 
 class ProducerTable {
  public:
-  /// Judges a batch of `count` messages. Changes nothing.
-  [[nodiscard]] SequenceVerdict judge(const ProducerStamp& stamp, std::uint32_t count) const;
-  /// The batch was appended at `base` as entry `seq`.
-  void appended(const ProducerStamp& stamp, std::uint32_t count, Offset base, EntrySeq seq);
-  /// A durable producer is forgotten: what it sends next is its first.
-  void removed(ProducerId id);
-  /// The last sequence of a producer here; nothing if it never published here.
-  [[nodiscard]] std::optional<std::uint64_t> last_sequence(ProducerId id) const;
-
- private:
-  friend class Snapshot;
-
   struct RecentBatch {
     std::uint64_t base_sequence = 0;
     std::uint32_t count = 0;
@@ -49,6 +37,18 @@ class ProducerTable {
     EntrySeq last_used;
     std::vector<RecentBatch> recent;  ///< newest last, at most kProducerRecentBatches
   };
+
+  /// Judges a batch of `count` messages. Changes nothing.
+  [[nodiscard]] SequenceVerdict judge(const ProducerStamp& stamp, std::uint32_t count) const;
+  /// The batch was appended at `base` as entry `seq`.
+  void appended(const ProducerStamp& stamp, std::uint32_t count, Offset base, EntrySeq seq);
+  /// A durable producer is forgotten: what it sends next is its first.
+  void removed(ProducerId id);
+  /// The last sequence of a producer here; nothing if it never published here.
+  [[nodiscard]] std::optional<std::uint64_t> last_sequence(ProducerId id) const;
+
+ private:
+  friend class Snapshot;
 
   void forget_oldest_session();
 

@@ -1,15 +1,11 @@
 // Snapshot: the state of a shard as objects of a checkpoint, and back (S19): everything that is
 // folded from the journal, and of the streams where their segments are. What is not in a segment is
-// not in here: it is appended again when the journal is replayed. FORMAT.md, "Objects", has the
-// bodies.
+// not in here: it is appended again when the journal is replayed.
 //
 // A state that is large is saved bit by bit (Walk): each stream, and each group on a partition, is
 // of one moment, and its objects carry the entry_seq that was applied then; replay passes over what
 // an object knows. Objects stand in the order in which load() needs them; long lists are cut, so
-// that no object is large.
-//
-// To add a field to a body: raise kObjectVersion, keep reading the old form. To add a kind: take
-// the next number.
+// that no object is large. Their bodies: snapshot_objects.h.
 #pragma once
 
 #include <cstddef>
@@ -17,36 +13,14 @@
 #include <functional>
 #include <vector>
 
-#include "broker/core/entries.h"
-#include "storage/checkpoint_writer.h"
+#include "broker/core/snapshot_objects.h"
 
 namespace waybill {
 
 class Shard;
-class Stream;
 struct ConsumerGroup;
 struct GroupPartition;
 struct Partition;
-struct StreamSegment;
-
-/// On disk.
-enum class ObjectKind : std::uint16_t {
-  kAdopted = 1,     ///< which topics and groups the shard has adopted
-  kProducer = 2,    ///< a durable producer
-  kCatalog = 3,     ///< shard 0: numbers of the catalog
-  kTopic = 4,       ///< shard 0
-  kGroup = 5,       ///< shard 0
-  kStream = 6,      ///< a stream
-  kPlaces = 7,      ///< a group here: its policy, and its partitions
-  kDelivery = 8,    ///< a group on a partition: numbers
-  kGaps = 9,        ///< …: what was passed over
-  kLeases = 10,     ///< …: open leases
-  kTracked = 11,    ///< …: messages that wait or are leased again
-  kLetters = 12,    ///< …: dead letters
-  kExamples = 13,   ///< …: a failure for each fingerprint
-  kProducers = 14,  ///< what a partition remembers of its producers
-};
-inline constexpr std::uint16_t kObjectVersion = 1;
 
 class Snapshot {
  public:
@@ -85,19 +59,30 @@ class Snapshot {
   static void save_rest(const Shard& shard, const Sink& sink);
   static void save_places(const ConsumerGroup& group, const Sink& sink);
   static void save_stream(const Stream& stream, const Shard& shard, const Sink& sink);
-  static void save_producers(const Partition& partition, const Sink& sink);
   static void save_delivery(const GroupPartition& partition, const Sink& sink);
   static void save_letters(const GroupPartition& partition, const Sink& sink);
-  static Result<void> load_adopted(Shard& shard, ByteReader& in);
-  static Result<void> load_stream(Shard& shard, StreamId id, ByteReader& in);
-  static Result<void> load_producers(Shard& shard, StreamId id, ByteReader& in);
-  static Result<void> load_places(Shard& shard, ByteReader& in);
-  static Result<void> load_in_partition(Shard& shard, ObjectKind kind, EntrySeq applied,
-                                        ByteReader& in);
-  static void load_numbers(GroupPartition& partition, ByteReader& in);
-  static void load_leases(GroupPartition& partition, ByteReader& in);
-  static void load_tracked(GroupPartition& partition, ByteReader& in);
-  static void load_letters(GroupPartition& partition, ByteReader& in);
+
+  // One body into the shard.
+  static Result<void> restore(Shard& shard, const CheckpointObject& object, AdoptedBody body);
+  static Result<void> restore(Shard& shard, const CheckpointObject& object,
+                              const ProducerEntry& producer);
+  static Result<void> restore(Shard& shard, const CheckpointObject& object,
+                              const CatalogBody& body);
+  static Result<void> restore(Shard& shard, const CheckpointObject& object,
+                              const CatalogChange& change);
+  static Result<void> restore(Shard& shard, const CheckpointObject& object, StreamBody body);
+  static Result<void> restore(Shard& shard, const CheckpointObject& object, ProducersBody body);
+  static Result<void> restore(Shard& shard, const CheckpointObject& object, PlacesBody body);
+  static Result<void> restore(Shard& shard, const CheckpointObject& object,
+                              const NumbersBody& body);
+  template <class Element>
+  static Result<void> restore(Shard& shard, const CheckpointObject& object, ListBody<Element> body);
+  static GroupPartition* find(Shard& shard, const CheckpointObject& object, GroupPlaceId whose);
+  static void add(GroupPartition& partition, OffsetRange gap);
+  static void add(GroupPartition& partition, SavedLease saved);
+  static void add(GroupPartition& partition, SavedTracked saved);
+  static void add(GroupPartition& partition, SavedLetter saved);
+  static void add(GroupPartition& partition, SavedExample saved);
 };
 
 }  // namespace waybill
