@@ -25,7 +25,8 @@ void add_storage_commands(CLI::App& app, CommandSink& sink) {
       "changed either way.");
 
   auto [dump, dumped] = add_command<StorageDump>(
-      *family, "dump", "Print frames, entries and batches field by field", sink);
+      *family, "dump", "Print frames, entries, batches and checkpoint objects field by field",
+      sink);
   dump->add_option("directory", dumped->directory, kStopped)->required();
   dump->add_option("--shard", dumped->shard, "Of this shard")
       ->check(CLI::Range(0U, limits::kMaxShards - 1))

@@ -4,11 +4,11 @@
 
 #include <boost/json.hpp>
 
-#include "storage/stream_object.h"
 #include "tools/base64.h"
 #include "tools/counted.h"
 #include "tools/escape.h"
 #include "tools/journal_dump.h"
+#include "tools/object_dump.h"
 #include "tools/storage_report.h"
 #include "tools/time_text.h"
 
@@ -29,13 +29,6 @@ std::string_view part_name(SegmentPart part) {
   return "?";
 }
 
-std::string_view object_kind_name(std::uint16_t kind) {
-  constexpr const char* kNames[] = {"?",      "adopted", "producer", "catalog",  "topic",
-                                    "group",  "stream",  "places",   "delivery", "gaps",
-                                    "leases", "tracked", "letters",  "examples", "producers"};
-  return kind < std::size(kNames) ? kNames[kind] : "?";
-}
-
 /// Calls visit(batch) for each batch of the block; what is wrong if they cannot be read.
 template <class Visit>
 std::string each_batch(const SegmentStretch& stretch, const SegmentId& id, Visit visit) {
@@ -54,15 +47,6 @@ std::string each_batch(const SegmentStretch& stretch, const SegmentId& id, Visit
   return {};
 }
 
-std::string facts_text(SegmentFacts facts) {
-  const auto bits = static_cast<unsigned>(facts);
-  std::string text;
-  if ((bits & static_cast<unsigned>(SegmentFacts::kKeys)) != 0) text += " keys";
-  if ((bits & static_cast<unsigned>(SegmentFacts::kNotBefore)) != 0) text += " not_before";
-  if ((bits & static_cast<unsigned>(SegmentFacts::kExpiry)) != 0) text += " expiry";
-  return text.empty() ? "none" : text.substr(1);
-}
-
 json::array index_array(const std::vector<SegmentIndexEntry>& index) {
   json::array all;
   for (const SegmentIndexEntry& entry : index) {
@@ -71,41 +55,6 @@ json::array index_array(const std::vector<SegmentIndexEntry>& index) {
                                {"position", entry.position}});
   }
   return all;
-}
-
-std::string stream_object_text(const StreamObject& stream) {
-  std::string text = fmt::format("    starts at offset {}", stream.start.value);
-  if (stream.is_partition)
-    text += fmt::format("  topic {}{}  partition {}", stream.topic.value,
-                        stream.archived ? " (deleted)" : "", stream.partition);
-  text += "\n";
-  for (const ClaimedSegment& segment : stream.segments) {
-    text += fmt::format("    segment {}  offsets {}-{}  {}{}\n", segment_name(segment.id),
-                        segment.id.base.value, segment.end.value - 1, size_text(segment.size),
-                        segment.sealed ? "  sealed" : "");
-  }
-  return text;
-}
-
-json::object stream_object_json(const StreamObject& stream) {
-  json::array segments;
-  for (const ClaimedSegment& segment : stream.segments) {
-    segments.push_back(json::object{{"name", segment_name(segment.id)},
-                                    {"first", segment.id.base.value},
-                                    {"last", segment.end.value - 1},
-                                    {"size", segment.size},
-                                    {"sealed", segment.sealed},
-                                    {"index", index_array(segment.index)}});
-  }
-  json::object object{{"stream", stream_text(stream.stream)},
-                      {"start", stream.start.value},
-                      {"segments", std::move(segments)}};
-  if (stream.is_partition) {
-    object["topic"] = stream.topic.value;
-    object["partition"] = stream.partition;
-    object["archived"] = stream.archived;
-  }
-  return object;
 }
 
 }  // namespace
@@ -174,12 +123,10 @@ std::string dump_text(const CheckpointObject& object, bool bodies) {
       fmt::format("object {} {}  id {}  version {}  applied {}  body {}\n", object.kind,
                   object_kind_name(object.kind), object.id, object.version, object.applied.value,
                   size_text(object.body.size()));
-  if (std::optional<StreamObject> stream = read_stream_object(object)) {
-    text += stream_object_text(*stream);
-  } else if (bodies) {
-    text += hex_dump(object.body);
-  }
-  return text;
+  Result<DumpFields> fields = object_fields(object);
+  if (fields) return text + fields->to_text("    ", bodies);
+  text += "    cannot be decoded: " + to_string(fields.error());
+  return bodies ? text + "\n" + hex_dump(object.body) : text + "; its bytes with --records\n";
 }
 
 std::string dump_json(const CheckpointObject& object, bool bodies) {
@@ -190,11 +137,10 @@ std::string dump_json(const CheckpointObject& object, bool bodies) {
                    {"version", object.version},
                    {"applied", object.applied.value},
                    {"body_size", object.body.size()}};
-  if (std::optional<StreamObject> stream = read_stream_object(object)) {
-    all["body"] = stream_object_json(*stream);
-  } else if (bodies) {
-    all["body_base64"] = to_base64(object.body);
-  }
+  Result<DumpFields> fields = object_fields(object);
+  if (fields) all["body"] = json::parse(fields->to_json());
+  if (!fields) all["problem"] = to_string(fields.error());
+  if (bodies) all["body_base64"] = to_base64(object.body);
   return json::serialize(all);
 }
 

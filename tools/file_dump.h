@@ -1,6 +1,6 @@
 // A segment or a checkpoint, field by field, as text and as JSON on one line: what `waybill storage
-// dump --file` prints. Bodies of a checkpoint's objects are shown as far as storage knows them,
-// streams, and in hexadecimal otherwise.
+// dump --file` prints. Bodies of a checkpoint's objects are shown by object_dump.h; what it cannot
+// decode is said to be so, and with `bodies` in hexadecimal.
 #pragma once
 
 #include <string>

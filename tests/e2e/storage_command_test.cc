@@ -327,6 +327,7 @@ TEST_F(StorageFiles, CheckpointsAndSegmentsAreCountedCheckedAndDumped) {
   EXPECT_TRUE(kinds.contains(" topic ")) << kinds;
   EXPECT_TRUE(kinds.contains(" stream ")) << kinds;
   EXPECT_TRUE(kinds.ends_with(" summary")) << kinds;
+  EXPECT_FALSE(objects.out.contains("\"problem\"")) << "each is decoded: " << objects;
   EXPECT_EQ(storage({"dump", data().string(), "--file", "shard-0/nothing"}).exit_code, 1);
 }
 
