@@ -130,6 +130,26 @@ DumpFields& DumpFields::put(std::string_view name, Value value) {
   return *this;
 }
 
+DumpFields& DumpFields::add(std::string_view name, std::string_view word) {
+  return put(name, std::string(word));
+}
+
+DumpFields& DumpFields::add(std::string_view name, std::uint32_t number) {
+  return put(name, std::uint64_t{number});
+}
+
+DumpFields& DumpFields::add(std::string_view name, std::chrono::milliseconds duration) {
+  return put(name, std::int64_t{duration.count()});
+}
+
+DumpFields& DumpFields::add(std::string_view name, Offset offset) {
+  return put(name, offset.value);
+}
+
+DumpFields& DumpFields::add_text(std::string_view name, std::string text) {
+  return put(name, Text{std::move(text)});
+}
+
 DumpFields& DumpFields::add(std::string_view name, WallTime time) {
   // What is no date of ours is shown as it is stored.
   constexpr std::int64_t kYear10000 = 253'402'300'800'000;

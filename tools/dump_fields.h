@@ -30,26 +30,16 @@ class DumpFields {
   // `name` is a literal. Strings that are not Text are our own words.
   template <class Kind>
     requires requires(const Value* value) { std::get_if<Kind>(value); }
-  DumpFields& add(std::string_view name, Kind value) {
-    return put(name, Value(std::move(value)));
-  }
-  DumpFields& add(std::string_view name, std::string_view word) {
-    return put(name, Value(std::string(word)));
-  }
-  DumpFields& add(std::string_view name, std::uint32_t number) {
-    return put(name, Value(std::uint64_t{number}));
-  }
-  DumpFields& add(std::string_view name, std::chrono::milliseconds duration) {
-    return put(name, Value(std::int64_t{duration.count()}));
-  }
-  DumpFields& add(std::string_view name, Offset offset) { return put(name, offset.value); }
+  DumpFields& add(std::string_view name, Kind value);
+  DumpFields& add(std::string_view name, std::string_view word);
+  DumpFields& add(std::string_view name, std::uint32_t number);
+  DumpFields& add(std::string_view name, std::chrono::milliseconds duration);
+  DumpFields& add(std::string_view name, Offset offset);
   DumpFields& add(std::string_view name, WallTime time);
   DumpFields& add(std::string_view name, LeaseToken token);
   DumpFields& add(std::string_view name, const Uuid& uuid);
   DumpFields& add(std::string_view name, StreamId stream);
-  DumpFields& add_text(std::string_view name, std::string text) {
-    return put(name, Value(Text{std::move(text)}));
-  }
+  DumpFields& add_text(std::string_view name, std::string text);
 
   /// Lines that begin with `margin`: plain fields on one, what has fields of its own below it. Long
   /// lists are cut unless `whole`.
@@ -71,5 +61,11 @@ struct DumpField {
   std::string_view name;
   DumpFields::Value value;
 };
+
+template <class Kind>
+  requires requires(const DumpFields::Value* value) { std::get_if<Kind>(value); }
+DumpFields& DumpFields::add(std::string_view name, Kind value) {
+  return put(name, Value(std::move(value)));
+}
 
 }  // namespace waybill::cli

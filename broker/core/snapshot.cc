@@ -124,7 +124,7 @@ void Snapshot::save_places(const ConsumerGroup& group, const Sink& sink) {
 
 void Snapshot::save_stream(const Stream& stream, const Shard& shard, const Sink& sink) {
   const Partition* partition = shard.partitions_.find(stream.id());
-  std::optional<StreamBody::Place> place;
+  std::optional<SavedPartition> place;
   if (partition != nullptr) place = {partition->topic, partition->index, partition->archived};
   sink(ObjectKind::kStream, stream.id().value,
        encode_stream(stream.start(), stream.segments(), place));

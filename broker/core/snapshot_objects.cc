@@ -138,7 +138,7 @@ Result<ObjectBody> decode_catalog_numbers(ByteReader& in) {
 // --- a stream ---
 
 ByteVector encode_stream(Offset start, const std::deque<StreamSegment>& segments,
-                         const std::optional<StreamBody::Place>& partition) {
+                         const std::optional<SavedPartition>& partition) {
   ByteVector bytes;
   ByteWriter out(bytes);
   out.write(static_cast<std::uint8_t>(partition.has_value()));
@@ -186,7 +186,7 @@ Result<ObjectBody> decode_stream(StreamId id, ByteReader& in) {
     if (!follows || segments[i].contents.end <= segments[i].id.base) refuse(in);
   }
   if (is_partition) {
-    StreamBody::Place& place = body.partition.emplace();
+    SavedPartition& place = body.partition.emplace();
     place.topic.value = in.read<std::uint64_t>();
     place.index.value = in.read<std::uint32_t>();
     place.archived = get_bool(in);

@@ -52,16 +52,16 @@ struct CatalogBody {
   std::uint64_t version = 0;
   std::uint64_t next_id = 0;
 };
+struct SavedPartition {
+  TopicId topic;
+  PartitionIndex index;
+  bool archived = false;  ///< its topic is deleted
+};
 /// kStream
 struct StreamBody {
-  struct Place {
-    TopicId topic;
-    PartitionIndex index;
-    bool archived = false;  ///< its topic is deleted
-  };
   Offset start;
   std::deque<StreamSegment> segments;
-  std::optional<Place> partition;  ///< nothing: dead letters of a group
+  std::optional<SavedPartition> partition;  ///< nothing: dead letters of a group
 };
 /// kProducers
 struct ProducersBody {
@@ -134,7 +134,7 @@ ByteVector encode(const CatalogBody& body);
 ByteVector encode(const PlacesBody& body);
 ByteVector encode(const NumbersBody& body);
 ByteVector encode_stream(Offset start, const std::deque<StreamSegment>& segments,
-                         const std::optional<StreamBody::Place>& partition);
+                         const std::optional<SavedPartition>& partition);
 ByteVector encode_producers(const std::map<ProducerId, ProducerTable::State>& producers);
 
 // A list's body: whose it is, then its elements.

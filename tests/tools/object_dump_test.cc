@@ -95,7 +95,7 @@ TEST(ObjectDump, AStreamIsShownWithItsSegments) {
   segment.contents.index = {{.base = {0}, .max_before = {INT64_MIN}, .position = 4096}};
   segment.size = 8192;
   segment.stored = kTime;
-  const ByteVector body = encode_stream({4}, {segment}, StreamBody::Place{{7}, {1}, true});
+  const ByteVector body = encode_stream({4}, {segment}, SavedPartition{{7}, {1}, true});
   Shown shown = show(ObjectKind::kStream, body);
   EXPECT_TRUE(
       shown.text.starts_with("    stream 0/8  start 4  topic 7  partition 1  archived true"))
