@@ -137,8 +137,11 @@ struct BenchResult {
   std::chrono::duration<double> measured{};
   std::uint64_t confirmed = 0;
   std::uint64_t refused = 0;  ///< publishes that ended with an error, over the whole run
+  /// Publishes that were due and not even tried, over the whole run: there was no time left.
+  std::uint64_t unsent = 0;
   std::uint64_t settled = 0;
-  /// From when a message was due to its receipt; kOutbox: from its commit until it is in the log.
+  /// From when a message was due to its receipt; without one, until the load ended, which is the
+  /// least that it would have taken. kOutbox: from its commit until it is in the log.
   LatencyHistogram publish;
   LatencyHistogram end_to_end;  ///< from when it was due to its first delivery
 

@@ -264,6 +264,7 @@ ExitCode run(const Bench& command, BrokerSession& session) {
   if (result.error) return session.report(*result.error);
   bool complete = !consumes(command.scenario) || result.all_ended == result.all_confirmed;
   if (result.outbox) complete = result.outbox->left == 0;
+  if (result.unsent > 0) complete = false;
   if (StopSignal::requested()) complete = true;
   return complete ? code : ExitCode::kFailed;
 }

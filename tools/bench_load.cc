@@ -24,6 +24,11 @@ using Clock = std::chrono::steady_clock;
 using Time = Clock::time_point;
 
 constexpr std::chrono::milliseconds kLook{100};
+/// With a rate: what was due in time is still sent for so long after the end. A hiccup right there
+/// is no rate that cannot be kept; what a load tester falls behind all along is not caught up.
+constexpr std::chrono::milliseconds kCatchUp{100};
+/// What ends without a receipt is charged to within this.
+constexpr std::chrono::milliseconds kOwedStep{1};
 /// Once publishing has ended, consumers that get nothing for so long are not waited for.
 constexpr std::chrono::seconds kPatience{20};
 /// With a rate: what is due within so long leaves together.
@@ -50,6 +55,7 @@ constexpr std::size_t kMostSamples = 36'000;
 struct Counts {
   std::atomic<std::uint64_t> confirmed{0};
   std::atomic<std::uint64_t> refused{0};
+  std::atomic<std::uint64_t> unsent{0};
   std::atomic<std::uint64_t> ended{0};
   std::atomic<std::uint64_t> redelivered{0};
   std::atomic<std::uint64_t> measured_confirmed{0};
@@ -112,28 +118,65 @@ class PublishLoad {
   void publish_next(std::size_t count) {
     Time now = Clock::now();
     if (!over(now)) publish(std::vector(std::min<std::uint64_t>(count, left_), now));
-    done_ = open_ == 0;
+    end_if_done();
+  }
+
+  /// With a rate: when the n-th message, from 0, is due.
+  [[nodiscard]] Time due_of(std::uint64_t n) const {
+    double seconds = static_cast<double>(n) * bench_.publishers / bench_.rate;
+    return begin_ +
+           std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
   }
 
   void tick() {
     Time now = Clock::now();
-    double rate = bench_.rate / bench_.publishers;
-    std::uint64_t until = sent_ + std::min(left_, kMostInTick);
+    std::uint64_t until = sent_ + kMostInTick;
     std::vector<Time> dues;
     Time due;
     for (;;) {
-      due = begin_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(
-                         static_cast<double>(sent_ + dues.size()) / rate));
+      due = due_of(sent_ + dues.size());
       if (due > now || over(due) || sent_ + dues.size() == until) break;
       dues.push_back(due);
       if (dues.size() == bench_.batch) publish(std::exchange(dues, {}));
     }
     if (!dues.empty()) publish(std::move(dues));
-    ticking_ = !over(now);
-    done_ = open_ == 0 && !ticking_;
+    ticking_ = !over(now) || (!over(due) && now < window_.until + kCatchUp);
+    if (!ticking_) give_up_unsent(std::min(now, window_.until));
+    end_if_done();
     if (!ticking_) return;
     timer_.expires_at(std::clamp(due, now + kTick, now + kLook));
     timer_.async_wait([this](boost::system::error_code) { tick(); });
+  }
+
+  /// What was due before `end` and is not sent never will be.
+  void give_up_unsent(Time end) {
+    double a_step =
+        bench_.rate / bench_.publishers * std::chrono::duration<double>(kOwedStep).count();
+    auto step = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(a_step));
+    // Halved down to the last one: the steps need not fit.
+    for (std::uint64_t next = sent_; step > 0; step /= 2) {
+      for (; due_of(next + step - 1) < end; next += step) {
+        owe(due_of(next + step - 1), step);
+        counts_.unsent += step;
+      }
+    }
+  }
+
+  /// It has no receipt and will get none. Charged when the load ends.
+  void owe(Time due, std::uint64_t count) {
+    if (!window_.holds(due)) return;
+    if (!owed_.empty() && std::chrono::abs(due - owed_.back().due) < kOwedStep) {
+      owed_.back().count += count;
+    } else {
+      owed_.push_back({due, count});
+    }
+  }
+
+  void end_if_done() {
+    if (ticking_ || open_ > 0) return;
+    Time now = Clock::now();
+    for (const Owed& owed : std::exchange(owed_, {})) latencies_.add(now - owed.due, owed.count);
+    done_ = true;
   }
 
   /// One message for each time, together.
@@ -180,6 +223,7 @@ class PublishLoad {
     }
     ++counts_.refused;
     counts_.fail(receipt.error());
+    owe(due, 1);
     return false;
   }
 
@@ -188,14 +232,16 @@ class PublishLoad {
     counts_.confirmed += confirmed;
     if (window_.holds(Clock::now())) counts_.measured_confirmed += confirmed;
     // A slot whose message was refused stays empty: a broker that refuses is not stormed.
-    if (bench_.rate > 0 && bench_.scenario != BenchScenario::kConsume) {
-      done_ = open_ == 0 && !ticking_;
-    } else if (confirmed > 0) {
-      publish_next(confirmed);
-    } else {
-      done_ = open_ == 0;
-    }
+    bool next = confirmed > 0 && (bench_.rate <= 0 || bench_.scenario == BenchScenario::kConsume);
+    if (next) return publish_next(confirmed);
+    end_if_done();
   }
+
+  /// Messages that were due at a time and are charged with what passed since.
+  struct Owed {
+    Time due;
+    std::uint64_t count = 0;
+  };
 
   const Bench& bench_;
   ValueChoice& values_;
@@ -212,6 +258,7 @@ class PublishLoad {
   std::uint64_t open_ = 0;
   bool ticking_ = false;
   std::atomic<bool> done_{false};
+  std::vector<Owed> owed_;
   LatencyHistogram latencies_;
   LatencyHistogram interval_;
 };
@@ -513,6 +560,7 @@ class LoadRun {
     result.measured = std::max<std::chrono::duration<double>>(measured, {});
     result.confirmed = counts_.measured_confirmed;
     result.refused = counts_.refused;
+    result.unsent = counts_.unsent;
     result.settled = counts_.measured_ended;
     for (auto& publisher : publishers_) result.publish.add(publisher->latencies());
     for (auto& consumer : consumers_) result.end_to_end.add(consumer->latencies());

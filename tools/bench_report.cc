@@ -220,6 +220,22 @@ std::string consumed_lines(const Bench& bench, const BenchResult& result) {
                                 : counted(missing(result), "message") + " missing");
 }
 
+/// What got no receipt, and what that means for the latencies above.
+std::string unconfirmed_lines(const BenchResult& result) {
+  std::string text;
+  if (result.unsent > 0) {
+    text += fmt::format(
+        "unsent     {} due messages were never sent: the load tester could not keep this rate\n",
+        result.unsent);
+  }
+  if (result.refused > 0) text += fmt::format("refused    {}\n", result.refused);
+  if (text.empty()) return {};
+  return text + fmt::format(
+                    "{:11}in the latency with the time from when they were due until the "
+                    "end: at least that\n",
+                    "");
+}
+
 std::string outbox_lines(const Bench& bench, const BenchOutbox& outbox) {
   return fmt::format(
       "checked    {} committed, {} left the outbox\n"
@@ -246,7 +262,7 @@ std::string bench_text(const Bench& bench, const BenchResult& result, const std:
   }
   if (consumes(bench.scenario)) text += consumed_lines(bench, result);
   if (result.outbox) text += outbox_lines(bench, *result.outbox);
-  if (result.refused > 0) text += fmt::format("refused    {}\n", result.refused);
+  text += unconfirmed_lines(result);
   text += cpu_line("client", result.client_cpu, result);
   if (result.broker_cpu) text += cpu_line("broker", *result.broker_cpu, result);
   if (result.device) text += device_text(*result.device);
@@ -261,6 +277,7 @@ std::string bench_json(const Bench& bench, const BenchResult& result, const std:
   json::object published{{"per_second", per_second(result.confirmed, result)},
                          {"confirmed", result.confirmed},
                          {"refused", result.refused},
+                         {"unsent", result.unsent},
                          {"latency", latency_object(result.publish)}};
   json::object consumed{{"per_second", per_second(result.settled, result)},
                         {"settled", result.settled},

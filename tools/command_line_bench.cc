@@ -139,8 +139,9 @@ void add_bench_commands(CLI::App& app, CommandSink& sink) {
   add_interval_option(publish, *published);
   publish->footer(
       "A latency counts from when a message was due, so a broker that stands still is charged for\n"
-      "everything that should have been published meanwhile. What was published stays in the\n"
-      "broker's journal until it is trimmed, also when the topic is deleted.");
+      "everything that should have been published meanwhile; what was refused or could not even be\n"
+      "sent is charged until the end, which is the least. What was published stays in the broker's\n"
+      "journal until it is trimmed, also when the topic is deleted.");
 
   auto [both, ended] = add_command<Bench>(
       *family, "e2e", "Publish and consume at a time: rates, and the time from one to the other",

@@ -8,11 +8,12 @@
 
 namespace waybill::cli {
 
-void LatencyHistogram::add(std::chrono::nanoseconds time) {
+void LatencyHistogram::add(std::chrono::nanoseconds time, std::uint64_t count) {
+  if (count == 0) return;
   time = std::max(time, std::chrono::nanoseconds(0));
-  ++steps_[step_of(static_cast<std::uint64_t>(time.count() / 1000))];
-  ++count_;
-  sum_ += time;
+  steps_[step_of(static_cast<std::uint64_t>(time.count() / 1000))] += count;
+  count_ += count;
+  sum_ += time * static_cast<std::int64_t>(count);
   longest_ = std::max(longest_, time);
 }
 

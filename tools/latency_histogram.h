@@ -14,7 +14,7 @@ namespace waybill::cli {
 class LatencyHistogram {
  public:
   /// Negative times count as 0, longer ones than the last step as that step.
-  void add(std::chrono::nanoseconds time);
+  void add(std::chrono::nanoseconds time, std::uint64_t count = 1);
   void add(const LatencyHistogram& other);
 
   [[nodiscard]] std::uint64_t count() const { return count_; }

@@ -73,6 +73,11 @@ TEST_F(BenchRun, ARateThatIsTooHighIsTriedNoLongerThanAsked) {
   std::int64_t tried =
       number(result, "checked", "confirmed") + number(result, "published", "refused");
   EXPECT_LT(tried, rate * 3 / 10) << "all that was due, when it was over long since";
+  // What was not tried was due all the same: it is counted, charged and said.
+  EXPECT_EQ(tried + number(result, "published", "unsent"), rate * 3 / 10);
+  json::value latency = result.at("published").at("latency");
+  EXPECT_EQ(latency.at("count").to_number<std::int64_t>(), rate * 3 / 10);
+  EXPECT_EQ(run.exit_code, 1) << run;
 }
 
 TEST_F(BenchRun, OneByOneOrTogetherEverythingIsConfirmed) {

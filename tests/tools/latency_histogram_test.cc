@@ -62,6 +62,15 @@ TEST(LatencyHistogram, PrintsWhatHdrHistogramsPlotterReads) {
             "#[Buckets =           35, SubBuckets     =           64]\n");
 }
 
+TEST(LatencyHistogram, ManyAtOnceAreAsOneByOne) {
+  LatencyHistogram together;
+  LatencyHistogram single;
+  together.add(microseconds(700), 3);
+  together.add(microseconds(9000), 0);
+  for (int i = 0; i < 3; ++i) single.add(microseconds(700));
+  EXPECT_EQ(together.hdr_text(), single.hdr_text());
+}
+
 TEST(LatencyHistogram, TwoOfThemAddUp) {
   LatencyHistogram all;
   LatencyHistogram some;
