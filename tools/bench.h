@@ -61,7 +61,9 @@ struct Bench {
   /// back; 0: never.
   std::chrono::milliseconds churn{0};
   std::chrono::milliseconds every{0};  ///< so often it is said what happened since; 0: never
-  bool keep = false;                   ///< leave topic, group and outbox behind
+  /// Without the broker for so long, it is gone and the load ends.
+  std::chrono::milliseconds patience{10'000};
+  bool keep = false;  ///< leave topic, group and outbox behind
   std::string result_file;
   std::string page_file;         ///< the result as a page with charts
   std::string latency_file;      ///< of the last hop that is measured, as HdrHistogram prints it
@@ -156,6 +158,10 @@ struct BenchResult {
   std::optional<DeviceLimits> device;
   std::optional<BenchOutbox> outbox;
   std::optional<RequestError> error;  ///< the first; a refused publish or a lost consumer
+  // Since the load began; it ended then.
+  std::optional<std::chrono::duration<double>> interrupted;  ///< by Ctrl-C
+  std::optional<std::chrono::duration<double>> gone;         ///< the broker is, for good
+  [[nodiscard]] bool cut_short() const { return interrupted || gone; }
 };
 
 /// What a person sees meanwhile.
@@ -168,8 +174,8 @@ struct BenchProgress {
 };
 
 /// Runs the load against a topic and a group that exist, with clients that reach the broker as
-/// `reach` says. Blocking; `progress` is called from this thread, ten times a second. Ctrl-C ends
-/// the run early, with what was measured so far.
+/// `reach` says. Blocking; `progress` is called from this thread, ten times a second. Ctrl-C and a
+/// broker that is gone end the run early, with what was measured so far.
 BenchResult run_load(const Bench& bench, ClientOptions reach, const std::string& topic,
                      const std::string& group,
                      const std::function<void(const BenchProgress&)>& progress);

@@ -131,6 +131,7 @@ Reply<BenchResult> load(const Bench& bench, BrokerSession& session, const std::s
   auto progress = [&](const BenchProgress& now) {
     if (now.interval) session.console().say(interval_text(bench, *now.interval));
     if (!session.console().shows_progress()) return;
+    if (now.elapsed < before.elapsed) before = {};  // it fills no more, it consumes
     if (now.elapsed - before.elapsed < std::chrono::seconds(1)) return;
     session.console().progress(progress_text(bench, now, before));
     before = now;
@@ -198,11 +199,8 @@ constexpr std::array kCompared{
     "published.latency.p99.9_us", "consumed.per_second",       "consumed.latency.p50_us",
     "consumed.latency.p99_us",    "consumed.latency.p99.9_us", "client_cpu_s"};
 
-}  // namespace
-
-ExitCode run(const Bench& command, BrokerSession& session) {
-  StopSignal::install();
-  Console& console = session.console();
+/// What cannot be meant, before anything is done.
+std::optional<ExitCode> refuse(const Bench& command, BrokerSession& session) {
   if (command.failing + command.dying > 100) {
     return session.usage("--failing and --dying are more than all messages",
                          "they are percentages of messages; together at most 100");
@@ -211,7 +209,7 @@ ExitCode run(const Bench& command, BrokerSession& session) {
     return session.usage("--ordering key needs keys", "say how many with --keys, as 10000");
   }
   if (command.compression != Codec::kNone && command.values == BenchValues::kRandom) {
-    console.say(
+    session.console().say(
         "note: random values are the same bytes each time, which compress like nothing "
         "real; --values text");
   }
@@ -220,12 +218,59 @@ ExitCode run(const Bench& command, BrokerSession& session) {
     if (file.empty() || std::ofstream(file, std::ios::app)) continue;
     return session.usage(fmt::format("'{}' cannot be written", escaped_line(file)));
   }
+  return std::nullopt;
+}
+
+/// What a load leaves behind is gone, or said to stay.
+ExitCode put_away(const Bench& command, const BenchResult& result, BenchPlace& place,
+                  BrokerSession& session) {
+  bool both = consumes(command.scenario);
+  bool stays = command.keep || result.gone;
+  if (stays) {
+    session.console().say(
+        fmt::format("topic{} {} stay{}", both ? " and group" : "", place.name(), both ? "" : "s"));
+  } else if (Reply<void> removed = place.remove(); !removed) {
+    return session.report(removed.error());
+  }
+  if (command.keep && result.outbox) {
+    session.console().say(fmt::format("outbox {} stays", escaped_line(result.outbox->file)));
+  }
+  return ExitCode::kOk;
+}
+
+/// What the command ends with. A broker that is gone is not asked for anything.
+ExitCode finish(const Bench& command, const BenchResult& result, BenchPlace& place,
+                BrokerSession& session) {
+  if (result.gone) {
+    put_away(command, result, place, session);
+    return session.report(RequestError(
+        Errc::kConnectionLost, fmt::format("the broker is gone since {:.1f} s after the load began",
+                                           result.gone->count())));
+  }
+  std::string disagreement = place.disagreement(result);
+  if (!disagreement.empty()) session.console().complain(disagreement);
+  ExitCode code = put_away(command, result, place, session);
+  if (result.error) return session.report(*result.error);
+  if (code != ExitCode::kOk) return code;
+  if (!disagreement.empty()) return ExitCode::kFailed;
+  if (result.interrupted) return ExitCode::kInterrupted;
+  bool complete = !consumes(command.scenario) || result.all_ended == result.all_confirmed;
+  if (result.outbox) complete = result.outbox->left == 0;
+  return complete && result.unsent == 0 ? ExitCode::kOk : ExitCode::kFailed;
+}
+
+}  // namespace
+
+ExitCode run(const Bench& command, BrokerSession& session) {
+  Console& console = session.console();
+  if (std::optional<ExitCode> mistake = refuse(command, session)) return *mistake;
   std::optional<DeviceLimits> device;
   if (!command.device_directory.empty()) {
     Checked<DeviceLimits> measured = measure(command.device_directory, console);
     if (!measured) return session.usage(measured.error().text);
     device = std::move(*measured);
   }
+  StopSignal::install();  // until here Ctrl-C just ends the process: there is nothing to put away
   BenchPlace place(session, command);
   if (Reply<void> made = place.make(); !made) {
     ExitCode code = session.report(made.error());
@@ -246,27 +291,9 @@ ExitCode run(const Bench& command, BrokerSession& session) {
   result.device = std::move(device);
   console.print_one(bench_text(command, result, session.endpoint()),
                     bench_json(command, result, session.endpoint()));
-  ExitCode code = ExitCode::kOk;
-  if (std::string disagreement = place.disagreement(result); !disagreement.empty()) {
-    console.complain(disagreement);
-    code = ExitCode::kFailed;
-  }
-  if (!command.keep) {
-    if (Reply<void> removed = place.remove(); !removed) code = session.report(removed.error());
-  } else {
-    console.say(fmt::format("topic{} {} stay{}", consumes(command.scenario) ? " and group" : "",
-                            place.name(), consumes(command.scenario) ? "" : "s"));
-    if (result.outbox) {
-      console.say(fmt::format("outbox {} stays", escaped_line(result.outbox->file)));
-    }
-  }
-  if (!write_files(command, result, session)) code = ExitCode::kFailed;
-  if (result.error) return session.report(*result.error);
-  bool complete = !consumes(command.scenario) || result.all_ended == result.all_confirmed;
-  if (result.outbox) complete = result.outbox->left == 0;
-  if (result.unsent > 0) complete = false;
-  if (StopSignal::requested()) complete = true;
-  return complete ? code : ExitCode::kFailed;
+  bool written = write_files(command, result, session);
+  ExitCode code = finish(command, result, place, session);
+  return code == ExitCode::kOk && !written ? ExitCode::kFailed : code;
 }
 
 ExitCode run(const BenchDevice& command, BrokerSession& session) {

@@ -15,6 +15,7 @@
 
 #include "client/client.h"
 #include "tools/bench_values.h"
+#include "tools/bench_watch.h"
 #include "tools/stop_signal.h"
 
 namespace waybill::cli {
@@ -88,7 +89,7 @@ class PublishLoad {
         values_(values),
         keys_(keys),
         counts_(counts),
-        client_(io.get_executor(), reach),
+        client_(std::in_place, io.get_executor(), reach),
         target_(topic),
         timer_(io),
         random_(number) {}
@@ -104,6 +105,8 @@ class PublishLoad {
       publish_next(std::min(batch, bench_.in_flight - i));
     }
   }
+  /// What is on its way ends without a receipt, soon. On the io thread.
+  void give_up() { client_.reset(); }
   /// Nothing is on its way, and nothing will be.
   [[nodiscard]] bool done() const { return done_; }
   [[nodiscard]] const LatencyHistogram& latencies() const { return latencies_; }
@@ -135,12 +138,13 @@ class PublishLoad {
     Time due;
     for (;;) {
       due = due_of(sent_ + dues.size());
-      if (due > now || over(due) || sent_ + dues.size() == until) break;
+      if (due > now || due >= window_.until || sent_ + dues.size() == until) break;
       dues.push_back(due);
       if (dues.size() == bench_.batch) publish(std::exchange(dues, {}));
     }
     if (!dues.empty()) publish(std::move(dues));
-    ticking_ = !over(now) || (!over(due) && now < window_.until + kCatchUp);
+    bool behind = due < window_.until && now < window_.until + kCatchUp;
+    ticking_ = !counts_.stop && (now < window_.until || behind);
     if (!ticking_) give_up_unsent(std::min(now, window_.until));
     end_if_done();
     if (!ticking_) return;
@@ -192,14 +196,14 @@ class PublishLoad {
     sent_ += dues.size();
     if (left_ != UINT64_MAX) left_ -= dues.size();
     if (bench_.batch == 1) {
-      client_.async_publish(target_, std::move(messages.front()),
-                            [this, due = dues.front()](const Reply<PublishReceipt>& receipt) {
-                              std::uint64_t confirmed = ended(Clock::now(), due, receipt) ? 1 : 0;
-                              published(1, confirmed);
-                            });
+      client_->async_publish(target_, std::move(messages.front()),
+                             [this, due = dues.front()](const Reply<PublishReceipt>& receipt) {
+                               std::uint64_t confirmed = ended(Clock::now(), due, receipt) ? 1 : 0;
+                               published(1, confirmed);
+                             });
       return;
     }
-    client_.async_publish_all(
+    client_->async_publish_all(
         target_, std::move(messages),
         [this, dues = std::move(dues)](const Reply<PublishReceipts>& receipts) {
           Time now = Clock::now();
@@ -247,7 +251,7 @@ class PublishLoad {
   ValueChoice& values_;
   const KeyChoice& keys_;
   Counts& counts_;
-  Client client_;
+  std::optional<Client> client_;
   PublishTarget target_;
   boost::asio::steady_timer timer_;
   SeededRandom random_;
@@ -415,7 +419,11 @@ class LoadRun {
  public:
   LoadRun(const Bench& bench, const ClientOptions& reach, const std::string& topic,
           const std::string& group, const std::function<void(const BenchProgress&)>& progress)
-      : bench_(bench), values_(bench), keys_(bench), progress_(progress) {
+      : bench_(bench),
+        values_(bench),
+        keys_(bench),
+        progress_(progress),
+        watch_(reach, bench.patience) {
     for (std::uint32_t i = 0; i < bench.publishers; ++i) {
       publishers_.push_back(std::make_unique<PublishLoad>(publishing_.io(), bench, values_, keys_,
                                                           reach, topic, counts_, i + 1));
@@ -431,7 +439,8 @@ class LoadRun {
     auto cpu_before = own_cpu_time();
     publishing_.start();
     consuming_.start();
-    begin_ = Clock::now();
+    started_at_ = Clock::now();
+    begin_ = started_at_;
     bool consume = bench_.scenario == BenchScenario::kConsume;
     Window window{begin_ + bench_.warm_up, begin_ + bench_.warm_up + bench_.duration};
     if (consume) {
@@ -443,7 +452,9 @@ class LoadRun {
     if (!consume) start_publishers(window, UINT64_MAX);
     wait([this] { return published(); });
     drain();
-    Time end = std::min(window.until, consume ? counts_.last_end.load() : Clock::now());
+    Time end = consume ? counts_.last_end.load() : Clock::now();
+    end = std::min({end, window.until, interrupted_.value_or(end), watch_.gone().value_or(end)});
+    if (watch_.gone()) give_up();
     publishing_.stop();
     consuming_.stop();
     return result(end - window.from, own_cpu_time() - cpu_before);
@@ -493,14 +504,27 @@ class LoadRun {
     });
   }
 
+  /// Nothing more comes from a broker that is gone: what is on its way ends now.
+  void give_up() {
+    publishing_.ask([this] {
+      for (auto& publisher : publishers_) publisher->give_up();
+    });
+    Time since = Clock::now();
+    while (!published() && Clock::now() - since < kPatience) {
+      look_.expires_after(kLook);
+      look_.wait();
+    }
+  }
+
   [[nodiscard]] bool published() const {
     return started_ && std::ranges::all_of(publishers_, [](auto& p) { return p->done(); });
   }
 
   template <class Until>
   void wait(Until until) {
-    while (!until()) {
+    while (!until() && !watch_.gone()) {
       if (StopSignal::requested()) {
+        if (!interrupted_) interrupted_ = Clock::now();
         counts_.stop = true;
         if (StopSignal::forced()) return;
         look_.expires_after(kLook);
@@ -514,6 +538,8 @@ class LoadRun {
         samples_.push_back({elapsed, counts_.confirmed, counts_.ended});
       }
       churn(elapsed);
+      watch_.look(counts_.confirmed + counts_.ended);
+      if (watch_.gone()) counts_.stop = true;
       progress_({elapsed,
                  bench_.scenario != BenchScenario::kConsume && now < begin_ + bench_.warm_up,
                  counts_.confirmed, counts_.ended, end_interval(elapsed)});
@@ -571,6 +597,8 @@ class LoadRun {
     result.samples = samples_;
     result.intervals = intervals_;
     result.error = counts_.error;
+    if (interrupted_) result.interrupted = *interrupted_ - started_at_;
+    if (watch_.gone()) result.gone = *watch_.gone() - started_at_;
     return result;
   }
 
@@ -582,6 +610,7 @@ class LoadRun {
   // Before those that run on them: threads end first, clients go, contexts go last.
   LoadThread publishing_;
   LoadThread consuming_;
+  BrokerWatch watch_;
   std::vector<std::unique_ptr<PublishLoad>> publishers_;
   std::vector<std::unique_ptr<ConsumeLoad>> consumers_;
   boost::asio::steady_timer look_{publishing_.io()};  ///< only waited for, here
@@ -590,7 +619,9 @@ class LoadRun {
   BenchSample interval_begin_;
   std::chrono::milliseconds churned_{0};
   std::size_t next_leaving_ = 0;
-  Time begin_;
+  Time started_at_;
+  Time begin_;  ///< of what is measured, its warm-up included
+  std::optional<Time> interrupted_;
   bool started_ = false;
 };
 

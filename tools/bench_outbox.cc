@@ -22,6 +22,7 @@
 #include "client/outbox/sqlite_store.h"
 #include "protocol/record/batch_view.h"
 #include "tools/bench_values.h"
+#include "tools/bench_watch.h"
 #include "tools/stop_signal.h"
 
 namespace waybill::cli {
@@ -258,7 +259,11 @@ class OutboxRun {
  public:
   OutboxRun(const Bench& bench, const ClientOptions& reach,
             const std::function<void(const BenchProgress&)>& progress)
-      : bench_(bench), progress_(progress), client_(reach), publisher_(client_, loads_, counts_) {}
+      : bench_(bench),
+        progress_(progress),
+        client_(reach),
+        watch_(reach, bench.patience),
+        publisher_(client_, loads_, counts_) {}
 
   Reply<BenchResult> run(const std::string& file, const std::string& topic) {
     for (std::uint32_t i = 0; i < bench_.publishers; ++i) {
@@ -315,8 +320,9 @@ class OutboxRun {
 
   template <class Until>
   void wait(Until until) {
-    while (!until()) {
+    while (!until() && !watch_.gone()) {
       if (StopSignal::requested()) {
+        if (!interrupted_) interrupted_ = std::chrono::steady_clock::now();
         counts_.stop = true;
         counts_.wait_until(std::chrono::steady_clock::now() + kOutboxLook);
       } else {
@@ -325,6 +331,8 @@ class OutboxRun {
       SteadyTime now = std::chrono::steady_clock::now();
       auto elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(now - begin_);
       if (samples_.size() < kMostOutboxSamples) samples_.push_back({elapsed, counts_.confirmed, 0});
+      watch_.look(counts_.confirmed);
+      if (watch_.gone()) counts_.stop = true;
       progress_({elapsed, now < begin_ + bench_.warm_up, counts_.confirmed, 0, {}});
     }
   }
@@ -332,6 +340,7 @@ class OutboxRun {
   BenchResult collect(OutboxWindow window, std::chrono::duration<double> cpu) {
     BenchResult result;
     SteadyTime end = std::min(window.until, std::chrono::steady_clock::now());
+    end = std::min({end, interrupted_.value_or(end), watch_.gone().value_or(end)});
     result.measured = std::max<std::chrono::duration<double>>(end - window.from, {});
     result.confirmed = counts_.measured_confirmed;
     result.publish = publisher_.latencies();
@@ -339,6 +348,8 @@ class OutboxRun {
     result.client_cpu = cpu;
     result.samples = samples_;
     result.error = counts_.error;
+    if (interrupted_) result.interrupted = *interrupted_ - begin_;
+    if (watch_.gone()) result.gone = *watch_.gone() - begin_;
     BenchOutbox& outbox = result.outbox.emplace();
     outbox.committed = counts_.measured_committed;
     outbox.all_committed = counts_.committed;
@@ -351,8 +362,10 @@ class OutboxRun {
   OutboxCounts counts_;
   EnqueueLoads loads_;
   BlockingClient client_;
+  BrokerWatch watch_;
   TimedPublisher publisher_;
   SteadyTime begin_;
+  std::optional<SteadyTime> interrupted_;
   std::uint64_t published_ = 0;
   std::vector<BenchSample> samples_;
 };
@@ -369,6 +382,7 @@ Reply<BenchResult> run_outbox_load(const Bench& bench, ClientOptions reach,
   if (failure) return RequestError(Errc::kDatabase, "the outbox: " + failure.message());
   std::string file = (directory / (topic + ".db")).string();
   reach.client_name = "waybill-bench";
+  reach.request_timeout = bench.patience;  // the relay repeats it; one that ends waits for it
   Reply<BenchResult> result = OutboxRun(bench, reach, progress).run(file, topic);
   if (!bench.keep) {
     for (const char* part : {"", "-wal", "-shm"}) fs::remove(file + part, failure);

@@ -171,9 +171,15 @@ json::array interval_array(const std::vector<BenchInterval>& intervals) {
   return all;
 }
 
-/// Confirmed messages that were not consumed to their end.
-std::uint64_t missing(const BenchResult& result) {
+/// Confirmed messages that were not consumed to their end: lost, unless the load was cut short.
+std::uint64_t not_ended(const BenchResult& result) {
   return result.all_confirmed - std::min(result.all_confirmed, result.all_ended);
+}
+
+std::string not_ended_text(const BenchResult& result) {
+  if (not_ended(result) == 0) return "nothing is missing";
+  std::string messages = counted(not_ended(result), "message");
+  return messages + (result.cut_short() ? " not consumed yet" : " missing");
 }
 
 /// "publish: 8 partitions, values of 100 B, 1 publisher (10000 in flight each), …"
@@ -215,9 +221,29 @@ std::string consumed_lines(const Bench& bench, const BenchResult& result) {
   }
   return text + fmt::format("checked    {} confirmed, {} ended, {} redelivered: {}\n",
                             result.all_confirmed, result.all_ended, result.redelivered,
-                            missing(result) == 0
-                                ? "nothing is missing"
-                                : counted(missing(result), "message") + " missing");
+                            not_ended_text(result));
+}
+
+std::string cut_line(const BenchResult& result) {
+  if (result.gone) {
+    return fmt::format("cut short  the broker is gone since {:.1f} s after the beginning\n",
+                       result.gone->count());
+  }
+  if (!result.interrupted) return {};
+  return fmt::format("cut short  interrupted after {:.1f} s\n", result.interrupted->count());
+}
+
+json::value seconds_value(const std::optional<std::chrono::duration<double>>& seconds) {
+  return seconds ? json::value(seconds->count()) : json::value();
+}
+
+json::object checked_object(const Bench& bench, const BenchResult& result) {
+  json::object checked{{"confirmed", result.all_confirmed},
+                       {"ended", result.all_ended},
+                       {"redelivered", result.redelivered},
+                       {"missing", consumes(bench.scenario) ? not_ended(result) : 0}};
+  if (result.cut_short()) checked["missing"] = nullptr;  // nobody waited for them
+  return checked;
 }
 
 /// What got no receipt, and what that means for the latencies above.
@@ -249,7 +275,7 @@ std::string outbox_lines(const Bench& bench, const BenchOutbox& outbox) {
 }  // namespace
 
 std::string bench_text(const Bench& bench, const BenchResult& result, const std::string& endpoint) {
-  std::string text = headline(bench, result);
+  std::string text = headline(bench, result) + cut_line(result);
   if (result.outbox) {
     text += rate_line("committed", result.outbox->committed, bench, result);
     text += latency_lines(result.outbox->commit, "of a transaction, from when it was due");
@@ -282,15 +308,15 @@ std::string bench_json(const Bench& bench, const BenchResult& result, const std:
   json::object consumed{{"per_second", per_second(result.settled, result)},
                         {"settled", result.settled},
                         {"latency", latency_object(result.end_to_end)}};
-  json::object checked{{"confirmed", result.all_confirmed},
-                       {"ended", result.all_ended},
-                       {"redelivered", result.redelivered},
-                       {"missing", consumes(bench.scenario) ? missing(result) : 0}};
-  json::object object{
-      {"parameters", parameters(bench)},          {"environment", environment(endpoint)},
-      {"measured_s", result.measured.count()},    {"published", std::move(published)},
-      {"consumed", std::move(consumed)},          {"checked", std::move(checked)},
-      {"client_cpu_s", result.client_cpu.count()}};
+  json::object object{{"parameters", parameters(bench)},
+                      {"environment", environment(endpoint)},
+                      {"measured_s", result.measured.count()},
+                      {"published", std::move(published)},
+                      {"consumed", std::move(consumed)},
+                      {"checked", checked_object(bench, result)},
+                      {"interrupted_after_s", seconds_value(result.interrupted)},
+                      {"broker_gone_after_s", seconds_value(result.gone)},
+                      {"client_cpu_s", result.client_cpu.count()}};
   if (result.broker_cpu) object["broker_cpu_s"] = result.broker_cpu->count();
   if (result.device) object["device"] = device_object(*result.device);
   if (!result.intervals.empty()) object["intervals"] = interval_array(result.intervals);

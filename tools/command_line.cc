@@ -18,6 +18,7 @@ Exit codes:
   4  some of it worked; the output says which
   5  no broker answered
   6  what is stored is damaged
+  130  Ctrl-C cut a load test short
 
 'waybill COMMAND --help' explains a command.)";
 

@@ -93,6 +93,11 @@ Checked<std::chrono::milliseconds> parse_interval(const std::string& text) {
   return interval;
 }
 
+void add_patience_option(CLI::App* app, Bench& bench) {
+  add_parsed(app, "--patience", bench.patience, parse_interval,
+             "Without the broker for so long it is gone, and the load ends; 10s", "DURATION");
+}
+
 void add_time_options(CLI::App* app, Bench& bench) {
   app->add_option("--rate", bench.rate,
                   "Messages per second, of all together; without it, as fast as it goes")
@@ -100,6 +105,7 @@ void add_time_options(CLI::App* app, Bench& bench) {
   add_parsed(app, "--duration", bench.duration, parse_duration, "What is measured; 10s",
              "DURATION");
   add_parsed(app, "--warm-up", bench.warm_up, parse_duration, "Before it; 2s", "DURATION");
+  add_patience_option(app, bench);
   add_parsed(app, "--retention", bench.retention, parse_duration,
              "Of the topic, so that a long load fills no disk; 7d", "DURATION");
 }
@@ -139,8 +145,10 @@ void add_bench_commands(CLI::App& app, CommandSink& sink) {
   add_interval_option(publish, *published);
   publish->footer(
       "A latency counts from when a message was due, so a broker that stands still is charged for\n"
-      "everything that should have been published meanwhile; what was refused or could not even be\n"
-      "sent is charged until the end, which is the least. What was published stays in the broker's\n"
+      "everything that should have been published meanwhile; what was refused or could not even "
+      "be\n"
+      "sent is charged until the end, which is the least. What was published stays in the "
+      "broker's\n"
       "journal until it is trimmed, also when the topic is deleted.");
 
   auto [both, ended] = add_command<Bench>(
@@ -161,6 +169,7 @@ void add_bench_commands(CLI::App& app, CommandSink& sink) {
   add_publisher_options(consume, *consumed);
   add_load_options(consume, *consumed);
   add_group_options(consume, *consumed);
+  add_patience_option(consume, *consumed);
   consume->add_option("--messages", consumed->messages, "So many lie there when it begins")
       ->check(CLI::Range(std::uint64_t{1}, kMostMessages))
       ->capture_default_str();

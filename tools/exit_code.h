@@ -7,12 +7,13 @@ namespace waybill::cli {
 
 enum class ExitCode : int {
   kOk = 0,
-  kFailed = 1,       ///< it was tried and did not work
-  kUsage = 2,        ///< the command line is wrong; nothing was tried
-  kNotFound = 3,     ///< a topic, group, dead letter or file that is named does not exist
-  kPartly = 4,       ///< some of several things worked; the output says which
-  kUnreachable = 5,  ///< no broker answered
-  kDamaged = 6,      ///< what is stored is damaged
+  kFailed = 1,         ///< it was tried and did not work
+  kUsage = 2,          ///< the command line is wrong; nothing was tried
+  kNotFound = 3,       ///< a topic, group, dead letter or file that is named does not exist
+  kPartly = 4,         ///< some of several things worked; the output says which
+  kUnreachable = 5,    ///< no broker answered
+  kDamaged = 6,        ///< what is stored is damaged
+  kInterrupted = 130,  ///< Ctrl-C came before a load test had measured what was asked for
 };
 
 /// The exit code for an error of the broker or the client library.

@@ -3,6 +3,7 @@
 // Method: small loads on a real broker; what is compared are counts, never times.
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <filesystem>
 #include <fstream>
@@ -142,6 +143,46 @@ TEST_F(BenchRun, SaysWhatTheDeviceCanAndWhatTheBrokerTook) {
   EXPECT_NE(page.find("<polyline"), std::string::npos);
   EXPECT_EQ(page.find("http"), std::string::npos) << "it needs nothing from elsewhere";
   EXPECT_NE(text_of(directory + "/times.hgrm").find("#[Max"), std::string::npos);
+}
+
+TEST_F(BenchRun, ABrokerThatIsGoneEndsTheLoadAndIsSaidOnce) {
+  auto load = start({"-o", "json", "bench", "e2e", "--warm-up", "0ms", "--duration", "10m",
+                     "--patience", "1s", "--every", "1s"});
+  ASSERT_TRUE(comes_true([&] { return load->errors().contains("confirmed/s"); }));
+  broker_.kill();
+  Finished end = load->finish();
+  EXPECT_EQ(end.exit_code, 5) << end;
+  EXPECT_EQ(end.err.find("error: "), end.err.rfind("error: ")) << end;
+  EXPECT_NE(end.err.find("the broker is gone since"), std::string::npos) << end;
+  json::value result = json::parse(end.out);
+  double gone = result.at("broker_gone_after_s").to_number<double>();
+  EXPECT_LE(result.at("measured_s").to_number<double>(), gone) << "what was measured, no more";
+  EXPECT_GT(number(result, "published", "confirmed"), 0);
+  EXPECT_GT(number(result, "published", "refused"), 0) << "what was on its way";
+  EXPECT_EQ(result.at("published").at("latency").at("count").to_number<std::int64_t>(),
+            number(result, "published", "refused") + number(result, "checked", "confirmed"));
+  EXPECT_TRUE(result.at("checked").at("missing").is_null()) << "nobody can know";
+}
+
+TEST_F(BenchRun, AnInterruptedLoadSaysSoAndCallsNothingMissing) {
+  auto load = start({"-o", "json", "bench", "consume", "--messages", "100000000", "--size", "8"});
+  ASSERT_TRUE(comes_true([&] {
+    json::array all = json_of({"topic", "list"}).as_array();
+    return all.size() == 2 && std::ranges::any_of(all, [&](const json::value& topic) {
+             std::string name(topic.at("name").as_string());
+             json::value one = json_of({"topic", "describe", name});
+             return name != "orders" &&
+                    one.at("partitions").at(0).at("end").to_number<std::int64_t>() > 0;
+           });
+  }));
+  load->signal(SIGINT);
+  Finished end = load->finish();
+  EXPECT_EQ(end.exit_code, 130) << end;
+  json::value result = json::parse(end.out);
+  EXPECT_GT(result.at("interrupted_after_s").to_number<double>(), 0);
+  EXPECT_GT(number(result, "checked", "confirmed"), 0);
+  EXPECT_TRUE(result.at("checked").at("missing").is_null()) << "nobody has consumed them";
+  EXPECT_EQ(topics(), 1u);
 }
 
 TEST_F(BenchRun, MistakesAreSaidBeforeAnythingIsDone) {
