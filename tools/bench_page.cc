@@ -69,8 +69,10 @@ double step_for(double largest, int count) {
   return 10 * power;
 }
 
+/// At least two: an axis of nothing would divide by it.
 std::vector<Mark> even_marks(double largest) {
   std::vector<Mark> marks;
+  if (largest <= 0) largest = 1;
   double step = step_for(largest, 5);
   for (double at = 0; at < largest + step; at += step) {
     marks.push_back({at, fmt::format("{:g}", at)});
@@ -102,7 +104,8 @@ std::string chart(const Axes& axes, const std::vector<Line>& lines) {
   for (const Line& line : lines) {
     std::string path;
     std::size_t stride = std::max<std::size_t>(1, line.points.size() / kMostPoints);
-    for (std::size_t i = 0; i < line.points.size(); i += stride) {
+    for (std::size_t i = 0; i < line.points.size(); ++i) {
+      if (i % stride != 0 && i + 1 < line.points.size()) continue;  // the last one is the longest
       path += fmt::format("{:.1f},{:.1f} ", x_of(std::min(line.points[i].x, right)),
                           y_of(std::min(line.points[i].y, highest)));
     }
@@ -114,16 +117,27 @@ std::string chart(const Axes& axes, const std::vector<Line>& lines) {
   return svg + "</svg>\n";
 }
 
-/// Over 1/(1-p), in powers of ten: the tail gets the room that it deserves.
+/// "0", "90", "99", "99.9", …: the percentile that this power of ten of messages tells of.
+std::string percentile_mark(int power) {
+  if (power < 2) return power == 0 ? "0" : "90";
+  return power == 2 ? "99" : "99." + std::string(static_cast<std::size_t>(power - 2), '9');
+}
+
+/// Over 1/(1-p), in powers of ten: the tail gets the room that it deserves. The longest of n stands
+/// where one of n lies beyond.
 std::string latency_chart(const BenchResult& result) {
   double most = 0;
+  double widest = 1;
   auto line = [&](std::string name, std::string colour, const LatencyHistogram& latencies) {
     Line drawn{std::move(name), std::move(colour), {}};
+    double last = std::log10(static_cast<double>(latencies.count()));
     for (const LatencyHistogram::Step& step : latencies.steps()) {
       double ms = static_cast<double>(step.upto.count()) / 1e6;
-      drawn.points.push_back({step.below < 1 ? -std::log10(1 - step.below) : 5, ms});
-      if (step.below < 0.99999) most = std::max(most, ms);
+      if (drawn.points.empty()) drawn.points.push_back({0, ms});
+      drawn.points.push_back({step.below < 1 ? -std::log10(1 - step.below) : last, ms});
+      most = std::max(most, ms);
     }
+    widest = std::max(widest, last);
     return drawn;
   };
   std::vector<Line> lines;
@@ -133,8 +147,8 @@ std::string latency_chart(const BenchResult& result) {
   }
   if (lines.empty()) return {};
   Axes axes{"Latency in milliseconds, by percentile", {}, even_marks(most)};
-  for (const char* text : {"0", "90", "99", "99.9", "99.99", "99.999"}) {
-    axes.x.push_back({static_cast<double>(axes.x.size()), text});
+  for (int power = 0; power < std::ceil(widest) + 1; ++power) {
+    axes.x.push_back({static_cast<double>(power), percentile_mark(power)});
   }
   return chart(axes, lines);
 }
@@ -171,7 +185,7 @@ std::string bench_page(const Bench& bench, const BenchResult& result, const std:
          "<title>waybill bench</title>\n<style>"
          "body{font:15px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}"
          "pre{overflow-x:auto;background:#f4f4f2;padding:1rem}svg{width:100%}"
-         "svg text{font-size:12px;fill:#444}polyline{fill:none;stroke-width:2}"
+         "svg text{font-size:12px;fill:#444}polyline{fill:none;stroke-width:2;stroke-linecap:round}"
          ".g{stroke:#ddd}</style></head><body>\n<h1>waybill bench</h1>\n<pre>" +
          html_text(bench_text(bench, result, endpoint)) + "</pre>\n" + latency_chart(result) +
          rate_chart(result) + "<h2>Everything</h2>\n<pre style=\"white-space:pre-wrap\">" +
