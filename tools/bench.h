@@ -15,6 +15,7 @@
 #include "protocol/model/reply.h"
 #include "protocol/record/compression.h"
 #include "tools/latency_histogram.h"
+#include "tools/problem.h"
 
 namespace waybill::cli {
 

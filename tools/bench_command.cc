@@ -2,10 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <boost/json.hpp>
+#include <filesystem>
 #include <fstream>
-#include <iterator>
 
 #include "protocol/base/random.h"
 #include "tools/bench.h"
@@ -14,13 +12,9 @@
 #include "tools/escape.h"
 #include "tools/problem.h"
 #include "tools/stop_signal.h"
-#include "tools/text_table.h"
-#include "tools/time_text.h"
 
 namespace waybill::cli {
 namespace {
-
-namespace json = boost::json;
 
 /// Of a failure on purpose; short, so that a run does not wait for it.
 constexpr std::chrono::milliseconds kBackoff{10};
@@ -161,44 +155,6 @@ bool write_files(const Bench& bench, const BenchResult& result, BrokerSession& s
   return written;
 }
 
-Checked<json::object> read_result(const std::string& file) {
-  std::ifstream in(file);
-  if (!in) return Problem{fmt::format("'{}' cannot be read", escaped_line(file))};
-  std::string text{std::istreambuf_iterator<char>(in), {}};
-  boost::system::error_code error;
-  json::value value = json::parse(text, error);
-  const json::object* object = error ? nullptr : value.if_object();
-  if (object == nullptr || !object->contains("parameters") || !object->contains("published")) {
-    return Problem{
-        fmt::format("'{}' is no result of 'waybill bench --result'", escaped_line(file))};
-  }
-  return *object;
-}
-
-/// The number at a path, as "published.latency.p50_us".
-std::optional<double> number_at(const json::object& object, std::string path) {
-  const json::object* at = &object;
-  for (;;) {
-    // Names may hold dots themselves (p99.9_us): the longest that is there wins.
-    if (const json::value* last = at->if_contains(path)) {
-      if (last->is_number()) return last->to_number<double>();
-      return std::nullopt;
-    }
-    std::size_t dot = path.find('.');
-    if (dot == std::string::npos) return std::nullopt;
-    const json::value* inner = at->if_contains(path.substr(0, dot));
-    if (inner == nullptr || !inner->is_object()) return std::nullopt;
-    at = &inner->get_object();
-    path = path.substr(dot + 1);
-  }
-}
-
-constexpr std::array kCompared{
-    "outbox.per_second",          "outbox.latency.p50_us",     "outbox.latency.p99_us",
-    "published.per_second",       "published.latency.p50_us",  "published.latency.p99_us",
-    "published.latency.p99.9_us", "consumed.per_second",       "consumed.latency.p50_us",
-    "consumed.latency.p99_us",    "consumed.latency.p99.9_us", "client_cpu_s"};
-
 /// What cannot be meant, before anything is done.
 std::optional<ExitCode> refuse(const Bench& command, BrokerSession& session) {
   if (command.failing + command.dying > 100) {
@@ -300,33 +256,6 @@ ExitCode run(const BenchDevice& command, BrokerSession& session) {
   Checked<DeviceLimits> measured = measure(command.directory, session.console());
   if (!measured) return session.usage(measured.error().text);
   session.console().print_one(device_text(*measured), device_json(*measured));
-  return ExitCode::kOk;
-}
-
-ExitCode run(const BenchCompare& command, BrokerSession& session) {
-  Checked<json::object> before = read_result(command.before);
-  if (!before) return session.usage(before.error().text);
-  Checked<json::object> after = read_result(command.after);
-  if (!after) return session.usage(after.error().text);
-  Console& console = session.console();
-  for (const auto& [key, value] : before->at("parameters").as_object()) {
-    const json::value* other = after->at("parameters").as_object().if_contains(key);
-    if (other != nullptr && *other == value) continue;
-    console.say(fmt::format("not the same load: {} is {} and {}", std::string(key),
-                            json::serialize(value),
-                            other == nullptr ? "absent" : json::serialize(*other)));
-  }
-  TextTable table({"figure", ">before", ">after", ">ratio"});
-  json::object ratios;
-  for (const char* path : kCompared) {
-    std::optional<double> a = number_at(*before, path);
-    std::optional<double> b = number_at(*after, path);
-    if (!a || !b || *a == 0) continue;
-    table.add({path, fmt::format("{:.1f}", *a), fmt::format("{:.1f}", *b),
-               fmt::format("{:.2f}", *b / *a)});
-    ratios[path] = *b / *a;
-  }
-  console.print_one(table.render(), json::serialize(ratios));
   return ExitCode::kOk;
 }
 

@@ -63,6 +63,38 @@ TEST_F(BenchRun, ARateIsKeptAndResultsAreCompared) {
   EXPECT_EQ(json::parse(text).at("checked"), result.at("checked"));
   json::value ratios = json_of({"bench", "compare", file, file});
   EXPECT_EQ(ratios.at("published.per_second").to_number<double>(), 1.0);
+  EXPECT_EQ(ratios.at("published.latency.max_us").to_number<double>(), 1.0);
+  EXPECT_EQ(ratios.at("client_cpu_s_per_million").to_number<double>(), 1.0);
+}
+
+TEST_F(BenchRun, WhatDiffersBetweenTwoResultsIsSaid) {
+  std::string path = directory_.path().string();
+  auto file = [&](const std::string& name, const std::string& text) {
+    std::ofstream(path + "/" + name) << text;
+    return path + "/" + name;
+  };
+  std::string common = R"(,"published":{"per_second":5},"checked":{"confirmed":2000000},)"
+                       R"("client_cpu_s":3,"broker_cpu_s":5)";
+  std::string one = file("one", R"({"parameters":{"scenario":"publish","rate":0},)"
+                                R"("environment":{"kernel":"6.1","broker":"a:1"})" +
+                                    common + "}");
+  std::string other = file("other", R"({"parameters":{"scenario":"publish","rate":0,"rows":7},)"
+                                    R"("environment":{"kernel":"6.9","broker":"b:1"})" +
+                                        common + "}");
+  Finished end = waybill({"bench", "compare", one, other});
+  EXPECT_EQ(end.exit_code, 0) << end;
+  EXPECT_NE(end.err.find("kernel is \"6.1\" and \"6.9\""), std::string::npos) << end;
+  EXPECT_NE(end.err.find("rows is \"absent\" and 7"), std::string::npos) << end;
+  EXPECT_EQ(end.err.find("a:1"), std::string::npos) << "an address is no difference: " << end;
+  EXPECT_NE(end.out.find("broker_cpu_s_per_million"), std::string::npos) << end;
+  EXPECT_NE(end.out.find("2.50"), std::string::npos) << "5 s for 2 million: " << end;
+  for (const std::string& bad : {file("bad", R"({"parameters":1,"published":2})"),
+                                 file("empty", R"({"parameters":{},"published":{}})"), path}) {
+    end = waybill({"bench", "compare", one, bad});
+    EXPECT_EQ(end.exit_code, 2) << end;
+    EXPECT_NE(end.err.find(bad), std::string::npos) << end;
+  }
+  EXPECT_EQ(waybill({"bench", "compare", one, path + "/none"}).exit_code, 3);
 }
 
 TEST_F(BenchRun, ARateThatIsTooHighIsTriedNoLongerThanAsked) {
