@@ -1,5 +1,6 @@
 // `waybill bench`: a topic and a group of its own, the load, and what came of it.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -120,6 +121,12 @@ Checked<DeviceLimits> measure(const std::string& directory, Console& console) {
                              to_string(measured.error()))};
 }
 
+ExitCode refuse_directory(const Problem& problem, const std::string& directory,
+                          BrokerSession& session) {
+  ExitCode code = session.usage(problem.text);
+  return ::access(directory.c_str(), F_OK) == 0 ? code : ExitCode::kNotFound;
+}
+
 Reply<BenchResult> load(const Bench& bench, BrokerSession& session, const std::string& name) {
   BenchProgress before;
   auto progress = [&](const BenchProgress& now) {
@@ -134,6 +141,17 @@ Reply<BenchResult> load(const Bench& bench, BrokerSession& session, const std::s
     return run_outbox_load(bench, session.client_options(), name, progress);
   }
   return run_load(bench, session.client_options(), name, name, progress);
+}
+
+/// Whether a result will go there, without leaving an empty file behind if none comes.
+bool can_write(const std::string& file) {
+  namespace fs = std::filesystem;
+  std::error_code failure;
+  if (fs::exists(file, failure)) {
+    return !fs::is_directory(file, failure) && ::access(file.c_str(), W_OK) == 0;
+  }
+  fs::path folder = fs::path(file).parent_path();
+  return ::access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) == 0;
 }
 
 /// The files that were asked for; false if one could not be written.
@@ -165,13 +183,20 @@ std::optional<ExitCode> refuse(const Bench& command, BrokerSession& session) {
     return session.usage("--ordering key needs keys", "say how many with --keys, as 10000");
   }
   if (command.compression != Codec::kNone && command.values == BenchValues::kRandom) {
+  if (command.key_distribution == KeyDistribution::kZipf && command.keys == 0) {
+    return session.usage("--key-distribution needs keys", "say how many with --keys, as 10000");
+  }
+  if (command.broker_pid != 0 && !cpu_time_of(command.broker_pid)) {
+    return session.usage(fmt::format("--broker-pid: no process {} is here", command.broker_pid),
+                         "it is that of a waybilld on this machine, as in its --ready-file");
+  }
     session.console().say(
         "note: random values are the same bytes each time, which compress like nothing "
         "real; --values text");
   }
   for (const std::string& file : {command.result_file, command.page_file, command.latency_file}) {
     // Not after the load: it may have taken an hour.
-    if (file.empty() || std::ofstream(file, std::ios::app)) continue;
+    if (file.empty() || can_write(file)) continue;
     return session.usage(fmt::format("'{}' cannot be written", escaped_line(file)));
   }
   return std::nullopt;
@@ -223,7 +248,7 @@ ExitCode run(const Bench& command, BrokerSession& session) {
   std::optional<DeviceLimits> device;
   if (!command.device_directory.empty()) {
     Checked<DeviceLimits> measured = measure(command.device_directory, console);
-    if (!measured) return session.usage(measured.error().text);
+    if (!measured) return refuse_directory(measured.error(), command.device_directory, session);
     device = std::move(*measured);
   }
   StopSignal::install();  // until here Ctrl-C just ends the process: there is nothing to put away
@@ -254,7 +279,7 @@ ExitCode run(const Bench& command, BrokerSession& session) {
 
 ExitCode run(const BenchDevice& command, BrokerSession& session) {
   Checked<DeviceLimits> measured = measure(command.directory, session.console());
-  if (!measured) return session.usage(measured.error().text);
+  if (!measured) return refuse_directory(measured.error(), command.directory, session);
   session.console().print_one(device_text(*measured), device_json(*measured));
   return ExitCode::kOk;
 }

@@ -228,7 +228,18 @@ TEST_F(BenchRun, MistakesAreSaidBeforeAnythingIsDone) {
   Finished foreign = waybill({"bench", "compare", "/dev/null", "/dev/null"});
   EXPECT_EQ(foreign.exit_code, 2) << foreign;
   EXPECT_NE(foreign.err.find("no result"), std::string::npos) << foreign;
+  Finished zipf = waybill({"bench", "publish", "--key-distribution", "zipf"});
+  EXPECT_EQ(zipf.exit_code, 2) << zipf;
+  EXPECT_NE(zipf.err.find("--keys"), std::string::npos) << zipf;
+  Finished nobody = waybill({"bench", "publish", "--broker-pid", "4194305"});
+  EXPECT_EQ(nobody.exit_code, 2) << "more than the kernel ever gives: " << nobody;
+  EXPECT_EQ(waybill({"bench", "device", "/nonexistent"}).exit_code, 3);
   EXPECT_EQ(topics(), 1u);
+  broker_.kill();
+  std::string file = (directory_.path() / "result.json").string();
+  Finished unreachable = waybill({"bench", "publish", "--result", file});
+  EXPECT_EQ(unreachable.exit_code, 5) << unreachable;
+  EXPECT_FALSE(std::filesystem::exists(file)) << "there is no result";
 }
 
 }  // namespace
