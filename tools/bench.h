@@ -135,6 +135,12 @@ struct BenchOutbox {
   std::uint64_t left = 0;  ///< rows that did not leave the outbox
 };
 
+/// What was used up to a time.
+struct CpuTimes {
+  std::chrono::duration<double> client{};
+  std::optional<std::chrono::duration<double>> broker;
+};
+
 /// What was counted between the end of the warm-up and the end; of kConsume, all of it.
 struct BenchResult {
   std::chrono::duration<double> measured{};
@@ -152,6 +158,7 @@ struct BenchResult {
   std::uint64_t all_confirmed = 0;
   std::uint64_t all_ended = 0;    ///< acked or dead
   std::uint64_t redelivered = 0;  ///< deliveries that were not a message's first
+  // Of the whole run; kConsume: since it began to consume.
   std::chrono::duration<double> client_cpu{};
   std::optional<std::chrono::duration<double>> broker_cpu;
   std::vector<BenchSample> samples;  ///< ten a second at most
@@ -163,6 +170,7 @@ struct BenchResult {
   std::optional<std::chrono::duration<double>> interrupted;  ///< by Ctrl-C
   std::optional<std::chrono::duration<double>> gone;         ///< the broker is, for good
   [[nodiscard]] bool cut_short() const { return interrupted || gone; }
+  void count_cpu_since(const CpuTimes& before, std::uint32_t broker_pid);
 };
 
 /// What a person sees meanwhile.
@@ -198,6 +206,10 @@ std::string interval_text(const Bench& bench, const BenchInterval& interval);
 std::string device_text(const DeviceLimits& device);
 std::string device_json(const DeviceLimits& device);
 
+/// "ext4"; a number in hexadecimal if it has no name here.
+std::string file_system_of(const std::string& directory);
+/// Of this process, and of that one if there is one.
+CpuTimes cpu_times(std::uint32_t broker_pid);
 /// User and system time of this process.
 std::chrono::duration<double> own_cpu_time();
 /// User and system time of a process of this machine since it began; nothing if it cannot be seen.

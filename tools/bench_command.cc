@@ -258,7 +258,6 @@ ExitCode run(const Bench& command, BrokerSession& session) {
     if (Reply<void> removed = place.remove(); !removed) session.report(removed.error());
     return code;
   }
-  auto broker_before = cpu_time_of(command.broker_pid);
   Reply<BenchResult> loaded = load(command, session, place.name());
   console.progress({});
   if (!loaded) {
@@ -267,8 +266,6 @@ ExitCode run(const Bench& command, BrokerSession& session) {
     return code;
   }
   BenchResult& result = *loaded;
-  auto broker_after = cpu_time_of(command.broker_pid);
-  if (broker_before && broker_after) result.broker_cpu = *broker_after - *broker_before;
   result.device = std::move(device);
   console.print_one(bench_text(command, result, session.endpoint()),
                     bench_json(command, result, session.endpoint()));

@@ -31,28 +31,6 @@ constexpr int kPings = 5000;
 constexpr std::size_t kBlock = std::size_t{32} * 1024 * 1024;
 constexpr int kRounds = 5;
 
-std::string file_system_of(const std::string& directory) {
-  struct statfs about{};
-  if (::statfs(directory.c_str(), &about) != 0) return "unknown";
-  switch (static_cast<std::uint64_t>(about.f_type)) {
-    case 0xEF53:
-      return "ext4";
-    case 0x58465342:
-      return "xfs";
-    case 0x9123683E:
-      return "btrfs";
-    case 0x01021994:
-      return "tmpfs";
-    case 0x794C7630:
-      return "overlayfs";
-    default: {
-      std::ostringstream text;
-      text << "0x" << std::hex << about.f_type;
-      return text.str();
-    }
-  }
-}
-
 /// A socket that closes itself.
 class Socket {
  public:
@@ -148,6 +126,28 @@ void measure_memory(DeviceLimits& limits) {
 
 }  // namespace
 
+std::string file_system_of(const std::string& directory) {
+  struct statfs about{};
+  if (::statfs(directory.c_str(), &about) != 0) return "unknown";
+  switch (static_cast<std::uint64_t>(about.f_type)) {
+    case 0xEF53:
+      return "ext4";
+    case 0x58465342:
+      return "xfs";
+    case 0x9123683E:
+      return "btrfs";
+    case 0x01021994:
+      return "tmpfs";
+    case 0x794C7630:
+      return "overlayfs";
+    default: {
+      std::ostringstream text;
+      text << "0x" << std::hex << about.f_type;
+      return text.str();
+    }
+  }
+}
+
 const DeviceLimits::Write* DeviceLimits::small_write() const {
   auto found = std::ranges::find_if(
       writes, [](const Write& write) { return write.size == 4096 && write.depth == 1; });
@@ -199,6 +199,16 @@ std::optional<std::chrono::duration<double>> cpu_time_of(std::uint32_t pid) {
   if (!(rest >> user >> system)) return std::nullopt;
   return std::chrono::duration<double>((user + system) /
                                        static_cast<double>(::sysconf(_SC_CLK_TCK)));
+}
+
+CpuTimes cpu_times(std::uint32_t broker_pid) {
+  return {own_cpu_time(), cpu_time_of(broker_pid)};
+}
+
+void BenchResult::count_cpu_since(const CpuTimes& before, std::uint32_t broker_pid) {
+  CpuTimes now = cpu_times(broker_pid);
+  client_cpu = now.client - before.client;
+  if (now.broker && before.broker) broker_cpu = *now.broker - *before.broker;
 }
 
 }  // namespace waybill::cli

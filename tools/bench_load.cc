@@ -436,7 +436,7 @@ class LoadRun {
   }
 
   BenchResult run() {
-    auto cpu_before = own_cpu_time();
+    cpu_before_ = cpu_times(bench_.broker_pid);
     publishing_.start();
     consuming_.start();
     started_at_ = Clock::now();
@@ -447,7 +447,10 @@ class LoadRun {
       fill();
       begin_ = Clock::now();
       window = {begin_, Time::max()};
+      cpu_before_ = cpu_times(bench_.broker_pid);
+      samples_.clear();
     }
+    samples_.push_back({{}, counts_.confirmed, counts_.ended});
     start_consumers(window);
     if (!consume) start_publishers(window, UINT64_MAX);
     wait([this] { return published(); });
@@ -457,7 +460,7 @@ class LoadRun {
     if (watch_.gone()) give_up();
     publishing_.stop();
     consuming_.stop();
-    return result(end - window.from, own_cpu_time() - cpu_before);
+    return result(end - window.from);
   }
 
  private:
@@ -581,7 +584,7 @@ class LoadRun {
     return all;
   }
 
-  BenchResult result(Clock::duration measured, std::chrono::duration<double> cpu) {
+  BenchResult result(Clock::duration measured) {
     BenchResult result;
     result.measured = std::max<std::chrono::duration<double>>(measured, {});
     result.confirmed = counts_.measured_confirmed;
@@ -593,7 +596,7 @@ class LoadRun {
     result.all_confirmed = counts_.confirmed;
     result.all_ended = counts_.ended;
     result.redelivered = counts_.redelivered;
-    result.client_cpu = cpu;
+    result.count_cpu_since(cpu_before_, bench_.broker_pid);
     result.samples = samples_;
     result.intervals = intervals_;
     result.error = counts_.error;
@@ -619,6 +622,7 @@ class LoadRun {
   BenchSample interval_begin_;
   std::chrono::milliseconds churned_{0};
   std::size_t next_leaving_ = 0;
+  CpuTimes cpu_before_;
   Time started_at_;
   Time begin_;  ///< of what is measured, its warm-up included
   std::optional<Time> interrupted_;

@@ -275,12 +275,12 @@ class OutboxRun {
     }
     Reply<std::unique_ptr<SqliteStore>> store = SqliteStore::open(file);
     if (!store) return store.error();
-    auto cpu_before = own_cpu_time();
+    CpuTimes cpu_before = cpu_times(bench_.broker_pid);
     begin_ = std::chrono::steady_clock::now();
     OutboxWindow window{begin_ + bench_.warm_up, begin_ + bench_.warm_up + bench_.duration};
     publisher_.measure(window);
     relay_rows(**store, window);
-    BenchResult result = collect(window, own_cpu_time() - cpu_before);
+    BenchResult result = collect(window, cpu_before);
     result.outbox->file = file;
     Reply<OutboxStatus> status = (*store)->status();
     if (!status) return status.error();
@@ -337,7 +337,7 @@ class OutboxRun {
     }
   }
 
-  BenchResult collect(OutboxWindow window, std::chrono::duration<double> cpu) {
+  BenchResult collect(OutboxWindow window, const CpuTimes& cpu_before) {
     BenchResult result;
     SteadyTime end = std::min(window.until, std::chrono::steady_clock::now());
     end = std::min({end, interrupted_.value_or(end), watch_.gone().value_or(end)});
@@ -345,7 +345,7 @@ class OutboxRun {
     result.confirmed = counts_.measured_confirmed;
     result.publish = publisher_.latencies();
     result.all_confirmed = published_;
-    result.client_cpu = cpu;
+    result.count_cpu_since(cpu_before, bench_.broker_pid);
     result.samples = samples_;
     result.error = counts_.error;
     if (interrupted_) result.interrupted = *interrupted_ - begin_;

@@ -20,6 +20,8 @@ namespace json = boost::json;
 
 constexpr std::array kPercentiles{50.0, 90.0, 99.0, 99.9, 99.99};
 constexpr double kMega = 1024.0 * 1024.0;
+/// Of a delivery rate over time in JSON; more are thinned out.
+constexpr std::size_t kMostRates = 600;
 
 std::string_view scenario_name(BenchScenario scenario) {
   switch (scenario) {
@@ -124,6 +126,11 @@ json::object parameters(const Bench& bench) {
   return object;
 }
 
+template <class T>
+json::value value_of(const std::optional<T>& known) {
+  return known ? json::value(*known) : json::value();
+}
+
 json::object environment(const std::string& endpoint) {
   utsname system{};
   ::uname(&system);
@@ -207,16 +214,62 @@ std::string headline(const Bench& bench, const BenchResult& result) {
   return text + fmt::format("; {:.1f} s measured\n", result.measured.count());
 }
 
-std::string cpu_line(std::string_view who, std::chrono::duration<double> cpu,
-                     const BenchResult& result) {
-  if (result.all_confirmed == 0) return {};
-  return fmt::format("{:<11}{:.2f} s of CPU per million messages\n", who,
-                     cpu.count() * 1e6 / static_cast<double>(result.all_confirmed));
+/// Nothing without messages that the time went into.
+std::optional<double> cpu_per_million(const Bench& bench, const BenchResult& result,
+                                      std::optional<std::chrono::duration<double>> cpu) {
+  bool consumed = bench.scenario == BenchScenario::kConsume;
+  std::uint64_t messages = consumed ? result.all_ended : result.all_confirmed;
+  if (!cpu || messages == 0) return std::nullopt;
+  return cpu->count() * 1e6 / static_cast<double>(messages);
+}
+
+std::string cpu_line(std::string_view who, std::optional<double> per_million) {
+  if (!per_million) return {};
+  return fmt::format("{:<11}{:.2f} s of CPU per million messages\n", who, *per_million);
+}
+
+struct DeliveryRate {
+  std::chrono::milliseconds until{};
+  double per_second = 0;
+};
+
+/// From one look to the next, while everything lasted: the last of it ended within a look.
+std::vector<DeliveryRate> delivery_rates(const BenchResult& result) {
+  std::vector<DeliveryRate> rates;
+  for (std::size_t i = 1; i < result.samples.size(); ++i) {
+    const BenchSample& from = result.samples[i - 1];
+    const BenchSample& to = result.samples[i];
+    double seconds = std::chrono::duration<double>(to.elapsed - from.elapsed).count();
+    if (to.settled >= result.all_ended || seconds <= 0) break;
+    rates.push_back({to.elapsed, static_cast<double>(to.settled - from.settled) / seconds});
+  }
+  return rates;
+}
+
+std::string delivery_line(const BenchResult& result) {
+  std::vector<DeliveryRate> rates = delivery_rates(result);
+  if (rates.empty()) return {};
+  std::ranges::sort(rates, {}, &DeliveryRate::per_second);
+  return fmt::format(
+      "  in 0.1 s at least {:.0f} messages/s, half the time {:.0f}, at most {:.0f}\n",
+      rates.front().per_second, rates[rates.size() / 2].per_second, rates.back().per_second);
+}
+
+json::array delivery_array(const BenchResult& result) {
+  std::vector<DeliveryRate> rates = delivery_rates(result);
+  std::size_t stride = rates.size() / kMostRates + 1;
+  json::array all;
+  for (std::size_t i = 0; i < rates.size(); i += stride) {
+    all.push_back({{"until_ms", rates[i].until.count()}, {"per_second", rates[i].per_second}});
+  }
+  return all;
 }
 
 std::string consumed_lines(const Bench& bench, const BenchResult& result) {
   std::string text = rate_line("consumed", result.settled, bench, result);
-  if (bench.scenario != BenchScenario::kConsume) {
+  if (bench.scenario == BenchScenario::kConsume) {
+    text += delivery_line(result);
+  } else {
     text += latency_lines(result.end_to_end, "from when it was due until its first delivery");
   }
   return text + fmt::format("checked    {} confirmed, {} ended, {} redelivered: {}\n",
@@ -289,8 +342,8 @@ std::string bench_text(const Bench& bench, const BenchResult& result, const std:
   if (consumes(bench.scenario)) text += consumed_lines(bench, result);
   if (result.outbox) text += outbox_lines(bench, *result.outbox);
   text += unconfirmed_lines(result);
-  text += cpu_line("client", result.client_cpu, result);
-  if (result.broker_cpu) text += cpu_line("broker", *result.broker_cpu, result);
+  text += cpu_line("client", cpu_per_million(bench, result, result.client_cpu));
+  text += cpu_line("broker", cpu_per_million(bench, result, result.broker_cpu));
   if (result.device) text += device_text(*result.device);
   if (on_this_machine(endpoint)) {
     text += fmt::format("note       clients and broker shared the {} of this machine\n",
@@ -308,15 +361,22 @@ std::string bench_json(const Bench& bench, const BenchResult& result, const std:
   json::object consumed{{"per_second", per_second(result.settled, result)},
                         {"settled", result.settled},
                         {"latency", latency_object(result.end_to_end)}};
-  json::object object{{"parameters", parameters(bench)},
-                      {"environment", environment(endpoint)},
-                      {"measured_s", result.measured.count()},
-                      {"published", std::move(published)},
-                      {"consumed", std::move(consumed)},
-                      {"checked", checked_object(bench, result)},
-                      {"interrupted_after_s", seconds_value(result.interrupted)},
-                      {"broker_gone_after_s", seconds_value(result.gone)},
-                      {"client_cpu_s", result.client_cpu.count()}};
+  if (bench.scenario == BenchScenario::kConsume) {
+    consumed["latency"] = nullptr;  // what lay there was not due at any time
+    consumed["over_time"] = delivery_array(result);
+  }
+  json::object object{
+      {"parameters", parameters(bench)},
+      {"environment", environment(endpoint)},
+      {"measured_s", result.measured.count()},
+      {"published", std::move(published)},
+      {"consumed", std::move(consumed)},
+      {"checked", checked_object(bench, result)},
+      {"interrupted_after_s", seconds_value(result.interrupted)},
+      {"broker_gone_after_s", seconds_value(result.gone)},
+      {"client_cpu_s", result.client_cpu.count()},
+      {"client_cpu_s_per_million", value_of(cpu_per_million(bench, result, result.client_cpu))},
+      {"broker_cpu_s_per_million", value_of(cpu_per_million(bench, result, result.broker_cpu))}};
   if (result.broker_cpu) object["broker_cpu_s"] = result.broker_cpu->count();
   if (result.device) object["device"] = device_object(*result.device);
   if (!result.intervals.empty()) object["intervals"] = interval_array(result.intervals);

@@ -73,9 +73,6 @@ void add_load_options(CLI::App* app, Bench& bench) {
       ->type_name("FILE");
   app->add_option("--html", bench.page_file, "Also write a page with charts to this file")
       ->type_name("FILE");
-  app->add_option("--hdr", bench.latency_file,
-                  "Also write the latencies as HdrHistogram prints them")
-      ->type_name("FILE");
   app->add_option("--device", bench.device_directory,
                   "The broker's data directory: measure its disk too, right before")
       ->type_name("DIR");
@@ -99,6 +96,9 @@ void add_patience_option(CLI::App* app, Bench& bench) {
 }
 
 void add_time_options(CLI::App* app, Bench& bench) {
+  app->add_option("--hdr", bench.latency_file,
+                  "Also write the latencies as HdrHistogram prints them")
+      ->type_name("FILE");
   app->add_option("--rate", bench.rate,
                   "Messages per second, of all together; without it, as fast as it goes")
       ->check(CLI::Range(0.001, 1e9));
@@ -130,6 +130,25 @@ void add_group_options(CLI::App* app, Bench& bench) {
       ->check(CLI::Range(0.0, 100.0));
   app->add_option("--dying", bench.dying, "Percent of messages that become dead letters")
       ->check(CLI::Range(0.0, 100.0));
+}
+
+void add_device(CLI::App& family, CommandSink& sink) {
+  auto [device, measured] =
+      add_command<BenchDevice>(family, "device",
+                               "What this machine can do without a broker: durable writes, "
+                               "loopback, checksums, copying",
+                               sink);
+  device->add_option("directory", measured->directory, "On the disk of the data directory")
+      ->required();
+  device->footer(
+      "Writes a file of 64 MiB that has no name and leaves nothing behind. About ten seconds.");
+}
+
+void add_compare(CLI::App& family, CommandSink& sink) {
+  auto [compare, compared] =
+      add_command<BenchCompare>(family, "compare", "Two results as ratios", sink);
+  compare->add_option("before", compared->before, "A file of --result")->required();
+  compare->add_option("after", compared->after, "Another one")->required();
 }
 
 }  // namespace
@@ -170,6 +189,9 @@ void add_bench_commands(CLI::App& app, CommandSink& sink) {
   add_load_options(consume, *consumed);
   add_group_options(consume, *consumed);
   add_patience_option(consume, *consumed);
+  consume->footer(
+      "What lies there has no latency: what counts is how quickly it is delivered, all in all and\n"
+      "from one tenth of a second to the next. CPU time is that of consuming alone.");
   consume->add_option("--messages", consumed->messages, "So many lie there when it begins")
       ->check(CLI::Range(std::uint64_t{1}, kMostMessages))
       ->capture_default_str();
@@ -186,21 +208,8 @@ void add_bench_commands(CLI::App& app, CommandSink& sink) {
   outbox->footer(
       "The application, the library's relay and SQLite run in this process. A commit counts from\n"
       "when it was due, a row from its commit until the broker has made it durable.");
-
-  auto [device, measured] =
-      add_command<BenchDevice>(*family, "device",
-                               "What this machine can do without a broker: durable writes, "
-                               "loopback, checksums, copying",
-                               sink);
-  device->add_option("directory", measured->directory, "On the disk of the data directory")
-      ->required();
-  device->footer(
-      "Writes a file of 64 MiB that has no name and leaves nothing behind. About ten seconds.");
-
-  auto [compare, compared] =
-      add_command<BenchCompare>(*family, "compare", "Two results as ratios", sink);
-  compare->add_option("before", compared->before, "A file of --result")->required();
-  compare->add_option("after", compared->after, "Another one")->required();
+  add_device(*family, sink);
+  add_compare(*family, sink);
 }
 
 }  // namespace waybill::cli

@@ -97,6 +97,16 @@ TEST_F(BenchRun, WhatDiffersBetweenTwoResultsIsSaid) {
   EXPECT_EQ(waybill({"bench", "compare", one, path + "/none"}).exit_code, 3);
 }
 
+TEST_F(BenchRun, WhatLiesThereHasADeliveryRateAndNoLatency) {
+  std::string page = (directory_.path() / "page.html").string();
+  json::value result = bench({"consume", "--messages", "3000"}, {"--html", page});
+  EXPECT_TRUE(result.at("consumed").at("latency").is_null());
+  EXPECT_TRUE(result.at("consumed").at("over_time").is_array());
+  EXPECT_GT(result.at("client_cpu_s_per_million").to_number<double>(), 0);
+  Finished none = waybill({"bench", "consume", "--hdr", page});
+  EXPECT_EQ(none.exit_code, 2) << none;
+}
+
 TEST_F(BenchRun, ARateThatIsTooHighIsTriedNoLongerThanAsked) {
   const std::int64_t rate = 50'000'000;
   Finished run = waybill({"-o", "json", "bench", "publish", "--duration", "300ms", "--warm-up",
