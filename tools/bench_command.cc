@@ -183,13 +183,13 @@ std::optional<ExitCode> refuse(const Bench& command, BrokerSession& session) {
     return session.usage("--ordering key needs keys", "say how many with --keys, as 10000");
   }
   if (command.compression != Codec::kNone && command.values == BenchValues::kRandom) {
-  if (command.key_distribution == KeyDistribution::kZipf && command.keys == 0) {
-    return session.usage("--key-distribution needs keys", "say how many with --keys, as 10000");
-  }
-  if (command.broker_pid != 0 && !cpu_time_of(command.broker_pid)) {
-    return session.usage(fmt::format("--broker-pid: no process {} is here", command.broker_pid),
-                         "it is that of a waybilld on this machine, as in its --ready-file");
-  }
+    if (command.key_distribution == KeyDistribution::kZipf && command.keys == 0) {
+      return session.usage("--key-distribution needs keys", "say how many with --keys, as 10000");
+    }
+    if (command.broker_pid != 0 && !cpu_time_of(command.broker_pid)) {
+      return session.usage(fmt::format("--broker-pid: no process {} is here", command.broker_pid),
+                           "it is that of a waybilld on this machine, as in its --ready-file");
+    }
     session.console().say(
         "note: random values are the same bytes each time, which compress like nothing "
         "real; --values text");
