@@ -196,11 +196,37 @@ Reply<BenchResult> run_outbox_load(const Bench& bench, ClientOptions reach,
                                    const std::string& topic,
                                    const std::function<void(const BenchProgress&)>& progress);
 
+/// Where a load runs. What a client cannot know of the broker is left open.
+struct BenchEnvironment {
+  std::string broker;  ///< its address, as it was given
+  std::optional<std::string> broker_version;
+  std::string client_version;
+  std::uint64_t cores = 0;  ///< of this machine, as all below
+  std::string cpu;
+  std::uint64_t memory = 0;  ///< bytes
+  std::string kernel;
+  bool shares_cores = false;  ///< the broker runs here too
+  // Of the broker's data directory, from what the process has open.
+  std::optional<std::string> broker_file_system;
+  std::optional<std::string> broker_engine;  ///< "uring" or "pool"
+};
+/// All but the broker's version. Connects to the broker, blocking.
+BenchEnvironment look_around(const std::string& endpoint, std::uint32_t broker_pid);
+/// Whether a connection to it stays on this machine, however the address is spelled.
+bool is_on_this_machine(const std::string& endpoint);
+/// What a load has open at a time, at most.
+std::uint64_t open_files_of(const Bench& bench);
+/// Raises this process' limit if need be; a problem if so many are not allowed.
+Checked<void> allow_open_files(std::uint64_t count);
+
 /// As a table for people and as one JSON object for scripts and `bench compare`.
-std::string bench_text(const Bench& bench, const BenchResult& result, const std::string& endpoint);
-std::string bench_json(const Bench& bench, const BenchResult& result, const std::string& endpoint);
+std::string bench_text(const Bench& bench, const BenchResult& result,
+                       const BenchEnvironment& environment);
+std::string bench_json(const Bench& bench, const BenchResult& result,
+                       const BenchEnvironment& environment);
 /// One HTML page that needs nothing else: figures, charts, every parameter.
-std::string bench_page(const Bench& bench, const BenchResult& result, const std::string& endpoint);
+std::string bench_page(const Bench& bench, const BenchResult& result,
+                       const BenchEnvironment& environment);
 /// "  60 s  93750 confirmed/s  …"
 std::string interval_text(const Bench& bench, const BenchInterval& interval);
 std::string device_text(const DeviceLimits& device);

@@ -155,7 +155,8 @@ bool can_write(const std::string& file) {
 }
 
 /// The files that were asked for; false if one could not be written.
-bool write_files(const Bench& bench, const BenchResult& result, BrokerSession& session) {
+bool write_files(const Bench& bench, const BenchResult& result, const BenchEnvironment& environment,
+                 BrokerSession& session) {
   bool written = true;
   auto write = [&](const std::string& file, const std::string& text) {
     if (file.empty()) return;
@@ -167,8 +168,8 @@ bool write_files(const Bench& bench, const BenchResult& result, BrokerSession& s
     written = false;
   };
   const LatencyHistogram& last = result.end_to_end.count() > 0 ? result.end_to_end : result.publish;
-  write(bench.result_file, bench_json(bench, result, session.endpoint()) + "\n");
-  write(bench.page_file, bench_page(bench, result, session.endpoint()));
+  write(bench.result_file, bench_json(bench, result, environment) + "\n");
+  write(bench.page_file, bench_page(bench, result, environment));
   write(bench.latency_file, last.hdr_text());
   return written;
 }
@@ -182,14 +183,14 @@ std::optional<ExitCode> refuse(const Bench& command, BrokerSession& session) {
   if (command.ordering == Ordering::kKey && command.keys == 0) {
     return session.usage("--ordering key needs keys", "say how many with --keys, as 10000");
   }
+  if (command.key_distribution == KeyDistribution::kZipf && command.keys == 0) {
+    return session.usage("--key-distribution needs keys", "say how many with --keys, as 10000");
+  }
+  if (command.broker_pid != 0 && !cpu_time_of(command.broker_pid)) {
+    return session.usage(fmt::format("--broker-pid: no process {} is here", command.broker_pid),
+                         "it is that of a waybilld on this machine, as in its --ready-file");
+  }
   if (command.compression != Codec::kNone && command.values == BenchValues::kRandom) {
-    if (command.key_distribution == KeyDistribution::kZipf && command.keys == 0) {
-      return session.usage("--key-distribution needs keys", "say how many with --keys, as 10000");
-    }
-    if (command.broker_pid != 0 && !cpu_time_of(command.broker_pid)) {
-      return session.usage(fmt::format("--broker-pid: no process {} is here", command.broker_pid),
-                           "it is that of a waybilld on this machine, as in its --ready-file");
-    }
     session.console().say(
         "note: random values are the same bytes each time, which compress like nothing "
         "real; --values text");
@@ -198,6 +199,10 @@ std::optional<ExitCode> refuse(const Bench& command, BrokerSession& session) {
     // Not after the load: it may have taken an hour.
     if (file.empty() || can_write(file)) continue;
     return session.usage(fmt::format("'{}' cannot be written", escaped_line(file)));
+  }
+  if (Checked<void> allowed = allow_open_files(open_files_of(command)); !allowed) {
+    return session.usage(allowed.error().text,
+                         "raise the limit ('ulimit -n'), or take fewer publishers and consumers");
   }
   return std::nullopt;
 }
@@ -258,6 +263,10 @@ ExitCode run(const Bench& command, BrokerSession& session) {
     if (Reply<void> removed = place.remove(); !removed) session.report(removed.error());
     return code;
   }
+  BenchEnvironment environment = look_around(session.endpoint(), command.broker_pid);
+  if (Reply<HelloReply> hello = session.client().connect()) {
+    environment.broker_version = hello->broker_version;
+  }
   Reply<BenchResult> loaded = load(command, session, place.name());
   console.progress({});
   if (!loaded) {
@@ -267,9 +276,9 @@ ExitCode run(const Bench& command, BrokerSession& session) {
   }
   BenchResult& result = *loaded;
   result.device = std::move(device);
-  console.print_one(bench_text(command, result, session.endpoint()),
-                    bench_json(command, result, session.endpoint()));
-  bool written = write_files(command, result, session);
+  console.print_one(bench_text(command, result, environment),
+                    bench_json(command, result, environment));
+  bool written = write_files(command, result, environment, session);
   ExitCode code = finish(command, result, place, session);
   return code == ExitCode::kOk && !written ? ExitCode::kFailed : code;
 }

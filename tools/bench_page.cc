@@ -180,16 +180,17 @@ std::string rate_chart(const BenchResult& result) {
 
 }  // namespace
 
-std::string bench_page(const Bench& bench, const BenchResult& result, const std::string& endpoint) {
+std::string bench_page(const Bench& bench, const BenchResult& result,
+                       const BenchEnvironment& environment) {
   return "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
          "<title>waybill bench</title>\n<style>"
          "body{font:15px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}"
          "pre{overflow-x:auto;background:#f4f4f2;padding:1rem}svg{width:100%}"
          "svg text{font-size:12px;fill:#444}polyline{fill:none;stroke-width:2;stroke-linecap:round}"
          ".g{stroke:#ddd}</style></head><body>\n<h1>waybill bench</h1>\n<pre>" +
-         html_text(bench_text(bench, result, endpoint)) + "</pre>\n" + latency_chart(result) +
+         html_text(bench_text(bench, result, environment)) + "</pre>\n" + latency_chart(result) +
          rate_chart(result) + "<h2>Everything</h2>\n<pre style=\"white-space:pre-wrap\">" +
-         html_text(bench_json(bench, result, endpoint)) + "</pre>\n</body></html>\n";
+         html_text(bench_json(bench, result, environment)) + "</pre>\n</body></html>\n";
 }
 
 }  // namespace waybill::cli

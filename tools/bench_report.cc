@@ -1,12 +1,9 @@
 // What a load test came to: for a person, and as JSON for scripts and for `bench compare`.
 #include <fmt/format.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <boost/json.hpp>
-#include <fstream>
 
 #include "tools/bench.h"
 #include "tools/counted.h"
@@ -20,6 +17,9 @@ namespace json = boost::json;
 
 constexpr std::array kPercentiles{50.0, 90.0, 99.0, 99.9, 99.99};
 constexpr double kMega = 1024.0 * 1024.0;
+/// No client is told how the broker writes.
+constexpr const char* kStorageSee =
+    "disk.engine, disk.sync and disk.files in the log of waybilld; --broker-pid tells a part";
 /// Of a delivery rate over time in JSON; more are thinned out.
 constexpr std::size_t kMostRates = 600;
 
@@ -66,25 +66,6 @@ std::string latency_lines(const LatencyHistogram& latencies, std::string_view wh
   return line + fmt::format("max {}\n  {:<9}{}\n", latency_text(latencies.longest()), "", what);
 }
 
-bool on_this_machine(const std::string& endpoint) {
-  return endpoint.starts_with("127.") || endpoint.starts_with("localhost") ||
-         endpoint.starts_with("[::1]");
-}
-
-std::uint64_t cores() {
-  return static_cast<std::uint64_t>(std::max(::sysconf(_SC_NPROCESSORS_ONLN), 1L));
-}
-
-std::string cpu_model() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);) {
-    if (!line.starts_with("model name")) continue;
-    std::size_t colon = line.find(": ");
-    if (colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "unknown";
-}
-
 json::object latency_object(const LatencyHistogram& latencies) {
   auto us = [](std::chrono::nanoseconds time) { return static_cast<double>(time.count()) / 1000; };
   json::object object{{"count", latencies.count()}};
@@ -115,6 +96,8 @@ json::object parameters(const Bench& bench) {
       {"values", bench.values == BenchValues::kText ? "text" : "random"},
       {"compression", name(bench.compression)},
       {"churn_ms", bench.churn.count()},
+      {"every_ms", bench.every.count()},
+      {"retention_ms", bench.retention ? json::value(bench.retention->count()) : json::value()},
       {"ordering", name(bench.ordering)},
       {"attempts", bench.attempts == Attempts::kExact ? "exact" : "relaxed"},
       {"failing_percent", bench.failing},
@@ -131,16 +114,20 @@ json::value value_of(const std::optional<T>& known) {
   return known ? json::value(*known) : json::value();
 }
 
-json::object environment(const std::string& endpoint) {
-  utsname system{};
-  ::uname(&system);
-  return {{"broker", endpoint},
-          {"client_version", "0.1.0"},
-          {"durability", "what is confirmed is on stable storage"},
-          {"cores", cores()},
-          {"cpu", cpu_model()},
-          {"kernel", system.release},
-          {"shares_cores_with_broker", on_this_machine(endpoint)}};
+json::object environment_object(const BenchEnvironment& environment) {
+  return {{"broker", environment.broker},
+          {"broker_version", value_of(environment.broker_version)},
+          {"client_version", environment.client_version},
+          {"durability", "every confirm is durable"},
+          {"cores", environment.cores},
+          {"cpu", environment.cpu},
+          {"memory_bytes", environment.memory},
+          {"kernel", environment.kernel},
+          {"shares_cores_with_broker", environment.shares_cores},
+          {"broker_file_system", value_of(environment.broker_file_system)},
+          {"broker_engine", value_of(environment.broker_engine)},
+          {"broker_sync_method", nullptr},
+          {"broker_storage_see", kStorageSee}};
 }
 
 json::object device_object(const DeviceLimits& device) {
@@ -327,7 +314,8 @@ std::string outbox_lines(const Bench& bench, const BenchOutbox& outbox) {
 
 }  // namespace
 
-std::string bench_text(const Bench& bench, const BenchResult& result, const std::string& endpoint) {
+std::string bench_text(const Bench& bench, const BenchResult& result,
+                       const BenchEnvironment& environment) {
   std::string text = headline(bench, result) + cut_line(result);
   if (result.outbox) {
     text += rate_line("committed", result.outbox->committed, bench, result);
@@ -345,14 +333,15 @@ std::string bench_text(const Bench& bench, const BenchResult& result, const std:
   text += cpu_line("client", cpu_per_million(bench, result, result.client_cpu));
   text += cpu_line("broker", cpu_per_million(bench, result, result.broker_cpu));
   if (result.device) text += device_text(*result.device);
-  if (on_this_machine(endpoint)) {
+  if (environment.shares_cores) {
     text += fmt::format("note       clients and broker shared the {} of this machine\n",
-                        counted(cores(), "core"));
+                        counted(environment.cores, "core"));
   }
   return text;
 }
 
-std::string bench_json(const Bench& bench, const BenchResult& result, const std::string& endpoint) {
+std::string bench_json(const Bench& bench, const BenchResult& result,
+                       const BenchEnvironment& environment) {
   json::object published{{"per_second", per_second(result.confirmed, result)},
                          {"confirmed", result.confirmed},
                          {"refused", result.refused},
@@ -367,7 +356,7 @@ std::string bench_json(const Bench& bench, const BenchResult& result, const std:
   }
   json::object object{
       {"parameters", parameters(bench)},
-      {"environment", environment(endpoint)},
+      {"environment", environment_object(environment)},
       {"measured_s", result.measured.count()},
       {"published", std::move(published)},
       {"consumed", std::move(consumed)},

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "protocol/model/catalog.h"
+#include "tools/build_info.h"
 #include "tools/command_options.h"
 
 namespace waybill::cli {
@@ -27,7 +28,9 @@ constexpr const char* kGlobal =
     "Every command also takes --broker HOST:PORT, --user NAME, --token-file FILE,\n"
     "-o text|json|jsonl and -q ('waybill --help').\n";
 
-constexpr const char* kVersion = "waybill 0.1.0";
+std::string version_text() {
+  return "waybill " + std::string(kVersion);
+}
 
 void add_global_options(CLI::App& app, GlobalOptions& global) {
   app.add_option("--broker", global.broker,
@@ -44,7 +47,7 @@ void add_global_options(CLI::App& app, GlobalOptions& global) {
                                           {"jsonl", OutputFormat::kJsonLines}},
                                          "How results are printed");
   app.add_flag("-q,--quiet", global.quiet, "Say nothing but errors on stderr");
-  app.set_version_flag("--version", kVersion);
+  app.set_version_flag("--version", version_text());
 }
 
 /// "host:port" or "[::1]:port".
@@ -139,7 +142,7 @@ std::variant<CommandLine, CommandLineEnd> parse_command_line(
   } catch (const CLI::CallForAllHelp&) {
     return CommandLineEnd{ExitCode::kOk, app.help("", CLI::AppFormatMode::All)};
   } catch (const CLI::CallForVersion&) {
-    return CommandLineEnd{ExitCode::kOk, std::string(kVersion) + "\n"};
+    return CommandLineEnd{ExitCode::kOk, version_text() + "\n"};
   } catch (const CLI::ParseError& error) {
     return CommandLineEnd{ExitCode::kUsage, usage_text(app, error.what())};
   }

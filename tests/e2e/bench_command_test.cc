@@ -97,6 +97,24 @@ TEST_F(BenchRun, WhatDiffersBetweenTwoResultsIsSaid) {
   EXPECT_EQ(waybill({"bench", "compare", one, path + "/none"}).exit_code, 3);
 }
 
+TEST_F(BenchRun, SaysWhereItRanAndWhatWasAskedFor) {
+  json::value result =
+      bench({"publish", "--duration", "100ms", "--warm-up", "0ms"},
+            {"--retention", "1h", "--every", "2s", "--broker-pid", std::to_string(broker_.pid())});
+  const json::value& environment = result.at("environment");
+  EXPECT_EQ(environment.at("broker_version"), "0.1.0");
+  EXPECT_EQ(environment.at("client_version"), "0.1.0");
+  EXPECT_GT(environment.at("memory_bytes").to_number<std::uint64_t>(), 0u);
+  EXPECT_TRUE(environment.at("shares_cores_with_broker").as_bool());
+  EXPECT_TRUE(environment.at("broker_file_system").is_string());
+  EXPECT_TRUE(environment.at("broker_sync_method").is_null()) << "nobody tells a client";
+  EXPECT_EQ(result.at("parameters").at("retention_ms"), 3'600'000);
+  EXPECT_EQ(result.at("parameters").at("every_ms"), 2000);
+  result = bench({"publish", "--duration", "100ms", "--warm-up", "0ms"});
+  EXPECT_TRUE(result.at("environment").at("broker_engine").is_null()) << "without its process";
+  EXPECT_TRUE(result.at("parameters").at("retention_ms").is_null());
+}
+
 TEST_F(BenchRun, WhatLiesThereHasADeliveryRateAndNoLatency) {
   std::string page = (directory_.path() / "page.html").string();
   json::value result = bench({"consume", "--messages", "3000"}, {"--html", page});
