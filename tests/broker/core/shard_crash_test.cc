@@ -309,6 +309,7 @@ void enumerate(const RigOptions& options, const Lives& set) {
             << " segments rolled, " << all.compactions << " compactions, " << all.recycled
             << " journal files recycled; " << all.carried << " bytes carried in all of them\n";
   EXPECT_GT(all.points, 500u);
+  EXPECT_EQ(all.moved_aside, 0u) << "a crash leaves no file that nobody knows";
   EXPECT_GT(all.checkpoints, all.points / 4);
   EXPECT_GT(all.released, all.points / 10);
   EXPECT_GT(all.acked, 2u);
