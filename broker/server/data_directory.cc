@@ -58,11 +58,15 @@ void refuse_lost_shards(Disk& disk, const std::filesystem::path& path, std::uint
     const Result<std::vector<std::string>> names = disk.list(journal_directory(shard));
     if (names) continue;
     if (names.error() != Errc::kNotFound) unusable(path, names.error());
+    const std::string without_copy =
+        shard == ShardIndex{0}
+            ? "; it has the catalog of all topics and groups, so nothing can be used without it"
+            : ". If there is none, waybill storage salvage makes the shard anew, empty";
     throw StartError(ExitCode::kDataDirectory,
                      "the directory " + (path / journal_directory(shard)).string() +
                          " is missing, and with it what was acknowledged there; is a file system "
-                         "not mounted? Restore it from a copy. If there is none, waybill storage "
-                         "salvage makes the shard anew, empty. Nothing was changed.");
+                         "not mounted? Restore it from a copy" +
+                         without_copy + ". Nothing was changed.");
   }
 }
 

@@ -157,8 +157,11 @@ TEST(DataDirectory, AShardThatIsGoneIsNotBegunAnewS10) {
     auto [code, message] = refusal(temp.path());
     EXPECT_EQ(code, ExitCode::kDataDirectory);
     EXPECT_NE(message.find("shard-1/journal is missing"), std::string::npos) << message;
+    EXPECT_NE(message.find("salvage makes the shard anew"), std::string::npos) << message;
     EXPECT_FALSE(exists(temp.path() / gone));
   }
+  remove_all(temp.path() / "shard-0" / "journal");
+  EXPECT_NE(refusal(temp.path()).second.find("the catalog of all topics"), std::string::npos);
 }
 
 TEST(DataDirectory, DamageOtherVersionsAndMissingSuperblocksAreRefusedWithTheDirectoryUntouched) {
